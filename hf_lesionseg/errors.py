@@ -1,0 +1,52 @@
+"""Typed errors. Each message is one line that names the file or value and the remedy.
+
+``exit_status`` is what the command line returns: 1 where a case or a run failed, 2 where it was called wrongly.
+"""
+
+
+class LesionSegError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    exit_status = 1
+
+
+class UsageError(LesionSegError):
+    """The options, the recipe or the way of launching cannot work."""
+
+    exit_status = 2
+
+
+class RecipeError(UsageError):
+    """A recipe file has an unknown field, or a value that it cannot have."""
+
+
+class LaunchError(UsageError):
+    """The processes of a distributed run do not see each other."""
+
+
+class ScanError(LesionSegError, ValueError):
+    """A scan or mask file cannot be used."""
+
+
+class GridMismatchError(ScanError):
+    """Two volumes that belong together lie on different voxel grids."""
+
+
+class DataError(LesionSegError):
+    """A data folder is empty, foreign or damaged."""
+
+
+class CheckpointError(LesionSegError):
+    """A training checkpoint is missing, incomplete or belongs to another network."""
+
+
+class ModelError(LesionSegError):
+    """A model folder or Hub repository cannot be loaded."""
+
+
+class OutputError(LesionSegError):
+    """A result cannot be written: read-only folder, full disk."""
+
+
+class HubError(LesionSegError):
+    """The Hub refused, or an upload did not complete."""
