@@ -1,0 +1,138 @@
+"""Building blocks that several networks share: Keras-style convolutions, batch norm, ConvLSTM, padding to a stride."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import initialization as init
+
+from .reference_ops import convlstm_cell as _reference_convlstm_cell
+
+try:  # the fused kernel of the package; published remote code runs on the reference
+    from hf_lesionseg.ops import convlstm_cell
+except ImportError:
+    convlstm_cell = _reference_convlstm_cell
+
+# A normal distribution cut at two standard deviations has this standard deviation; Keras divides it out.
+_TRUNCATED_NORMAL_STD = 0.87962566103423978
+
+
+def pad_to_stride(images, stride):
+    """Pad height and width with zeros at the bottom and right to the next multiple of ``stride``.
+
+    Parameters
+    ----------
+    images : torch.Tensor of shape (batch, channels, height, width)
+    stride : int
+
+    Returns
+    -------
+    torch.Tensor
+        The same tensor where no padding is needed. Crop the result of the network with ``[..., :height, :width]``.
+    """
+    height, width = images.shape[-2:]
+    below, right = -height % stride, -width % stride
+    if below or right:
+        images = F.pad(images, (0, right, 0, below))
+    return images
+
+
+def he_normal_(weight):
+    """Keras' ``he_normal``: a truncated normal of standard deviation sqrt(2 / fan_in), skipped for loaded weights."""
+    std = math.sqrt(2 / nn.init._calculate_fan_in_and_fan_out(weight)[0]) / _TRUNCATED_NORMAL_STD
+    init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+
+class SameConv2d(nn.Conv2d):
+    """Convolution with TensorFlow's "SAME" padding, for inputs whose sides are multiples of the stride.
+
+    TensorFlow pads ``max(dilation * (kernel - 1) + 1 - stride, 0)`` rows in all, the odd one at the bottom; the same
+    for columns. A 3x3 convolution of stride 2 therefore pads bottom and right only, and one of stride 4 or more is not
+    padded at all: it reads the top left corner of each stride cell. ``padding=1`` would shift the samples.
+    """
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, dilation=1, bias=True):
+        total = max(dilation * (kernel_size - 1) + 1 - stride, 0)
+        before, after = total // 2, total - total // 2
+        symmetric = before == after
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=before if symmetric else 0,
+            dilation=dilation,
+            bias=bias,
+        )
+        self.edge_padding = None if symmetric else (before, after, before, after)
+
+    def forward(self, images):
+        if self.edge_padding is not None:
+            images = F.pad(images, self.edge_padding)
+        return super().forward(images)
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose running statistics see each batch once, also under activation checkpointing.
+
+    The second forward of a checkpointed block runs inside the backward pass; updating there again would double the
+    momentum silently.
+    """
+
+    def forward(self, images):
+        recomputing = self.training and not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+        if recomputing:
+            return F.batch_norm(images, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        return super().forward(images)
+
+
+class ConvNormReLU(nn.Sequential):
+    """Convolution with bias and "SAME" padding, batch norm, ReLU: the ``CBR(kernel, stride, filters)`` of CLCI-Net."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, dilation=1, eps=1e-3, momentum=0.01):
+        super().__init__(
+            SameConv2d(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation),
+            BatchNorm2d(out_channels, eps=eps, momentum=momentum),
+            nn.ReLU(inplace=True),
+        )
+
+
+class ConvLSTM2d(nn.Module):
+    """ConvLSTM over a sequence of feature maps, from the zero state; returns the last hidden state.
+
+    Gates in the order input, forget, candidate, output; no peephole; only the input convolution has a bias
+    (Keras 2 ``ConvLSTM2D``). The first step has no recurrent convolution, since its hidden state is zero.
+
+    Parameters
+    ----------
+    in_channels, filters : int
+    kernel_size : int
+    gate_activation : {"hard_sigmoid", "sigmoid"}
+        "hard_sigmoid" is clip(0.2 x + 0.5, 0, 1).
+    """
+
+    def __init__(self, in_channels, filters, kernel_size=3, gate_activation="hard_sigmoid"):
+        super().__init__()
+        self.filters = filters
+        self.gate_activation = gate_activation
+        self.input_conv = nn.Conv2d(in_channels, 4 * filters, kernel_size, padding=kernel_size // 2)
+        self.recurrent_conv = nn.Conv2d(filters, 4 * filters, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def init_weights(self):
+        """He-normal input kernel, orthogonal recurrent kernel, zero biases but 1 for the forget gate."""
+        he_normal_(self.input_conv.weight)
+        init.orthogonal_(self.recurrent_conv.weight)
+        bias = torch.zeros_like(self.input_conv.bias)
+        bias[self.filters : 2 * self.filters] = 1
+        init.copy_(self.input_conv.bias, bias)
+
+    def forward(self, *steps):
+        """Run over ``steps``, each of shape (batch, in_channels, height, width); (batch, filters, height, width)."""
+        hidden, cell = None, None
+        for step in steps:
+            gates = self.input_conv(step)
+            if hidden is not None:
+                gates = gates + self.recurrent_conv(hidden)
+            hidden, cell = convlstm_cell(gates, cell, gate_activation=self.gate_activation)
+        return hidden
