@@ -1,87 +1,102 @@
 """Register our classes with transformers' Auto factories without importing transformers.
 
 transformers has no plug-in mechanism, so ``import hf_lesionseg`` has to fill its factories. Importing transformers and
-torch takes seconds, which ``lesionseg --help`` must not pay. Therefore a finder on ``sys.meta_path`` waits for the few
-transformers modules that hold the factories and registers right after each has been loaded; where they are loaded
-already, registration happens at once.
+torch takes seconds, which ``lesionseg --help`` must not pay. Therefore a finder on ``sys.meta_path`` waits for the
+modules that hold the factories, and for ours that go into them: when a factory is loaded our module is imported, and
+once both are complete the class is registered. It does not matter which of the two a user imports first, nor that one
+of them is imported in the middle of the other.
 """
 
+import functools
 import importlib
 import importlib.abc
 import importlib.util
 import sys
 
+from .models import MODEL_REGISTRY, module_name
 
-def _register_configs(auto):
+_AUTO = "transformers.models.auto"
+
+
+def _register_config(auto, ours, model_type):
+    auto.AutoConfig.register(model_type, getattr(ours, MODEL_REGISTRY[model_type][0]), exist_ok=True)
+
+
+def _register_model(auto, ours, model_type):
+    model = getattr(ours, MODEL_REGISTRY[model_type][1])
+    auto.AutoModel.register(model.config_class, model, exist_ok=True)
+    auto.AutoModelForSemanticSegmentation.register(model.config_class, model, exist_ok=True)
+
+
+def _register_image_processor(auto, ours):
     from .models import configurations
-
-    for model_type, config in configurations():
-        auto.AutoConfig.register(model_type, config, exist_ok=True)
-
-
-def _register_models(auto):
-    from .models import registered_models
-
-    for config, model in registered_models():
-        auto.AutoModel.register(config, model, exist_ok=True)
-        auto.AutoModelForSemanticSegmentation.register(config, model, exist_ok=True)
-
-
-def _register_image_processors(auto):
-    from .models import configurations
-    from .models.image_processing_lesion import LesionImageProcessor
 
     for _, config in configurations():
         # "pil" is the key that transformers resolves where torchvision is absent.
-        auto.AutoImageProcessor.register(config, image_processor_classes={"pil": LesionImageProcessor}, exist_ok=True)
+        classes = {"pil": ours.LesionImageProcessor}
+        auto.AutoImageProcessor.register(config, image_processor_classes=classes, exist_ok=True)
 
 
-def _register_pipeline(_pipelines):
-    from .inference.pipeline import register_pipeline
-
-    register_pipeline()
+def _register_pipeline(_pipelines, ours):
+    ours.register_pipeline()
 
 
-_ON_LOAD = {
-    "transformers.models.auto.configuration_auto": _register_configs,
-    "transformers.models.auto.modeling_auto": _register_models,
-    "transformers.models.auto.image_processing_auto": _register_image_processors,
-    "transformers.pipelines": _register_pipeline,
-}
+def _links():
+    """Yield ``(module of the factory, our module, function that registers the second with the first)``."""
+    for model_type in MODEL_REGISTRY:
+        yield (
+            f"{_AUTO}.configuration_auto",
+            module_name("configuration", model_type),
+            functools.partial(_register_config, model_type=model_type),
+        )
+        yield (
+            f"{_AUTO}.modeling_auto",
+            module_name("modeling", model_type),
+            functools.partial(_register_model, model_type=model_type),
+        )
+    processor = f"{__package__}.models.image_processing_lesion"
+    yield f"{_AUTO}.image_processing_auto", processor, _register_image_processor
+    yield "transformers.pipelines", f"{__package__}.inference.pipeline", _register_pipeline
 
 
 class _FactoryFinder(importlib.abc.MetaPathFinder):
-    """Find the factory modules as Python would, and register once each has been executed."""
+    """Find the modules of ``links`` as Python would, and link each pair once both have been executed."""
 
-    def __init__(self, waiting):
-        self.waiting = waiting
+    def __init__(self, links):
+        self.links = links
+        self.waiting = {name for factory, ours, _ in links for name in (factory, ours)}
+        self.loaded = set()
 
     def find_spec(self, name, path=None, target=None):
-        register = self.waiting.pop(name, None)
-        if register is None:
+        if name not in self.waiting:
             return None
-        spec = importlib.util.find_spec(name)  # not waiting any more: this asks the other finders
-        if not self.waiting:
-            sys.meta_path.remove(self)
+        self.waiting.remove(name)
+        spec = importlib.util.find_spec(name)  # no longer waiting for it: this asks the other finders
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
 
-        def execute_and_register(module):
+        def execute_and_link(module):
             execute(module)
-            register(module)
+            self.link(name)
 
-        spec.loader.exec_module = execute_and_register
+        spec.loader.exec_module = execute_and_link
         return spec
+
+    def link(self, name):
+        """Note that ``name`` is complete, and register what this makes possible."""
+        self.loaded.add(name)
+        for factory, ours, register in self.links:
+            if name == factory and ours not in self.loaded:
+                importlib.import_module(ours)  # comes back here when it is complete
+            elif name in (factory, ours) and {factory, ours} <= self.loaded:
+                register(sys.modules[factory], sys.modules[ours])
 
 
 def register_with_transformers():
-    """Fill the Auto factories now where transformers has loaded them, and as soon as it does where it has not."""
-    waiting = {}
-    for name, register in _ON_LOAD.items():
-        if name in sys.modules:
-            register(sys.modules[name])
-        else:
-            waiting[name] = register
-    if waiting:
-        sys.meta_path.insert(0, _FactoryFinder(waiting))
+    """Fill the Auto factories that are loaded already now, the others as soon as transformers loads them."""
+    finder = _FactoryFinder(list(_links()))
+    sys.meta_path.insert(0, finder)
+    for name in sorted(finder.waiting & set(sys.modules)):
+        finder.waiting.remove(name)
+        finder.link(name)

@@ -6,23 +6,31 @@ classes, the shared model tests and the remote-code publisher take it from there
 
 import importlib
 
-#: model_type -> (name of the config class, name of the model class); modules are configuration_<m> and modeling_<m>.
+#: model_type -> (name of the config class, name of the model class)
 MODEL_REGISTRY = {
     "clci-net": ("CLCINetConfig", "CLCINetForSemanticSegmentation"),
 }
 
 
-def _module(prefix, model_type):
-    return importlib.import_module(f".{prefix}_{model_type.replace('-', '_')}", __name__)
+def module_name(kind, model_type):
+    """Full name of the module of a network; ``kind`` is "configuration" or "modeling".
+
+    Examples
+    --------
+    >>> module_name("modeling", "clci-net")
+    'hf_lesionseg.models.modeling_clci_net'
+    """
+    return f"{__name__}.{kind}_{model_type.replace('-', '_')}"
 
 
 def configurations():
     """Yield ``(model_type, config class)`` of every network; imports no modeling code."""
     for model_type, (config_name, _) in MODEL_REGISTRY.items():
-        yield model_type, getattr(_module("configuration", model_type), config_name)
+        yield model_type, getattr(importlib.import_module(module_name("configuration", model_type)), config_name)
 
 
 def registered_models():
     """Yield ``(config class, model class)`` of every network."""
     for model_type, config in configurations():
-        yield config, getattr(_module("modeling", model_type), MODEL_REGISTRY[model_type][1])
+        module = importlib.import_module(module_name("modeling", model_type))
+        yield config, getattr(module, MODEL_REGISTRY[model_type][1])

@@ -98,6 +98,28 @@ class ConvNormReLU(nn.Sequential):
         )
 
 
+class InputGateConv2d(nn.Conv2d):
+    """Convolution from the input to the four ConvLSTM gates: he-normal, bias 0 but 1 for the forget gate.
+
+    The two gate convolutions are classes of their own because transformers initialises a module of remote code only if
+    it holds parameters itself: an initialisation written for the ConvLSTM as a whole would silently never run.
+    """
+
+    def init_weights(self):
+        he_normal_(self.weight)
+        filters = self.out_channels // 4
+        bias = torch.zeros_like(self.bias)
+        bias[filters : 2 * filters] = 1
+        init.copy_(self.bias, bias)
+
+
+class RecurrentGateConv2d(nn.Conv2d):
+    """Convolution from the hidden state to the four ConvLSTM gates: orthogonal, no bias."""
+
+    def init_weights(self):
+        init.orthogonal_(self.weight)
+
+
 class ConvLSTM2d(nn.Module):
     """ConvLSTM over a sequence of feature maps, from the zero state; returns the last hidden state.
 
@@ -114,18 +136,10 @@ class ConvLSTM2d(nn.Module):
 
     def __init__(self, in_channels, filters, kernel_size=3, gate_activation="hard_sigmoid"):
         super().__init__()
-        self.filters = filters
         self.gate_activation = gate_activation
-        self.input_conv = nn.Conv2d(in_channels, 4 * filters, kernel_size, padding=kernel_size // 2)
-        self.recurrent_conv = nn.Conv2d(filters, 4 * filters, kernel_size, padding=kernel_size // 2, bias=False)
-
-    def init_weights(self):
-        """He-normal input kernel, orthogonal recurrent kernel, zero biases but 1 for the forget gate."""
-        he_normal_(self.input_conv.weight)
-        init.orthogonal_(self.recurrent_conv.weight)
-        bias = torch.zeros_like(self.input_conv.bias)
-        bias[self.filters : 2 * self.filters] = 1
-        init.copy_(self.input_conv.bias, bias)
+        same = kernel_size // 2
+        self.input_conv = InputGateConv2d(in_channels, 4 * filters, kernel_size, padding=same)
+        self.recurrent_conv = RecurrentGateConv2d(filters, 4 * filters, kernel_size, padding=same, bias=False)
 
     def forward(self, *steps):
         """Run over ``steps``, each of shape (batch, in_channels, height, width); (batch, filters, height, width)."""

@@ -12,7 +12,15 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import can_return_tuple
 
 from .configuration_clci_net import CLCINetConfig
-from .layers import BatchNorm2d, ConvLSTM2d, ConvNormReLU, he_normal_, pad_to_stride
+from .layers import (
+    BatchNorm2d,
+    ConvLSTM2d,
+    ConvNormReLU,
+    InputGateConv2d,
+    RecurrentGateConv2d,
+    he_normal_,
+    pad_to_stride,
+)
 from .losses import batch_dice_loss, check_labels
 from .outputs import LesionSegmenterOutput, lesion_probability
 
@@ -170,12 +178,12 @@ class CLCINetForSemanticSegmentation(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module):
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, (InputGateConv2d, RecurrentGateConv2d)):
+            module.init_weights()
+        elif isinstance(module, nn.Conv2d):
             he_normal_(module.weight)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, ConvLSTM2d):
-            module.init_weights()
         elif isinstance(module, BatchNorm2d):
             super()._init_weights(module)
 

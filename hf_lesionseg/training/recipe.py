@@ -1,0 +1,165 @@
+"""Recipes: everything a paper says about training, as one small YAML file.
+
+``load_recipe("clci-net-atlas")`` reads one that comes with the package, ``load_recipe("my-recipe.yaml")`` a file.
+"""
+
+import difflib
+import typing
+from dataclasses import asdict, dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from ..errors import RecipeError
+
+_CHOICES = {
+    "slices": ("all", "tissue", "lesion"),
+    "optimizer": ("adam", "adamw"),
+    "monitor": ("validation_loss", "validation_dice"),
+    "mixed_precision": ("no", "bf16", "fp16"),
+}
+_POSITIVE = ("learning_rate", "batch_size", "epochs", "gradient_accumulation_steps", "validation_every")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is trained.
+
+    Parameters
+    ----------
+    name : str
+        File name without its ending.
+    paper : str
+        Source, for the model card.
+    model_type : str
+        A network of this package, such as "clci-net".
+    model : dict
+        Settings of the network's configuration that differ from its defaults.
+    processor : dict
+        Settings of the :class:`LesionImageProcessor` that ``lesionseg prepare`` uses.
+    split : dict
+        Shares of people in train, validation and test; they need not add up to one.
+    slices : {"all", "tissue", "lesion"}
+        Which slices to train on.
+    empty_slice_fraction : float
+        Share of the slices without lesion that is drawn anew in each epoch.
+    optimizer : {"adam", "adamw"}
+    learning_rate, weight_decay : float
+    batch_size : int
+        Slices per process and step.
+    gradient_accumulation_steps : int
+        Steps whose gradients are added up before the weights move.
+    max_gradient_norm : float or None
+        Clip the gradient to this norm.
+    epochs : int
+    validation_every : int
+        Epochs between two validations.
+    monitor : {"validation_loss", "validation_dice"}
+        Decides which weights are kept, when the learning rate falls and when training stops early.
+    plateau_factor, plateau_patience, plateau_min_delta
+        Multiply the learning rate by the factor at the ``plateau_patience``-th validation in a row that did not improve
+        by ``plateau_min_delta`` (absolute), as Keras' ReduceLROnPlateau counts.
+    early_stopping_patience : int or None
+        Stop when this many validations in a row brought no new best.
+    mixed_precision : {"no", "bf16", "fp16"}
+    """
+
+    name: str
+    model_type: str
+    paper: str = ""
+    model: dict = field(default_factory=dict)
+    processor: dict = field(default_factory=dict)
+    split: dict = field(default_factory=lambda: {"train": 0.6, "validation": 0.2, "test": 0.2})
+    slices: str = "all"
+    empty_slice_fraction: float = 1.0
+    optimizer: str = "adam"
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    batch_size: int = 8
+    gradient_accumulation_steps: int = 1
+    max_gradient_norm: float | None = None
+    epochs: int = 100
+    validation_every: int = 1
+    monitor: str = "validation_loss"
+    plateau_factor: float = 0.2
+    plateau_patience: int = 3
+    plateau_min_delta: float = 1e-3
+    early_stopping_patience: int | None = 5
+    mixed_precision: str = "no"
+
+    def __post_init__(self):
+        for known in fields(self):
+            self._check_type(known.name, known.type)
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise RecipeError(f"recipe {self.name}: {name} is {getattr(self, name)!r}; use one of {allowed}")
+        for name in _POSITIVE:
+            if getattr(self, name) <= 0:
+                raise RecipeError(f"recipe {self.name}: {name} is {getattr(self, name)}; it must be positive")
+        if not 0 <= self.empty_slice_fraction <= 1:
+            raise RecipeError(f"recipe {self.name}: empty_slice_fraction is {self.empty_slice_fraction}; use 0 to 1")
+
+    def _check_type(self, name, annotation):
+        value = getattr(self, name)
+        allowed = typing.get_args(annotation) or (annotation,)
+        if float in allowed and isinstance(value, int) and not isinstance(value, bool):
+            return
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
+            raise RecipeError(f"recipe {self.name}: {name} is {value!r}; it must be of type {wanted}")
+
+    def to_dict(self):
+        return asdict(self)
+
+
+def packaged_recipes():
+    """Names of the recipes that come with the package."""
+    folder = resources.files(__package__) / "recipes"
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_recipe(name, **overrides):
+    """Read a recipe by its name or from a YAML file.
+
+    Parameters
+    ----------
+    name : str or Path
+        A name of :func:`packaged_recipes`, or the path of a ``.yaml`` file.
+    **overrides
+        Values that replace those of the file; ``None`` leaves the file's value.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such recipe, it is not YAML, or a field is unknown or impossible.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise RecipeError(f"{path}: no such recipe file")
+        text, origin = path.read_text(encoding="utf-8"), str(path)
+    elif str(name) in packaged_recipes():
+        text = (resources.files(__package__) / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+        origin = str(name)
+    else:
+        raise RecipeError(
+            f"no recipe is called {str(name)!r}; use one of {packaged_recipes()} or the path of a .yaml file"
+        )
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{origin}: a recipe is a mapping of fields to values")
+    values = {"name": path.stem if path.suffix else str(name)} | values
+    values |= {key: value for key, value in overrides.items() if value is not None}
+    known = [entry.name for entry in fields(Recipe)]
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(known)}"
+            raise RecipeError(f"{origin}: unknown field {key!r}; {hint}")
+    if "model_type" not in values:
+        raise RecipeError(f"{origin}: the field 'model_type' is missing; name a network such as clci-net")
+    return Recipe(**values)

@@ -1,0 +1,49 @@
+"""Every registered network, small, for the shared tests."""
+
+import pytest
+import torch
+
+from hf_lesionseg.models import MODEL_REGISTRY, configurations, registered_models
+
+#: Settings that make each network small. A new network joins the shared tests by a row here.
+TINY = {
+    "clci-net": {"base_width": 4},
+}
+
+CONFIGS = dict(configurations())
+MODELS = {config.model_type: model for config, model in registered_models()}
+
+
+def tiny_model(model_type, **settings):
+    torch.manual_seed(0)
+    return MODELS[model_type](CONFIGS[model_type](**(TINY[model_type] | settings)))
+
+
+@pytest.fixture(params=sorted(MODEL_REGISTRY))
+def model_type(request):
+    return request.param
+
+
+@pytest.fixture
+def config_class(model_type):
+    return CONFIGS[model_type]
+
+
+@pytest.fixture
+def make_model(model_type):
+    """Build the small network of this model type; keyword arguments change its configuration."""
+    return lambda **settings: tiny_model(model_type, **settings)
+
+
+@pytest.fixture
+def make_batch(config_class, model_type):
+    """A batch of random images with a square lesion: ``pixel_values`` and ``labels``."""
+
+    def batch(height=48, width=32, size=2, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        channels = config_class(**TINY[model_type]).num_channels
+        labels = torch.zeros(size, height, width, dtype=torch.long)
+        labels[:, height // 4 : height // 2, width // 4 : width // 2] = 1
+        return {"pixel_values": torch.rand(size, channels, height, width, generator=generator), "labels": labels}
+
+    return batch
