@@ -1,0 +1,303 @@
+"""Overlap and volume metrics of one case, counted over the voxels of its whole 3-D volume.
+
+With P the predicted and G the true lesion voxels, TP = \\|P and G\\|, FP = \\|P\\| - TP, FN = \\|G\\| - TP:
+
+=============  =======================================  =====================  ==============================
+metric         formula                                  unit, best value       source
+=============  =======================================  =====================  ==============================
+dice (DSC)     2 TP / (2 TP + FP + FN)                  0..1, 1                Dice, Ecology 26:297, 1945
+precision      TP / (TP + FP)                           0..1, 1                positive predictive value
+recall         TP / (TP + FN)                           0..1, 1                sensitivity
+iou            TP / (TP + FP + FN)                      0..1, 1                Jaccard, New Phytol. 11:37, 1912
+voe            100 (1 - iou)                            percent, 0             Heimann et al., IEEE TMI 28:1251, 2009
+rvd            100 (\\|P\\| / \\|G\\| - 1)                  percent, signed, 0     Heimann et al. 2009
+absolute_rvd   \\|rvd\\|                                  percent, 0             Heimann et al. 2009
+=============  =======================================  =====================  ==============================
+
+These are the measures of CLCI-Net's tables (Yang et al., MICCAI 2019), which take them per subject in 3-D and then
+average. Its RVD is a signed mean: over- and under-segmentation cancel and tiny lesions dominate it, which is why the
+absolute value stands beside it.
+
+Empty masks
+-----------
+One policy, the same wherever this package prints a metric. It is repeated in every ``metrics.json``:
+
+* truth and prediction empty: dice = iou = precision = recall = 1, voe = rvd = absolute_rvd = 0.
+* only the truth empty (a false alarm on a healthy scan): dice = iou = precision = 0, voe = 100; recall and rvd divide
+  by zero, are undefined (NaN), left out of their means, and counted.
+* only the prediction empty (a missed lesion): dice = iou = precision = recall = 0, voe = 100, rvd = -100,
+  absolute_rvd = 100. Its precision is 0 / 0 by the formula; it counts as 0, so that missing a lesion is never free.
+* a failed case (prediction missing, unreadable, on another grid): every metric undefined, counted in ``n_failed``.
+
+Public evaluators differ here: the code of the paper's group scores 0 wherever a denominator is 0, the ISLES 2022
+evaluator gives two empty masks a Dice of 1. On data where every scan has a lesion the rules agree.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from ..errors import GridMismatchError
+
+METRIC_NAMES = ("dice", "precision", "recall", "iou", "voe", "rvd", "absolute_rvd")
+"""The metrics of a case, in the order of every table."""
+
+VOLUME_NAMES = ("truth_ml", "predicted_ml")
+
+UNITS = {
+    "dice": "0..1",
+    "precision": "0..1",
+    "recall": "0..1",
+    "iou": "0..1",
+    "voe": "%",
+    "rvd": "%",
+    "absolute_rvd": "%",
+    "truth_ml": "mL",
+    "predicted_ml": "mL",
+}
+
+EMPTY_MASK_POLICY = (
+    "Truth and prediction empty: dice = iou = precision = recall = 1, voe = rvd = absolute_rvd = 0. "
+    "Only the truth empty: dice = iou = precision = 0, voe = 100, recall and rvd undefined (left out of their mean "
+    "and counted). "
+    "Only the prediction empty: dice = iou = precision = recall = 0, voe = 100, rvd = -100, absolute_rvd = 100. "
+    "Failed case (prediction missing, unreadable or on another grid): every metric undefined, counted in n_failed."
+)
+"""The policy of this module's docstring, as it is printed in the outputs."""
+
+
+@dataclass(frozen=True)
+class VoxelCounts:
+    """Voxels in which a predicted and a true mask agree and differ; sums over slices or blocks give the volume's.
+
+    Attributes
+    ----------
+    true_positive, false_positive, false_negative : int
+        Numbers of voxels.
+    """
+
+    true_positive: int
+    false_positive: int
+    false_negative: int
+
+    def __post_init__(self):
+        if min(self.true_positive, self.false_positive, self.false_negative) < 0:
+            raise ValueError(f"voxel counts cannot be negative: {self}")
+
+    @property
+    def predicted(self) -> int:
+        """Voxels of the predicted lesion, \\|P\\|."""
+        return self.true_positive + self.false_positive
+
+    @property
+    def truth(self) -> int:
+        """Voxels of the true lesion, \\|G\\|."""
+        return self.true_positive + self.false_negative
+
+    def __add__(self, other: VoxelCounts) -> VoxelCounts:
+        if not isinstance(other, VoxelCounts):
+            return NotImplemented
+        return VoxelCounts(
+            self.true_positive + other.true_positive,
+            self.false_positive + other.false_positive,
+            self.false_negative + other.false_negative,
+        )
+
+
+@dataclass(frozen=True)
+class CaseMetrics:
+    """The metrics of one case; NaN marks an undefined value (see the module's policy).
+
+    Attributes
+    ----------
+    case, person : str
+        Name of the case, and of the person it was taken from (several cases may share one).
+    status : str
+        "ok" or "failed".
+    reason : str
+        Why a failed case failed; empty otherwise.
+    dice, precision, recall, iou : float
+        Fractions, 0..1.
+    voe, rvd, absolute_rvd : float
+        Percent.
+    truth_ml, predicted_ml : float
+        Lesion volumes in mL.
+    counts : VoxelCounts or None
+        None for a failed case.
+    """
+
+    case: str
+    person: str
+    status: str = "ok"
+    reason: str = ""
+    dice: float = math.nan
+    precision: float = math.nan
+    recall: float = math.nan
+    iou: float = math.nan
+    voe: float = math.nan
+    rvd: float = math.nan
+    absolute_rvd: float = math.nan
+    truth_ml: float = math.nan
+    predicted_ml: float = math.nan
+    counts: VoxelCounts | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the case could not be scored."""
+        return self.status == "failed"
+
+    @property
+    def truth_is_empty(self) -> bool:
+        """Whether the case was scored and its truth holds no lesion."""
+        return self.counts is not None and self.counts.truth == 0
+
+    @property
+    def prediction_is_empty(self) -> bool:
+        """Whether the case was scored and nothing was predicted."""
+        return self.counts is not None and self.counts.predicted == 0
+
+    def to_dict(self) -> dict[str, str | int | float | None]:
+        """Return one flat row for JSON or CSV: undefined values are None, never NaN, which JSON does not know."""
+        row = {}
+        for field in fields(self):
+            if field.name == "counts":
+                continue
+            value = getattr(self, field.name)
+            row[field.name] = None if isinstance(value, float) and not math.isfinite(value) else value
+        for name in ("true_positive", "false_positive", "false_negative"):
+            row[name] = None if self.counts is None else getattr(self.counts, name)
+        return row
+
+
+def count_voxels(prediction: np.ndarray, truth: np.ndarray) -> VoxelCounts:
+    """Count where a predicted and a true mask agree and differ.
+
+    Parameters
+    ----------
+    prediction, truth : array of bool or of an integer type, of one shape
+        Non-zero is lesion. Probabilities are refused: which threshold made them a mask is the caller's to say.
+
+    Returns
+    -------
+    VoxelCounts
+
+    Raises
+    ------
+    GridMismatchError
+        The shapes differ (nothing is broadcast).
+    TypeError
+        An array holds floating-point values.
+
+    Examples
+    --------
+    >>> count_voxels(np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0]))
+    VoxelCounts(true_positive=1, false_positive=1, false_negative=1)
+    """
+    prediction, truth = np.asarray(prediction), np.asarray(truth)
+    for name, mask in (("prediction", prediction), ("truth", truth)):
+        if not (mask.dtype == np.bool_ or np.issubdtype(mask.dtype, np.integer)):
+            raise TypeError(f"{name} is {mask.dtype}, not a mask: threshold it first, for example `values > 0.5`")
+    if prediction.shape != truth.shape:
+        raise GridMismatchError(
+            f"prediction {prediction.shape} and truth {truth.shape} differ in shape; bring both onto one grid"
+        )
+    # One boolean temporary of the volume, and counts as Python int: no overflow, no float copy.
+    true_positive = int(np.count_nonzero(np.logical_and(prediction, truth)))
+    return VoxelCounts(
+        true_positive=true_positive,
+        false_positive=int(np.count_nonzero(prediction)) - true_positive,
+        false_negative=int(np.count_nonzero(truth)) - true_positive,
+    )
+
+
+def dice(counts: VoxelCounts) -> float:
+    """Dice similarity coefficient 2 TP / (2 TP + FP + FN); 1 where both masks are empty."""
+    size = counts.predicted + counts.truth
+    return 2 * counts.true_positive / size if size else 1.0
+
+
+def iou(counts: VoxelCounts) -> float:
+    """Intersection over union (Jaccard index) TP / (TP + FP + FN); 1 where both masks are empty."""
+    union = counts.true_positive + counts.false_positive + counts.false_negative
+    return counts.true_positive / union if union else 1.0
+
+
+def precision(counts: VoxelCounts) -> float:
+    """Share of the predicted voxels that are lesion, TP / (TP + FP); of an empty prediction 1 if right, else 0."""
+    if counts.predicted:
+        return counts.true_positive / counts.predicted
+    return 0.0 if counts.truth else 1.0
+
+
+def recall(counts: VoxelCounts) -> float:
+    """Share of the lesion's voxels that were found, TP / (TP + FN); NaN for a false alarm on an empty truth."""
+    if counts.truth:
+        return counts.true_positive / counts.truth
+    return math.nan if counts.predicted else 1.0
+
+
+def volumetric_overlap_error(counts: VoxelCounts) -> float:
+    """Volumetric overlap error (VOE) 100 (1 - IoU), in percent."""
+    return 100.0 * (1.0 - iou(counts))
+
+
+def relative_volume_difference(counts: VoxelCounts) -> float:
+    """Relative volume difference (RVD) 100 (\\|P\\| / \\|G\\| - 1), signed, in percent; NaN for a false alarm.
+
+    Positive where too much was predicted. A ratio of voxel numbers: both masks lie on one grid.
+    """
+    if counts.truth:
+        return 100.0 * (counts.predicted / counts.truth - 1.0)
+    return math.nan if counts.predicted else 0.0
+
+
+def case_metrics(
+    case: str,
+    masks: VoxelCounts | tuple[np.ndarray, np.ndarray],
+    voxel_ml: float,
+    person: str | None = None,
+) -> CaseMetrics:
+    """Score one case.
+
+    Parameters
+    ----------
+    case : str
+        Its name.
+    masks : VoxelCounts or (prediction, truth)
+        Counts over the whole volume, or the two masks as ``count_voxels`` takes them.
+    voxel_ml : float
+        Volume of one voxel in mL (mm^3 / 1000).
+    person : str, optional
+        Whose scan it is; the case's own name if not given.
+
+    Raises
+    ------
+    ValueError
+        ``voxel_ml`` is not a positive number.
+    """
+    if not (math.isfinite(voxel_ml) and voxel_ml > 0):
+        raise ValueError(f"case {case}: a voxel of {voxel_ml} mL cannot be; give mm^3 / 1000 of one voxel")
+    counts = masks if isinstance(masks, VoxelCounts) else count_voxels(*masks)
+    rvd = relative_volume_difference(counts)
+    return CaseMetrics(
+        case=case,
+        person=case if person is None else person,
+        dice=dice(counts),
+        precision=precision(counts),
+        recall=recall(counts),
+        iou=iou(counts),
+        voe=volumetric_overlap_error(counts),
+        rvd=rvd,
+        absolute_rvd=abs(rvd),
+        truth_ml=counts.truth * float(voxel_ml),
+        predicted_ml=counts.predicted * float(voxel_ml),
+        counts=counts,
+    )
+
+
+def failed_case(case: str, reason: str, person: str | None = None) -> CaseMetrics:
+    """Return the row of a case that could not be scored: no number at all, and the reason."""
+    return CaseMetrics(case=case, person=case if person is None else person, status="failed", reason=reason)
