@@ -1,0 +1,54 @@
+"""Start Accelerate, and refuse the launches that look distributed and are not."""
+
+import os
+import warnings
+
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration
+
+from ..errors import LaunchError
+
+WORKING_COMMAND = (
+    "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no "
+    "--dynamo_backend no scripts/train.py ..."
+)
+
+
+def make_accelerator(recipe, *, cpu=False, with_tracking=False):
+    """Build the Accelerator of a run.
+
+    Raises
+    ------
+    LaunchError
+        If the launcher started several processes but this one is alone: each would train, and write, by itself.
+    """
+    accelerator = Accelerator(
+        cpu=cpu,
+        mixed_precision=recipe.mixed_precision,
+        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+        # Shuffling that depends on (seed, epoch) alone: without it a resumed epoch has another order under DDP.
+        dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),
+        log_with="trackio" if with_tracking else None,
+    )
+    check_launch(accelerator.num_processes)
+    return accelerator
+
+
+def check_launch(num_processes):
+    """Compare what the launcher announced in the environment with the processes that found each other."""
+    announced = int(os.environ.get("WORLD_SIZE", "1"))
+    if announced > 1 and num_processes == 1:
+        raise LaunchError(
+            f"the launcher started {announced} processes, but each runs alone as rank 0 and would overwrite the "
+            f"others' files; on CPUs launch with: {WORKING_COMMAND}"
+        )
+
+
+def start_tracking(accelerator, project, settings):
+    """Begin a trackio run that stays on this machine, whatever the environment says about Spaces or servers."""
+    for name in ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"):
+        if os.environ.pop(name, None):
+            warnings.warn(f"{name} is ignored: training on medical data is tracked on this machine only", stacklevel=2)
+    accelerator.init_trackers(
+        project, config=settings, init_kwargs={"trackio": {"space_id": None, "server_url": None, "embed": False}}
+    )

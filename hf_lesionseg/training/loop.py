@@ -1,0 +1,244 @@
+"""The one training loop. Read :func:`train` from top to bottom.
+
+Two things make a resumed run equal to an uninterrupted one, step by step: the order of the slices depends on the seed
+and the epoch alone, and every step seeds the random numbers of dropout from (seed, step, process).
+"""
+
+import math
+import shutil
+import time
+from pathlib import Path
+
+import torch
+from accelerate import skip_first_batches
+from accelerate.utils import set_seed, tqdm
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.utils.data import DataLoader
+
+from ..datasets.prepared import PreparedDataset
+from ..datasets.slices import SliceDataset
+from ..errors import DataError, ModelError, UsageError
+from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, save_checkpoint
+from .history import History
+from .launch import make_accelerator, start_tracking
+from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
+from .network import build_network
+from .validation import mean_dice, mean_loss, validate
+
+_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+def train(arguments):
+    """Train a network by a recipe and leave a complete model folder.
+
+    Parameters
+    ----------
+    arguments : TrainingArguments
+
+    Returns
+    -------
+    dict
+        What ``training_summary.json`` holds.
+
+    Raises
+    ------
+    LesionSegError
+        One of its kinds, naming the file or option and the remedy.
+    """
+    started = time.monotonic()
+    recipe = arguments.load_recipe()
+    accelerator = make_accelerator(recipe, cpu=arguments.cpu, with_tracking=arguments.with_tracking)
+    set_seed(arguments.seed, deterministic=arguments.deterministic)
+    dataset = PreparedDataset(arguments.data_dir)
+    cases = {split: dataset.select(split) for split in ("train", "validation", "test")}
+    for split in ("train", "validation"):
+        if not cases[split]:
+            raise DataError(f"{arguments.data_dir}: the split has no case for {split}; prepare more cases")
+    output = Path(arguments.output_dir)
+    resume = _claim_output(accelerator, output, arguments)
+
+    processor = dataset.processor()
+    model = build_network(recipe, arguments.model_name_or_path, channels=len(dataset.channel_names))
+    if arguments.activation_checkpointing:
+        model.gradient_checkpointing_enable()
+    slices = SliceDataset(
+        cases["train"],
+        slices=recipe.slices,
+        empty_slice_fraction=recipe.empty_slice_fraction,
+        seed=arguments.seed,
+    )
+    optimizer = _OPTIMIZERS[recipe.optimizer](
+        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    scheduler = ReduceLROnPlateau(
+        optimizer,
+        factor=recipe.plateau_factor,
+        patience=recipe.plateau_patience - 1,  # Keras lowers the rate at the patience-th bad epoch, torch after it
+        threshold=recipe.plateau_min_delta,
+        threshold_mode="abs",
+    )
+    loader = DataLoader(
+        slices, batch_size=recipe.batch_size, shuffle=True, num_workers=arguments.num_workers,
+        pin_memory=accelerator.device.type == "cuda",
+    )
+    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+
+    identity = {
+        "model": accelerator.unwrap_model(model).config.to_diff_dict(),
+        "data": dataset.fingerprint(),
+        "train_cases": len(cases["train"]),
+        "batch_size": recipe.batch_size,
+        "gradient_accumulation_steps": recipe.gradient_accumulation_steps,
+        "optimizer": recipe.optimizer,
+        "slices": recipe.slices,
+        "processes": accelerator.num_processes,
+        "seed": arguments.seed,
+    }
+    state = load_checkpoint(accelerator, resume, scheduler, identity) if resume else TrainingState()
+    history = None
+    if accelerator.is_main_process:
+        history = History(output / "history.jsonl", state.step if resume else None, state.epoch)
+    if arguments.with_tracking:
+        start_tracking(accelerator, arguments.project, recipe.to_dict() | {"seed": arguments.seed})
+
+    before = state.seconds
+
+    def elapsed():
+        return before + time.monotonic() - started
+
+    def stop_asked():
+        if arguments.max_steps is not None and state.step >= arguments.max_steps:
+            return f"--max_steps {arguments.max_steps}"
+        late = arguments.max_minutes is not None and time.monotonic() - started > 60 * arguments.max_minutes
+        return f"--max_minutes {arguments.max_minutes}" if _agreed(accelerator, late) else ""
+
+    def log(kind, **values):
+        if history is not None:
+            history.append(kind=kind, step=state.step, **values)
+        if accelerator.trackers:
+            prefix = "train" if kind == "step" else "epoch"
+            accelerator.log({f"{prefix}/{name}": value for name, value in values.items()}, step=state.step)
+
+    def checkpoint():
+        state.seconds = elapsed()
+        save_checkpoint(
+            accelerator, output / "checkpoints", state, scheduler, identity, arguments.checkpoints_total_limit
+        )
+
+    every = 0 if arguments.checkpointing_steps == "epoch" else int(arguments.checkpointing_steps)
+    state.finished = _early_stop(state, recipe)
+    while state.epoch < recipe.epochs and not state.finished:
+        slices.set_epoch(state.epoch)
+        loader.set_epoch(state.epoch)
+        batches = skip_first_batches(loader, state.batches) if state.batches else loader
+        bar = tqdm(
+            desc=f"epoch {state.epoch + 1}/{recipe.epochs}", total=len(loader), initial=state.batches, unit="batch",
+            leave=False, disable=not accelerator.is_main_process,
+        )  # fmt: skip
+        model.train()
+        for batch in batches:
+            _seed_step(arguments.seed, state.epoch, state.batches, accelerator.process_index)
+            with accelerator.accumulate(model):
+                loss = model(**batch).loss
+                accelerator.backward(loss)
+                if accelerator.sync_gradients and recipe.max_gradient_norm is not None:
+                    accelerator.clip_grad_norm_(model.parameters(), recipe.max_gradient_norm)
+                optimizer.step()
+                optimizer.zero_grad()
+            value = accelerator.reduce(loss.detach(), reduction="mean").item()
+            if not math.isfinite(value):
+                raise ModelError(
+                    f"the loss is {value} at step {state.step + 1}; lower --learning_rate or use --mixed_precision no, "
+                    "then --resume_from_checkpoint latest"
+                )
+            state.batches += 1
+            state.loss_sum += value
+            bar.set_postfix(loss=f"{state.loss_sum / state.batches:.4f}", refresh=False)
+            bar.update()
+            if not accelerator.sync_gradients:
+                continue
+            state.step += 1
+            if state.step % arguments.logging_steps == 0:
+                rate = optimizer.param_groups[0]["lr"]
+                log("step", epoch=state.epoch + 1, loss=value, learning_rate=rate)
+            if every and state.step % every == 0:
+                checkpoint()
+            state.finished = stop_asked()
+            if state.finished:
+                break
+        bar.close()
+        whole_epoch = state.batches == len(loader)
+        if state.finished and not whole_epoch:
+            checkpoint()  # in mid-epoch, before anything that an uninterrupted run would not do here
+
+        record = {"loss": state.loss_sum / state.batches, "learning_rate": optimizer.param_groups[0]["lr"]}
+        if state.finished or (state.epoch + 1) % recipe.validation_every == 0 or state.epoch + 1 == recipe.epochs:
+            validated = validate(
+                accelerator, model, processor, cases["validation"],
+                batch_size=arguments.eval_batch_size, mixed_precision=recipe.mixed_precision,
+            )  # fmt: skip
+            record |= {"validation_loss": mean_loss(validated), "validation_dice": mean_dice(validated)}
+            if state.note(record, recipe.monitor):
+                save_best(accelerator, model, processor, output)
+            if whole_epoch:
+                scheduler.step(state.monitored(record, recipe.monitor))
+        log("epoch", epoch=state.epoch + 1, **record)
+        _print_epoch(accelerator, state.epoch + 1, recipe.epochs, record, elapsed())
+        if whole_epoch:
+            state.epoch, state.batches, state.loss_sum = state.epoch + 1, 0, 0.0
+            checkpoint()
+            state.finished = state.finished or _early_stop(state, recipe)
+
+    state.seconds = elapsed()
+    summary = finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state)
+    accelerator.end_training()
+    return summary
+
+
+def _claim_output(accelerator, output, arguments):
+    """Return the checkpoint to resume from, or ``None`` for a new run in a folder that is free for it."""
+    resume = None
+    if arguments.resume_from_checkpoint:
+        resume = find_checkpoint(arguments.resume_from_checkpoint, output / "checkpoints")
+    taken = (output / "history.jsonl").exists() or (output / "config.json").exists()
+    if taken and not resume and not arguments.resume_from_checkpoint and not arguments.overwrite_output_dir:
+        raise UsageError(
+            f"{output}: holds an earlier run; go on with --resume_from_checkpoint latest, "
+            "or start anew with --overwrite_output_dir"
+        )
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        if taken and arguments.overwrite_output_dir and not resume:
+            for name in ("checkpoints", "figures"):
+                shutil.rmtree(output / name, ignore_errors=True)
+            for name in OUTPUT_FILES:
+                (output / name).unlink(missing_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
+    accelerator.wait_for_everyone()
+    return resume
+
+
+def _seed_step(seed, epoch, batch, process):
+    """Seed dropout for one batch, so that it does not depend on what ran before, such as a resume."""
+    torch.manual_seed(hash((seed, epoch, batch, process)) % 2**63)
+
+
+def _agreed(accelerator, flag):
+    """Whether any process raises ``flag``, the same answer in all of them."""
+    if accelerator.num_processes == 1:
+        return flag
+    return accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), reduction="sum").item() > 0
+
+
+def _early_stop(state, recipe):
+    patience = recipe.early_stopping_patience
+    if patience and state.validations_without_best >= patience:
+        return f"no better {recipe.monitor} in {patience} validations"
+    return ""
+
+
+def _print_epoch(accelerator, epoch, epochs, record, seconds):
+    shown = f"epoch {epoch}/{epochs}  loss {record['loss']:.4f}"
+    if "validation_dice" in record:
+        shown += f"  validation loss {record['validation_loss']:.4f}  3-D Dice {record['validation_dice']:.4f}"
+    accelerator.print(f"{shown}  learning rate {record['learning_rate']:.1e}  {seconds:.0f} s", flush=True)

@@ -1,0 +1,159 @@
+"""What a training run leaves: the best model, how it was made, how good it is, and what to show of it."""
+
+import json
+import os
+import platform
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from .. import __version__
+from ..evaluation.figures import (
+    dice_distribution,
+    extract_panel,
+    lesion_volume_histograms,
+    overlay_sheet,
+    training_curves,
+)
+from ..evaluation.summary import summarize
+from ..hub.model_card import write_model_card
+from ..imaging.atomic import write_aside
+from ..inference.loading import load_model
+from .history import read_history
+from .validation import predict_case, validate
+
+SUMMARY_FILE = "training_summary.json"
+#: Files of a run that --overwrite_output_dir removes.
+OUTPUT_FILES = (
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "splits.json",
+    "history.jsonl",
+    "README.md",
+    SUMMARY_FILE,
+)
+_VERSIONS = ("torch", "transformers", "accelerate", "huggingface_hub", "numpy", "nibabel")
+
+
+def save_best(accelerator, model, processor, output):
+    """Put the present weights into the model folder: written aside, then renamed file by file, the weights first."""
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        aside = output / ".best.partial"
+        shutil.rmtree(aside, ignore_errors=True)
+        accelerator.unwrap_model(model).save_pretrained(aside)
+        processor.save_pretrained(aside)
+        for path in sorted(aside.iterdir(), key=lambda path: path.suffix != ".safetensors"):
+            os.replace(path, output / path.name)
+        aside.rmdir()
+    accelerator.wait_for_everyone()
+
+
+def finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state):
+    """Score the best weights on validation and test cases, draw, write the summary and the card, publish if asked.
+
+    Returns
+    -------
+    dict
+        The summary, as written to ``training_summary.json``.
+    """
+    best = load_model(output, device=str(accelerator.device))
+    model, processor = best.model, best.processor
+    settings = {"batch_size": arguments.eval_batch_size, "mixed_precision": recipe.mixed_precision}
+    metrics = {
+        split: [case.metrics for case in validate(accelerator, model, processor, cases[split], **settings)]
+        for split in ("validation", "test")
+    }
+    summary = _summary(accelerator, arguments, recipe, dataset, cases, state, metrics, model)
+    if accelerator.is_main_process:
+        with write_aside(output / SUMMARY_FILE) as path:
+            path.write_text(json.dumps(summary, indent=1) + "\n")
+        with write_aside(output / "splits.json") as path:
+            shutil.copyfile(Path(arguments.data_dir) / "splits.json", path)
+        _draw(output, dataset, cases, metrics, summary, model, processor, settings)
+        write_model_card(output, repo_id=arguments.hub_model_id)
+        if arguments.push_to_hub:
+            from ..hub.publish import publish
+
+            url = publish(output, arguments.hub_model_id, private=arguments.hub_private, token=arguments.hub_token)
+            accelerator.print(f"published: {url}")
+    accelerator.wait_for_everyone()
+    return summary
+
+
+def _summary(accelerator, arguments, recipe, dataset, cases, state, metrics, model):
+    return {
+        "recipe": recipe.to_dict(),
+        "paper": recipe.paper,
+        "started_from": arguments.model_name_or_path,
+        "data": {
+            "name": dataset.name,
+            "synthetic": dataset.synthetic,
+            "licence": dataset.licence,
+            "cases": {split: len(found) for split, found in cases.items()},
+            "people": {split: len({case.person for case in found}) for split, found in cases.items()},
+            "volume_ml": {split: [round(case.lesion_ml, 4) for case in found] for split, found in cases.items()},
+            "rejected": len(dataset.rejected),
+            "fingerprint": dataset.fingerprint(),
+        },
+        "best": {
+            "epoch": state.best_epoch,
+            "step": state.best_step,
+            "monitor": recipe.monitor,
+            "validation_loss": state.best_loss,
+            "validation_dice": state.best_dice,
+        },
+        "metrics": {split: summarize(found) if found else None for split, found in metrics.items()},
+        "cases": {split: [case.to_dict() for case in found] for split, found in metrics.items()},
+        "run": {
+            "steps": state.step,
+            "epochs": state.epoch,
+            "finished": state.finished or f"{recipe.epochs} epochs",
+            "seconds": round(state.seconds, 1),
+            "device": str(accelerator.device),
+            "processes": accelerator.num_processes,
+            "mixed_precision": recipe.mixed_precision,
+            "seed": arguments.seed,
+            "versions": {"hf_lesionseg": __version__, "python": platform.python_version()}
+            | {name: metadata.version(name) for name in _VERSIONS},
+        },
+        "model": {
+            "model_type": model.config.model_type,
+            "parameters": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+            "base_width": getattr(model.config, "base_width", None),
+        },
+    }
+
+
+def _draw(output, dataset, cases, metrics, summary, model, processor, settings):
+    figures = output / "figures"
+    figures.mkdir(exist_ok=True)
+    synthetic = dataset.synthetic
+    training_curves(read_history(output / "history.jsonl"), figures / "curves.png", synthetic=synthetic)
+    lesion_volume_histograms(summary["data"]["volume_ml"], figures / "volumes.png", synthetic=synthetic)
+    split = "test" if metrics["test"] else "validation"
+    dice = [case.dice for case in metrics[split]]
+    dice_distribution(dice, figures / "dice_distribution.png", synthetic=synthetic)
+
+    ranked = [index for index in np.argsort(dice) if not np.isnan(dice[index])]
+    if not ranked:
+        return
+    chosen = {"worst": ranked[0], "median": ranked[len(ranked) // 2], "best": ranked[-1]}
+    panels = []
+    for place, index in chosen.items():
+        case = cases[split][index]
+        probability = processor.restore_probability(predict_case(model, case, **settings), case.geometry)
+        truth = case.truth()
+        panels.append(
+            extract_panel(
+                f"{place}: {case.id}, Dice {dice[index]:.2f}",
+                affine=truth.affine,
+                scan=processor.restore_probability(case.pixel_values()[:, 0], case.geometry),
+                truth=truth.data,
+                prediction=processor.mask_from_probability(probability, case.geometry),
+            )
+        )
+    overlay_sheet(panels, figures / "overlays.png", title=f"Cases for {split}", synthetic=synthetic)
