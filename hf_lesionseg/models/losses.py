@@ -1,7 +1,5 @@
 """Segmentation losses of the papers."""
 
-import torch
-
 
 def batch_dice_loss(probabilities, targets, smooth=1.0):
     """One minus the Dice coefficient of the whole batch, with a squared denominator.
@@ -31,12 +29,7 @@ def batch_dice_loss(probabilities, targets, smooth=1.0):
 
 
 def check_labels(labels, logits):
-    """Raise ``ValueError`` unless ``labels`` is an integer tensor of shape (batch, height, width) matching ``logits``.
-
-    Examples
-    --------
-    >>> check_labels(torch.zeros(2, 8, 8, dtype=torch.long), torch.zeros(2, 1, 8, 8))
-    """
+    """Raise ``ValueError`` unless ``labels`` is an integer tensor (batch, height, width) that fits ``logits``."""
     expected = (logits.shape[0], *logits.shape[2:])
     if tuple(labels.shape) != expected:
         hint = "; squeeze its channel axis" if tuple(labels.shape) == (expected[0], 1, *expected[1:]) else ""

@@ -67,7 +67,9 @@ class TrainingArguments:
         if self.checkpointing_steps != "epoch" and not (
             str(self.checkpointing_steps).isdigit() and int(self.checkpointing_steps) > 0
         ):
-            raise UsageError(f"--checkpointing_steps is {self.checkpointing_steps!r}; give a number of steps or 'epoch'")
+            raise UsageError(
+                f"--checkpointing_steps is {self.checkpointing_steps!r}; give a number of steps or 'epoch'"
+            )
         for name in ("eval_batch_size", "checkpoints_total_limit", "logging_steps"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} is {getattr(self, name)}; it must be 1 or more")

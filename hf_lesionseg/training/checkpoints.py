@@ -91,8 +91,10 @@ def save_checkpoint(accelerator, folder, state, scheduler, identity, limit):
                 shutil.rmtree(old)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise OutputError(f"{final}: cannot write the checkpoint ({error.strerror}); free space or choose another "
-                          "--output_dir, then go on with --resume_from_checkpoint latest") from error
+        raise OutputError(
+            f"{final}: cannot write the checkpoint ({error.strerror}); free space or choose another "
+            "--output_dir, then go on with --resume_from_checkpoint latest"
+        ) from error
     accelerator.wait_for_everyone()
 
 
@@ -115,7 +117,9 @@ def find_checkpoint(wanted, folder):
         return found[-1] if found else None
     path = Path(wanted)
     if not (path / STATE_FILE).is_file():
-        raise CheckpointError(f"{path}: not a checkpoint of this package ({STATE_FILE} is missing); use a step_N folder")
+        raise CheckpointError(
+            f"{path}: not a checkpoint of this package ({STATE_FILE} is missing); use a step_N folder"
+        )
     return path
 
 

@@ -78,7 +78,10 @@ def train(arguments):
         threshold_mode="abs",
     )
     loader = DataLoader(
-        slices, batch_size=recipe.batch_size, shuffle=True, num_workers=arguments.num_workers,
+        slices,
+        batch_size=recipe.batch_size,
+        shuffle=True,
+        num_workers=arguments.num_workers,
         pin_memory=accelerator.device.type == "cuda",
     )
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)

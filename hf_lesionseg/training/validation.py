@@ -59,8 +59,9 @@ def validate(accelerator, model, processor, cases, *, batch_size, mixed_precisio
     found = []
     for index, case in enumerate(cases):
         if index % accelerator.num_processes == accelerator.process_index:
-            found.append((index, validate_case(model, processor, case, batch_size=batch_size,
-                                               mixed_precision=mixed_precision)))
+            found.append(
+                (index, validate_case(model, processor, case, batch_size=batch_size, mixed_precision=mixed_precision))
+            )
         if progress is not None:
             progress(index + 1, len(cases))
     model.train(training)
