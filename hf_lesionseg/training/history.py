@@ -1,7 +1,6 @@
 """``history.jsonl``: the losses of every logged step and the figures of every epoch, one JSON object a line."""
 
 import json
-import os
 
 
 class History:
@@ -21,7 +20,7 @@ class History:
             ]
         aside = path.with_name(f".{path.name}.partial")
         aside.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        os.replace(aside, path)
+        aside.replace(path)
 
     def append(self, **record):
         with self.path.open("a") as lines:

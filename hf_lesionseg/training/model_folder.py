@@ -1,7 +1,6 @@
 """What a training run leaves: the best model, how it was made, how good it is, and what to show of it."""
 
 import json
-import os
 import platform
 import shutil
 from importlib import metadata
@@ -47,7 +46,7 @@ def save_best(accelerator, model, processor, output):
         accelerator.unwrap_model(model).save_pretrained(aside)
         processor.save_pretrained(aside)
         for path in sorted(aside.iterdir(), key=lambda path: path.suffix != ".safetensors"):
-            os.replace(path, output / path.name)
+            path.replace(output / path.name)
         aside.rmdir()
     accelerator.wait_for_everyone()
 
