@@ -1,0 +1,87 @@
+// hf_lesionseg::convlstm_cell and its backward on the CPU. The schemas are defined in Python, in ops/convlstm_cell.py.
+#include <torch/csrc/stable/library.h>
+
+#include "../cpu/instruction_set.h"
+#include "cpu_kernels.h"
+#include "tensors.h"
+
+namespace hf_lesionseg::convlstm_cell {
+namespace {
+
+Element element_of(const Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case ScalarType::Float:
+      return Element::float32;
+    case ScalarType::Double:
+      return Element::float64;
+    case ScalarType::BFloat16:
+      return Element::bfloat16;
+    case ScalarType::Half:
+      return Element::float16;
+    default:
+      STD_TORCH_CHECK(false, "convlstm_cell: gates must be float32, float64, bfloat16 or float16");
+  }
+}
+
+Loops loops_for(const Cell& cell, bool hard_sigmoid) {
+  const Variant variant{element_of(cell.gates), hard_sigmoid, cell.recurrence};
+  Loops loops{nullptr, nullptr};
+  if (instruction_set() == InstructionSet::avx512) loops = avx512_loops(variant);
+  if (instruction_set() == InstructionSet::avx2) loops = avx2_loops(variant);
+  return loops.forward != nullptr ? loops : plain_loops(variant);
+}
+
+Arguments arguments_of(const Cell& cell) {
+  constexpr int64_t block = 2048;  // long enough to hide the calls, short enough to share out small maps
+  Arguments arguments{};
+  arguments.inner = cell.inner;
+  arguments.block = block;
+  arguments.blocks_per_row = (cell.inner + block - 1) / block;
+  arguments.gates = cell.gates.const_data_ptr();
+  arguments.state = data_or_null(cell.state);
+  return arguments;
+}
+
+void run(Loop loop, const Cell& cell, const Arguments& arguments) {
+  constexpr int64_t elements_per_thread = 8192;  // below this, waking a thread costs more than it saves
+  if (cell.rows * cell.inner == 0) return;
+  const int64_t elements_per_block = cell.inner < arguments.block ? cell.inner : arguments.block;
+  torch::stable::parallel_for(0, cell.rows * arguments.blocks_per_row, (elements_per_thread - 1) / elements_per_block + 1,
+                              [&](int64_t begin, int64_t end) { loop(arguments, begin, end); });
+}
+
+std::tuple<Tensor, Tensor> forward(const Tensor& gates, const std::optional<Tensor>& cell_state, bool hard_sigmoid,
+                                   bool forget_gate) {
+  const Cell cell(gates, cell_state, forget_gate);
+  Tensor hidden = cell.empty(cell.cell_shape), new_cell = cell.empty(cell.cell_shape);
+  Arguments arguments = arguments_of(cell);
+  arguments.hidden = hidden.mutable_data_ptr();
+  arguments.cell = new_cell.mutable_data_ptr();
+  run(loops_for(cell, hard_sigmoid).forward, cell, arguments);
+  return {hidden, new_cell};
+}
+
+std::tuple<Tensor, Tensor> backward(const std::optional<Tensor>& grad_hidden, const std::optional<Tensor>& grad_cell,
+                                    const Tensor& gates, const std::optional<Tensor>& cell_state, bool hard_sigmoid,
+                                    bool forget_gate) {
+  const Cell cell(gates, cell_state, forget_gate);
+  const std::optional<Tensor> to_hidden = cell.like_cell(grad_hidden, "grad_hidden");
+  const std::optional<Tensor> to_cell = cell.like_cell(grad_cell, "grad_cell");
+  Tensor grad_gates = cell.empty(cell.gates_shape);
+  Tensor grad_state = cell.state.has_value() ? cell.empty(cell.cell_shape) : cell.no_state_gradient();
+  Arguments arguments = arguments_of(cell);
+  arguments.grad_hidden = data_or_null(to_hidden);
+  arguments.grad_cell = data_or_null(to_cell);
+  arguments.grad_gates = grad_gates.mutable_data_ptr();
+  arguments.grad_state = grad_state.mutable_data_ptr();
+  run(loops_for(cell, hard_sigmoid).backward, cell, arguments);
+  return {grad_gates, grad_state};
+}
+
+}  // namespace
+}  // namespace hf_lesionseg::convlstm_cell
+
+STABLE_TORCH_LIBRARY_IMPL(hf_lesionseg, CPU, m) {
+  m.impl("convlstm_cell", TORCH_BOX(&hf_lesionseg::convlstm_cell::forward));
+  m.impl("convlstm_cell_backward", TORCH_BOX(&hf_lesionseg::convlstm_cell::backward));
+}
