@@ -159,9 +159,7 @@ def test_activation_checkpointing_changes_nothing(make_model, make_batch):
     for model in (plain, checkpointed):
         torch.manual_seed(1)
         model(**batch).loss.backward()
-    for (name, expected), (_, parameter) in zip(
-        plain.named_parameters(), checkpointed.named_parameters(), strict=True
-    ):
+    for (name, expected), (_, parameter) in zip(plain.named_parameters(), checkpointed.named_parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, expected.grad, msg=lambda text, name=name: f"{name}: {text}")
     for (name, expected), (_, buffer) in zip(plain.named_buffers(), checkpointed.named_buffers(), strict=True):
         assert torch.equal(buffer, expected), f"running statistics differ: {name}"

@@ -1,0 +1,64 @@
+# make demo   the whole path in minutes: strokes, training, Hub, mask
+# make test   lint and the fast tests (CI runs this)
+# Every target sets up what it needs: a .venv, torch from constraints.txt, this package with its kernels.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+OLDEST := .venv-oldest
+SOURCES := pyproject.toml setup.py constraints.txt $(shell find csrc -type f 2>/dev/null)
+FAST := -m "not slow and not gpu"
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export HF_LESIONSEG_BUILD_KERNELS := require
+
+.PHONY: help setup demo test lint format test-slow test-oldest test-gpu benchmark clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+	@echo "also: setup lint format test-slow test-oldest test-gpu benchmark clean"
+
+setup: $(VENV)/.ready
+
+# setuptools and ninja come first: the package is built against the torch that is installed, without isolation.
+$(VENV)/.ready: $(SOURCES)
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet -c constraints.txt torch "setuptools>=77" wheel ninja
+	$(PY) -m pip install --quiet -c constraints.txt --no-build-isolation -e ".[dev]"
+	@touch $@
+
+demo: setup
+	$(PY) scripts/demo.py
+
+test: lint
+	$(PY) -m pytest $(FAST)
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: setup
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+test-slow: setup
+	$(PY) -m pytest -m "slow and not gpu"
+
+# The fast tests at the lower bounds of pyproject.toml, as far as they can be installed.
+test-oldest: $(OLDEST)/.ready
+	$(OLDEST)/bin/python -m pytest $(FAST)
+
+$(OLDEST)/.ready: $(SOURCES) constraints-oldest.txt
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet -c constraints-oldest.txt torch "setuptools>=77" wheel ninja
+	$(OLDEST)/bin/python -m pip install --quiet -c constraints-oldest.txt --no-build-isolation -e ".[dev]"
+	@touch $@
+
+test-gpu: setup
+	$(PY) -m pytest -m gpu
+
+benchmark: setup
+	$(PY) scripts/benchmark_convlstm_cell.py
+
+clean:
+	rm -rf $(VENV) $(OLDEST) build dist demo-output *.egg-info hf_lesionseg/*.so

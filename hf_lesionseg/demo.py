@@ -1,0 +1,123 @@
+"""The whole path in minutes, with the commands that a user would type: strokes, training, Hub, mask, Dice.
+
+Everything runs in subprocesses, each printed before it starts, so that the reader can repeat it. The strokes are
+generated; the scores are marked so.
+"""
+
+import csv
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from .errors import LesionSegError
+
+RECIPE = "clci-net-demo"
+REPOSITORY = "org/clci-net"
+HELD_OUT = 5
+#: Mean 3-D Dice over the held-out cases below which the demo counts as failed.
+DICE_BAR = 0.6
+
+
+def run_demo(folder, *, endpoint=None, cases=46, minutes=6.0, seed=0):
+    """Prepare, train, publish, download with an empty cache, segment and evaluate.
+
+    Parameters
+    ----------
+    folder : path
+        Where everything goes; an earlier demo in it is replaced.
+    endpoint : str, optional
+        A Hub to publish to and download from, such as a loopback server; without one the model stays in its folder.
+    cases : int
+        Generated strokes, shared out to training, validation and test.
+    minutes : float
+        Longest time for training.
+    seed : int
+
+    Returns
+    -------
+    float
+        Mean 3-D Dice of the held-out cases.
+
+    Raises
+    ------
+    LesionSegError
+        If a step fails, or the mean Dice is below 0.6.
+    """
+    started = time.monotonic()
+    folder = Path(folder)
+    data, model, masks, scores = (folder / name for name in ("strokes", "model", "masks", "evaluation"))
+    if folder.exists():
+        if any(folder.iterdir()) and not (folder / ".lesionseg-demo").exists():
+            raise LesionSegError(f"{folder}: is not empty and holds no earlier demo; give another folder with -o")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    (folder / ".lesionseg-demo").touch()
+    run = _Steps(folder)
+
+    run("prepare", "synthetic", "-o", data, "--count", cases, "--seed", seed, "--minimum-ml", 5, "--recipe", RECIPE,
+        "--workers", os.cpu_count() or 1)  # fmt: skip
+    run("train", "--recipe", RECIPE, "--data_dir", data, "--output_dir", model, "--max_minutes", minutes)
+    source = model
+    if endpoint:
+        hub = {"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"}
+        hub["HF_TOKEN"] = os.environ.get("HF_TOKEN", "hf_demo")
+        run("push", model, REPOSITORY, **hub)
+        run.environment |= hub | {"HF_HOME": str(folder / "empty-cache")}  # as another person on another machine
+        source = REPOSITORY
+
+    held_out = held_out_scans(data)
+    run("segment", *held_out.values(), "--model", source, "-o", masks)
+    run("evaluate", masks, data, "-o", scores, "--cases", *held_out)
+    return _report(scores, masks, held_out, time.monotonic() - started)
+
+
+def held_out_scans(data):
+    """Scans of the first five test cases of a prepared data folder: case id -> file."""
+    splits = json.loads((data / "splits.json").read_text())
+    test = splits["splits"]["test"] if "splits" in splits else splits["test"]
+    found = {}
+    for case in test[:HELD_OUT]:
+        record = json.loads((data / "cases" / case / "case.json").read_text())
+        found[case] = data / "source" / next(iter(record["images"].values()))
+    return found
+
+
+class _Steps:
+    """Run ``lesionseg`` commands one after the other, showing each and how long it took."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.environment = {}
+
+    def __call__(self, *words, **environment):
+        words = [str(word) for word in words]
+        print(f"\n$ lesionseg {shlex.join(words)}", flush=True)
+        begun = time.monotonic()
+        command = [sys.executable, "-m", "hf_lesionseg.cli", *words]
+        status = subprocess.run(command, env=os.environ | self.environment | environment, check=False).returncode
+        print(f"({time.monotonic() - begun:.0f} s)", flush=True)
+        if status:
+            raise LesionSegError(f"the demo's step `lesionseg {words[0]}` ended with status {status}; see above")
+
+
+def _report(scores, masks, held_out, seconds):
+    with (scores / "metrics.csv").open(newline="") as table:
+        dice = {row["case"]: float(row["dice"]) for row in csv.DictReader(table) if row["case"] in held_out}
+    print("\nHeld-out generated strokes (synthetic; says nothing about patients):")
+    for case, value in dice.items():
+        print(f"  {case}  3-D Dice {value:.3f}")
+    mean = sum(dice.values()) / len(dice)
+    print(f"  mean of {len(dice)}  {mean:.3f} (synthetic)\n")
+    for kind in ("mask.nii.gz", "preview.png", "record.json"):
+        print(f"  {kind:12} {next(iter(sorted(masks.glob(f'*_{kind}'))))}")
+    print(f"  card         {masks.parent / 'model' / 'README.md'}")
+    print(f"  figures      {scores}")
+    print(f"\nDone in {seconds / 60:.1f} minutes.")
+    if len(dice) < len(held_out) or mean < DICE_BAR:
+        raise LesionSegError(f"mean Dice {mean:.3f} of {len(dice)} cases is below {DICE_BAR}; training fell short")
+    return mean
