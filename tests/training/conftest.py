@@ -1,0 +1,75 @@
+"""A tiny prepared data set, and ways to run the training loop on it."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from hf_lesionseg.datasets.prepared import prepare_cases
+from hf_lesionseg.datasets.records import CaseRecord
+from hf_lesionseg.datasets.splits import make_splits, save_splits
+from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
+from hf_lesionseg.training.arguments import TrainingArguments
+from hf_lesionseg.training.loop import train
+
+SETTINGS = {
+    "base_width": 2,
+    "epochs": 2,
+    "batch_size": 4,
+    "learning_rate": 1e-2,
+    "logging_steps": 1,
+    "cpu": True,
+    "eval_batch_size": 6,
+}
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """Seven people, one scan each of 20x24x6 voxels with a bright noisy block as its lesion."""
+    folder = tmp_path_factory.mktemp("tiny")
+    generator = np.random.default_rng(0)
+    records = []
+    for index in range(7):
+        image = generator.uniform(20, 60, (20, 24, 6)).astype(np.float32)
+        mask = np.zeros(image.shape, np.uint8)
+        mask[4 + index : 9 + index, 6:13, 1:4] = 1
+        image[mask > 0] += 35
+        paths = []
+        for kind, data in (("T1w", image), ("mask", mask)):
+            paths.append(folder / f"p{index}_{kind}.nii.gz")
+            nib.save(nib.Nifti1Image(data, np.diag([1, 1, 2, 1])), paths[-1])
+        records.append(CaseRecord(id=f"p{index}", person=f"p{index}", images={"t1w": paths[0]}, masks=[paths[1]]))
+    processor = LesionImageProcessor(
+        size={"height": 32, "width": 32}, normalization="fixed-range", intensity_range=(0, 100)
+    )
+    dataset = prepare_cases(records, folder / "prepared", processor, name="tiny", synthetic=True)
+    save_splits(
+        folder / "prepared" / "splits.json",
+        make_splits(dataset.cases, {"train": 4, "validation": 2, "test": 1}, seed=0),
+    )
+    return folder / "prepared"
+
+
+@pytest.fixture(scope="session")
+def settings():
+    return dict(SETTINGS)
+
+
+@pytest.fixture
+def run(prepared, tmp_path):
+    """Train into ``tmp_path / name``; return the folder and its summary."""
+
+    def run_training(name="run", **options):
+        options = SETTINGS | options
+        output = tmp_path / name
+        return output, train(TrainingArguments(str(prepared), str(output), **options))
+
+    return run_training
+
+
+@pytest.fixture(scope="session")
+def command_line():
+    """The options of ``SETTINGS`` as words of a command line."""
+    words = []
+    for name, value in SETTINGS.items():
+        words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    return words

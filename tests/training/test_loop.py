@@ -1,0 +1,232 @@
+"""The training loop in one process: what it leaves, and that resuming changes nothing."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoImageProcessor, AutoModel
+
+from hf_lesionseg.errors import CheckpointError, DataError, LaunchError, ModelError, UsageError
+from hf_lesionseg.training.arguments import TrainingArguments
+from hf_lesionseg.training.checkpoints import STATE_FILE, TrainingState, find_checkpoint, list_checkpoints
+from hf_lesionseg.training.command import main
+from hf_lesionseg.training.history import read_history
+from hf_lesionseg.training.launch import check_launch
+from hf_lesionseg.training.loop import train
+
+TRAIN_SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
+
+
+def losses(output):
+    return [(record["step"], record["loss"]) for record in history(output, "step")]
+
+
+def history(output, kind):
+    return [record for record in read_history(output / "history.jsonl") if record["kind"] == kind]
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def assert_same_run(output, expected):
+    assert losses(output) == losses(expected)
+    assert history(output, "epoch") == history(expected, "epoch")
+    last, reference = (list_checkpoints(folder / "checkpoints")[-1] for folder in (output, expected))
+    assert last.name == reference.name
+    for name, tensor in weights(last).items():
+        assert torch.equal(tensor, weights(reference)[name]), name
+
+
+@pytest.fixture(scope="module")
+def whole(prepared, settings, tmp_path_factory):
+    """An uninterrupted run of two epochs, six steps each."""
+    output = tmp_path_factory.mktemp("whole")
+    options = settings | {"checkpoints_total_limit": 100, "checkpointing_steps": "2"}
+    return output, train(TrainingArguments(str(prepared), str(output / "run"), **options))
+
+
+def test_it_leaves_a_complete_model_folder(whole):
+    output, summary = whole[0] / "run", whole[1]
+    assert AutoModel.from_pretrained(output).config.base_width == 2
+    assert AutoImageProcessor.from_pretrained(output).size == {"height": 32, "width": 32}
+    assert json.loads((output / "training_summary.json").read_text()) == json.loads(json.dumps(summary))
+    assert {path.name for path in (output / "figures").iterdir()} >= {"curves.png", "volumes.png", "overlays.png"}
+    assert "synthetic" in (output / "README.md").read_text()
+    assert summary["data"]["cases"] == {"train": 4, "validation": 2, "test": 1}
+    assert summary["metrics"]["test"]["n_cases"] == 1
+    assert not list(output.glob(".*partial"))
+    steps = [step for step, _ in losses(output)]
+    assert steps == list(range(1, 13))  # 4 cases x 6 slices / 4 = 6 steps an epoch
+    assert summary["run"]["steps"] == 12
+
+
+def test_it_learns(run):
+    output, summary = run(epochs=25, validation_every=25, early_stopping_patience=None, batch_size=8)
+    curve = [loss for _, loss in losses(output)]
+    assert sum(curve[-6:]) < 0.6 * sum(curve[:6])
+    assert summary["metrics"]["validation"]["dice"]["mean"] > 0.5
+
+
+@pytest.mark.parametrize("stop", [1, 3, 6, 8])
+def test_a_resumed_run_equals_an_uninterrupted_one(run, whole, stop):
+    """Stopped after 1 and 3 steps of the first epoch, at its end, and in the second."""
+    options = {"checkpoints_total_limit": 100, "checkpointing_steps": "2"}
+    run(max_steps=stop, **options)
+    output, _ = run(resume_from_checkpoint="latest", **options)
+    assert_same_run(output, whole[0] / "run")
+
+
+def test_a_finished_run_resumes_to_itself(whole, run, tmp_path):
+    shutil.copytree(whole[0] / "run", tmp_path / "run")
+    output, summary = run(resume_from_checkpoint="latest", checkpointing_steps="2", checkpoints_total_limit=100)
+    assert_same_run(output, whole[0] / "run")
+    assert summary["metrics"]["test"] == whole[1]["metrics"]["test"]
+
+
+def wait_for(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_kill_9_in_mid_epoch_loses_only_the_steps_since_the_checkpoint(prepared, whole, run, command_line, tmp_path):
+    output = tmp_path / "run"
+    options = ["--checkpointing_steps", "2", "--checkpoints_total_limit", "100"]
+    process = subprocess.Popen(
+        [sys.executable, TRAIN_SCRIPT, "--data_dir", prepared, "--output_dir", output, *command_line, *options],
+        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )
+    wait_for(lambda: list_checkpoints(output / "checkpoints")[1:], process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = list_checkpoints(output / "checkpoints")
+    assert all((path / STATE_FILE).is_file() for path in before)
+    output, _ = run(resume_from_checkpoint="latest", checkpointing_steps="2", checkpoints_total_limit=100)
+    assert_same_run(output, whole[0] / "run")
+
+
+def test_gradient_accumulation_takes_fewer_steps_and_resumes(run):
+    options = {"gradient_accumulation_steps": 2, "epochs": 1, "checkpointing_steps": "1"}
+    expected, _ = run("whole", **options)
+    assert [step for step, _ in losses(expected)] == [1, 2, 3]
+    run(max_steps=1, **options)
+    output, _ = run(resume_from_checkpoint="latest", **options)
+    assert_same_run(output, expected)
+
+
+def test_mixed_precision_and_activation_checkpointing(run):
+    _, summary = run(mixed_precision="bf16", activation_checkpointing=True, epochs=1)
+    assert summary["run"]["mixed_precision"] == "bf16"
+
+
+def test_starts_from_given_weights(run, whole):
+    output, summary = run(model_name_or_path=str(whole[0] / "run"), epochs=1, max_steps=1, learning_rate=1e-9)
+    best = weights(whole[0] / "run")
+    for name, tensor in weights(output).items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(tensor, best[name], rtol=1e-4, atol=1e-6)
+    assert summary["started_from"] == str(whole[0] / "run")
+
+
+def test_checkpoints_are_limited_and_partial_ones_never_found(run):
+    output, _ = run(checkpointing_steps="1", checkpoints_total_limit=3)
+    assert [path.name for path in list_checkpoints(output / "checkpoints")] == ["step_10", "step_11", "step_12"]
+    (output / "checkpoints" / ".step_99.partial").mkdir()
+    assert find_checkpoint("latest", output / "checkpoints").name == "step_12"
+
+
+def test_a_checkpoint_of_another_run_is_refused(run):
+    run(max_steps=2)
+    for option in ({"base_width": 4}, {"batch_size": 2}, {"seed": 1}):
+        with pytest.raises(CheckpointError, match="was written with"):
+            run(resume_from_checkpoint="latest", **option)
+
+
+def test_a_damaged_checkpoint_is_named(run):
+    output, _ = run(max_steps=2)
+    (folder,) = list_checkpoints(output / "checkpoints")
+    (folder / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(CheckpointError, match="step_2"):
+        run(resume_from_checkpoint="latest")
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        run(resume_from_checkpoint=str(output))
+
+
+def test_an_earlier_run_is_not_overwritten_unasked(run):
+    run(max_steps=1)
+    with pytest.raises(UsageError, match="--overwrite_output_dir"):
+        run(max_steps=1)
+    output, _ = run(max_steps=1, overwrite_output_dir=True)
+    assert [step for step, _ in losses(output)] == [1]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(run):
+    with pytest.raises(ModelError, match="lower --learning_rate"):
+        run(learning_rate=1e30, epochs=5)
+
+
+def test_scheduler_and_early_stopping_count_as_keras_does(run):
+    """With a learning rate of zero nothing improves after the first validation."""
+    output, summary = run(learning_rate=1e-20, epochs=20, early_stopping_patience=5)
+    rates = [record["learning_rate"] for record in history(output, "epoch")]
+    if summary["best"]["epoch"] == 1:  # batch norm still moves the loss a little
+        assert summary["run"]["epochs"] == 6
+    assert rates[0] == 1e-20
+    assert min(rates) < 1e-20
+
+
+def test_note_counts_validations_without_a_new_best():
+    state = TrainingState()
+    seen = [
+        state.note({"validation_loss": loss, "validation_dice": 0.0}, "validation_loss") for loss in (3, 2, 2, 4, 1)
+    ]
+    assert seen == [True, True, False, False, True]
+    assert state.validations_without_best == 0
+    assert math.isnan(TrainingState().best_dice)
+    state = TrainingState()
+    assert state.note({"validation_loss": 1.0, "validation_dice": 0.5}, "validation_dice")
+    assert not state.note({"validation_loss": 0.1, "validation_dice": 0.4}, "validation_dice")
+
+
+def test_processes_that_do_not_see_each_other_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(LaunchError, match="ACCELERATE_USE_CPU=true"):
+        check_launch(num_processes=1)
+    check_launch(num_processes=2)
+
+
+def test_tracking_stays_on_this_machine(run, tmp_path, monkeypatch):
+    pytest.importorskip("trackio")
+    monkeypatch.setenv("TRACKIO_SPACE_ID", "someone/public")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.warns(UserWarning, match="TRACKIO_SPACE_ID is ignored"):
+        run(max_steps=2, with_tracking=True, project="tiny-project")
+    assert "TRACKIO_SPACE_ID" not in os.environ
+
+
+def test_empty_data_folder(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty"):
+        train(TrainingArguments(str(tmp_path / "empty"), str(tmp_path / "out"), cpu=True))
+    assert not (tmp_path / "out").exists()
+
+
+def test_command_line_reports_in_one_line(tmp_path, capsys):
+    arguments = ["--data_dir", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--cpu"]
+    assert main([*arguments, "--recipe", "none"]) == 2
+    assert main(arguments) == 1
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert [line.split(":")[0] for line in errors] == ["error", "error"]

@@ -1,0 +1,104 @@
+"""Recipes: the paper's values, and every wrong field named."""
+
+import pytest
+
+from hf_lesionseg.errors import RecipeError, UsageError
+from hf_lesionseg.training.arguments import TrainingArguments
+from hf_lesionseg.training.network import build_network
+from hf_lesionseg.training.recipe import load_recipe, packaged_recipes
+
+
+def write(folder, text):
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_papers_recipe():
+    recipe = load_recipe("clci-net-atlas")
+    assert (recipe.optimizer, recipe.learning_rate, recipe.weight_decay, recipe.batch_size) == ("adam", 1e-4, 0, 8)
+    assert (recipe.epochs, recipe.plateau_factor, recipe.plateau_patience, recipe.plateau_min_delta) == (
+        100,
+        0.2,
+        3,
+        1e-3,
+    )
+    assert (recipe.early_stopping_patience, recipe.monitor, recipe.slices) == (5, "validation_loss", "all")
+    assert recipe.split == {"train": 120, "validation": 40, "test": 60}
+    assert recipe.processor["crop_offset"] == [5, 11]
+    assert build_network(recipe, channels=1).num_parameters() == 36_813_025
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_packaged_recipes_build_their_network_and_processor(name):
+    from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
+
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.paper
+    assert build_network(recipe, channels=1).config.model_type == recipe.model_type
+    processor = LesionImageProcessor(**recipe.processor)
+    assert list(processor.channel_names) == recipe.processor["channel_names"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model_type: clci-net\nlearnig_rate: 1.0", "unknown field 'learnig_rate'; did you mean 'learning_rate'"),
+        ("model_type: clci-net\nbatch_size: eight", "batch_size is 'eight'; it must be of type int"),
+        ("model_type: clci-net\nbatch_size: true", "batch_size is True"),
+        ("model_type: clci-net\nepochs: 0", "epochs is 0; it must be positive"),
+        ("model_type: clci-net\nslices: some", "use one of"),
+        ("model_type: clci-net\nempty_slice_fraction: 2", "use 0 to 1"),
+        ("learning_rate: 1.0", "'model_type' is missing"),
+        ("- a\n- b", "mapping"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_wrong_recipes_are_named(tmp_path, text, message):
+    with pytest.raises(RecipeError, match="mine") as error:
+        load_recipe(write(tmp_path, text))
+    assert message in str(error.value)
+    assert error.value.exit_status == 2
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model_type: clci-net\nmodel: {base_width: 0}", "base_width is 0"),
+        ("model_type: clci-net\nmodel: {widht: 8}", "no setting widht"),
+        ("model_type: u-boat", "use one of"),
+    ],
+)
+def test_impossible_networks_are_named(tmp_path, text, message):
+    with pytest.raises(RecipeError, match=message):
+        build_network(load_recipe(write(tmp_path, text)), channels=1)
+
+
+def test_there_is_no_such_recipe(tmp_path):
+    with pytest.raises(RecipeError, match="clci-net-atlas"):
+        load_recipe("clci-net-atals")
+    with pytest.raises(RecipeError, match="no such recipe file"):
+        load_recipe(tmp_path / "none.yaml")
+
+
+def test_options_replace_the_recipes_values():
+    arguments = TrainingArguments("data", "out", learning_rate=0.5, base_width=4, early_stopping_patience=2)
+    recipe = arguments.load_recipe()
+    assert (recipe.learning_rate, recipe.model, recipe.early_stopping_patience) == (0.5, {"base_width": 4}, 2)
+    assert recipe.batch_size == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"push_to_hub": True}, "--hub_model_id"),
+        ({"checkpointing_steps": "0"}, "--checkpointing_steps"),
+        ({"checkpointing_steps": "often"}, "--checkpointing_steps"),
+        ({"logging_steps": 0}, "--logging_steps"),
+    ],
+)
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(UsageError, match=message):
+        TrainingArguments("data", "out", **options)

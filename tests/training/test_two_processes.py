@@ -1,0 +1,89 @@
+"""Two real processes with gloo: the documented launch, kill -9, and the launches that must be refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hf_lesionseg.training.checkpoints import list_checkpoints
+from hf_lesionseg.training.history import read_history
+
+TRAIN_SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
+LAUNCH = [
+    *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
+    *("--mixed_precision", "no", "--dynamo_backend", "no"),
+]
+
+
+def start(prepared, output, words, *, use_cpu=True, cpu_option=True):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment.pop("ACCELERATE_USE_CPU", None)
+    if use_cpu:
+        environment["ACCELERATE_USE_CPU"] = "true"
+    port = str(20000 + os.getpid() % 20000)
+    words = words if cpu_option else [word for word in words if word != "--cpu"]
+    command = [*LAUNCH, "--main_process_port", port, TRAIN_SCRIPT, "--data_dir", prepared, "--output_dir", output]
+    return subprocess.Popen(
+        [*command, *words, "--checkpointing_steps", "1", "--checkpoints_total_limit", "100"],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def finish(process):
+    text, _ = process.communicate(timeout=300)
+    return process.returncode, text
+
+
+def losses(output):
+    records = read_history(output / "history.jsonl")
+    return [(record["step"], record["loss"]) for record in records if record["kind"] == "step"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_together_and_resume_after_kill_9(prepared, command_line, tmp_path):
+    status, text = finish(start(prepared, tmp_path / "whole", command_line))
+    assert status == 0, text
+    summary = json.loads((tmp_path / "whole" / "training_summary.json").read_text())
+    assert summary["run"]["processes"] == 2
+    expected = losses(tmp_path / "whole")
+    assert [step for step, _ in expected] == list(range(1, 7))  # 24 slices, 2 x 4 a step, 2 epochs
+
+    output = tmp_path / "killed"
+    process = start(prepared, output, command_line)
+    deadline = time.monotonic() + 120
+    while len(list_checkpoints(output / "checkpoints")) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        child.send_signal(signal.SIGKILL)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+    status, text = finish(start(prepared, output, [*command_line, "--resume_from_checkpoint", "latest"]))
+    assert status == 0, text
+    assert losses(output) == expected
+    last = load_file(list_checkpoints(output / "checkpoints")[-1] / "model.safetensors")
+    for name, tensor in load_file(
+        list_checkpoints(tmp_path / "whole" / "checkpoints")[-1] / "model.safetensors"
+    ).items():
+        assert torch.equal(tensor, last[name]), name
+    again = json.loads((output / "training_summary.json").read_text())
+    assert again["metrics"] == summary["metrics"]
+
+
+@pytest.mark.slow
+def test_two_independent_processes_are_refused(prepared, command_line, tmp_path):
+    """Without ACCELERATE_USE_CPU and --cpu this launch gives two processes that both believe to be rank 0."""
+    status, text = finish(start(prepared, tmp_path / "run", command_line, use_cpu=False, cpu_option=False))
+    assert status != 0
+    assert "each runs alone as rank 0" in text or "CUDA" in text
+    assert not (tmp_path / "run" / "model.safetensors").exists()
