@@ -1,0 +1,143 @@
+"""Scans and lesion masks read from NIfTI files, checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from hf_lesionseg.errors import GridMismatchError, ScanError
+from hf_lesionseg.models.nifti_volume import check_varies, read_nifti
+from hf_lesionseg.models.volume_geometry import VolumeError, grid_distance, same_grid
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One 3-D volume, along the axes of its file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    data : numpy.ndarray of shape (X, Y, Z)
+        float32 and finite for a scan; uint8, 0 and 1, for a mask.
+    affine : numpy.ndarray of shape (4, 4)
+        Voxel indices to world mm, for computing. Equals the file's, but where an identity sform hides the voxel size.
+    header : nibabel.Nifti1Header or nibabel.Nifti2Header
+        As the file has it, to the byte; what is written on this grid gets it back.
+    warnings : tuple of str
+        What was odd in the file and how it was read.
+    """
+
+    path: Path
+    data: np.ndarray
+    affine: np.ndarray
+    header: nib.Nifti1Header
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def shape(self):
+        """Voxels along the file's axes."""
+        return self.data.shape
+
+    @property
+    def spacing(self):
+        """Voxel size along the file's axes in mm."""
+        return tuple(float(size) for size in nib.affines.voxel_sizes(self.affine))
+
+    @property
+    def voxel_ml(self):
+        """Volume of a voxel in mL."""
+        return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+    def to_nibabel(self):
+        """Return an image of the checked data with the affine to compute with; no copy of the data."""
+        image = nib.Nifti1Image(self.data, self.affine)
+        image.header.set_xyzt_units("mm")
+        return image
+
+
+def read_scan(path):
+    """Read one 3-D scan and refuse what cannot be segmented.
+
+    Accepted, with an entry in ``warnings``: a 4-D file of one volume; NaN and Inf voxels, read as 0 (maps are often
+    NaN outside the brain) as long as some voxel is finite; qform and sform that differ (the sform counts); neither
+    of them set; an identity sform with a real voxel size; sheared axes. Accepted as they are: any axis order and
+    direction, oblique and left-handed grids, any byte order and integer scaling, NIfTI-1 and -2, ``.hdr/.img``.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    Scan
+
+    Raises
+    ------
+    ScanError
+        For a missing or damaged file, 2-D or several volumes, colours or complex numbers, no finite voxel, values
+        beyond float32, all voxels zero or equal, no usable voxel size or orientation. One line, with the remedy.
+    """
+    volume = _read(path)
+    try:
+        check_varies(volume.data, path)
+    except VolumeError as error:
+        raise ScanError(str(error)) from error
+    return Scan(Path(path), volume.data, volume.affine, volume.header, volume.warnings)
+
+
+def read_mask(path, like=None):
+    """Read a lesion mask: 1 where the file is > 0, whatever it marks lesions with (1, 255, 0.999).
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    like : Scan, optional
+        The scan on whose grid the mask must lie.
+
+    Returns
+    -------
+    Scan
+        With uint8 data. An empty mask is fine.
+
+    Raises
+    ------
+    ScanError
+        For a file that cannot be read, and for NaN or Inf: whether such a voxel is lesion is not ours to guess.
+    GridMismatchError
+        If the mask is not on the grid of ``like``.
+    """
+    volume = _read(path)
+    replaced = [warning for warning in volume.warnings if warning.endswith("voxels read as 0")]
+    if replaced:
+        counted = replaced[0].removesuffix(" read as 0")
+        raise ScanError(f"{counted} in a mask; set them to 0 (background) or 1 (lesion)")
+    mask = Scan(Path(path), (volume.data > 0).astype(np.uint8, order="F"), volume.affine, volume.header)
+    if like is not None:
+        check_same_grid(mask, like)
+    between = int(((volume.data > 0) & (volume.data < 0.5)).sum())
+    warnings = volume.warnings
+    if between:
+        warnings += (f"{path}: {between} voxels between 0 and 0.5 count as lesion; was this mask interpolated?",)
+    return Scan(mask.path, mask.data, mask.affine, mask.header, warnings)
+
+
+def check_same_grid(scan, like):
+    """Raise :class:`GridMismatchError` unless both volumes have the same voxels at the same place."""
+    if same_grid(scan.shape, scan.affine, like.shape, like.affine):
+        return
+    if scan.shape != like.shape:
+        difference = f"shape {scan.shape}, but {like.path} has {like.shape}"
+    else:
+        distance = grid_distance(scan.shape, scan.affine, like.affine)
+        difference = f"lies up to {distance:.3g} mm from the voxels of {like.path}"
+    raise GridMismatchError(
+        f"{scan.path}: {difference}; resample it onto that grid (nibabel.processing.resample_from_to, order=0)"
+    )
+
+
+def _read(path):
+    try:
+        return read_nifti(path)
+    except VolumeError as error:
+        raise ScanError(str(error)) from error

@@ -1,0 +1,299 @@
+"""From a NIfTI file or image to one finite 3-D volume with a usable affine, or an error that says why not.
+
+What NIfTI headers and voxels get wrong in practice is decided here, once, for files and for images in memory.
+"""
+
+import gzip
+import zlib
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from .volume_geometry import VolumeError, check_affine
+
+SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
+_GZIP_MAGIC = b"\x1f\x8b"
+_SLAB_BYTES = 8 << 20
+_UNREADABLE = (
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+    OSError,
+    EOFError,
+    zlib.error,
+    ValueError,
+    OverflowError,
+    MemoryError,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class NiftiVolume:
+    """One volume as it lies in its file.
+
+    Parameters
+    ----------
+    data : numpy.ndarray of shape (X, Y, Z)
+        float32 and finite; along the file's own axes, in Fortran order where it was read from a file.
+    affine : numpy.ndarray of shape (4, 4)
+        Voxel indices to world mm, float64, never singular.
+    header : nibabel.Nifti1Header, nibabel.Nifti2Header or None
+        The header exactly as the file has it, none of nibabel's repairs applied (a NIfTI one is made for Analyze);
+        None for images in memory of other formats.
+    warnings : tuple of str
+        What was odd and how it was read.
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
+    header: nib.Nifti1Header | None
+    warnings: tuple[str, ...]
+
+
+def read_nifti(path):
+    """Read one volume from a NIfTI-1, NIfTI-2 or Analyze file.
+
+    Data are read in slabs and to the last byte, so that float64 files need no float64 copy of the volume, and the
+    checksum of a compressed file is always verified.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    NiftiVolume
+
+    Raises
+    ------
+    VolumeError
+        One line naming the file and the remedy: missing, damaged, not NIfTI, not one 3-D volume of real numbers, no
+        usable voxel size, no finite voxel.
+    """
+    path = Path(path)
+    _check_container(path)
+    with ExitStack() as streams:
+        try:
+            image, header, opened = _open_image(path, streams)
+            volume = _read_volume(image, header, str(path), opened)
+            return volume if header is not None else _analyze_as_nifti(volume, image.header, path)
+        except VolumeError:
+            raise
+        except MemoryError as error:
+            raise VolumeError(f"{path}: too large for this machine's memory ({error})") from error
+        except _UNREADABLE as error:
+            raise VolumeError(f"{path}: {_reason(error)}") from error
+
+
+def volume_from_image(image, name=None):
+    """Take one volume from a nibabel image, with the same rules as :func:`read_nifti`.
+
+    A float32 array in memory is used as it is, without a copy, where all of it is finite.
+    """
+    name = name or image.get_filename() or "image in memory"
+    header = image.header if isinstance(image, nib.Nifti1Pair) else None
+    try:
+        return _read_volume(image, header, str(name), ())
+    except VolumeError:
+        raise
+    except _UNREADABLE as error:
+        raise VolumeError(f"{name}: {_reason(error)}") from error
+
+
+def check_varies(volume, name):
+    """Raise for a volume without any contrast, all zero or constant: a mask made from it would mean nothing."""
+    lowest, highest = volume.min(), volume.max()
+    if lowest == highest:
+        what = "all zero" if lowest == 0 else f"constant ({lowest:g} everywhere)"
+        raise VolumeError(f"{name}: {what}, nothing to segment; export the scan again or leave this case out")
+
+
+def finite_values(block, name, counts):
+    """Return the block as finite float32; NaN and Inf become 0 and are added to ``counts``.
+
+    Raises
+    ------
+    VolumeError
+        For finite values beyond float32.
+    """
+    with np.errstate(over="ignore"):
+        values = np.asarray(block, dtype=np.float32)
+    finite = np.isfinite(values)
+    if finite.all():
+        return values
+    original = np.asarray(block)
+    if np.isfinite(original[~finite]).any():
+        largest = np.abs(original[np.isfinite(original)]).max()
+        raise VolumeError(f"{name}: values up to {largest:.3g} do not fit float32; rescale the scan")
+    nan = int(np.isnan(original).sum())
+    counts["NaN"] += nan
+    counts["Inf"] += int((~finite).sum()) - nan
+    return np.where(finite, values, np.float32(0))
+
+
+def describe_replaced(counts, size, name):
+    """Warnings about voxels that :func:`finite_values` replaced; raises where no voxel was finite."""
+    replaced = sum(counts.values())
+    if replaced == size:
+        raise VolumeError(f"{name}: no voxel is finite ({counts['NaN']} NaN, {counts['Inf']} Inf); export it again")
+    return tuple(f"{name}: {count} {kind} voxels read as 0" for kind, count in counts.items() if count)
+
+
+def _check_container(path):
+    name = path.name.lower()
+    if not path.exists():
+        raise VolumeError(f"{path}: no such file")
+    if path.is_dir():
+        raise VolumeError(f"{path}: is a folder; give a NIfTI file")
+    if not name.endswith(SUFFIXES):
+        raise VolumeError(f"{path}: not a NIfTI file by its name; convert it to .nii.gz (DICOM: dcm2niix)")
+    try:
+        with path.open("rb") as stream:
+            magic = stream.read(2)
+    except OSError as error:
+        raise VolumeError(f"{path}: cannot be read ({error.strerror})") from error
+    if not magic:
+        raise VolumeError(f"{path}: is empty (0 bytes); copy it again")
+    if name.endswith(".gz") and magic != _GZIP_MAGIC:
+        raise VolumeError(f"{path}: named .gz but not gzip; rename it without .gz, or compress it")
+    if not name.endswith(".gz") and magic == _GZIP_MAGIC:
+        raise VolumeError(f"{path}: is gzip; rename it to {path.name}.gz")
+
+
+def _open_image(path, streams):
+    """Open with streams of our own: one pass through a compressed file, to its end, whatever nibabel's defaults."""
+    kind = type(nib.load(path))
+    if not issubclass(kind, nib.AnalyzeImage | nib.Nifti1Pair):
+        raise VolumeError(f"{path}: is {kind.__name__}, not NIfTI; convert it to .nii.gz")
+    file_map = kind.filespec_to_file_map(str(path))
+    opened = {}
+    for holder in file_map.values():
+        name = holder.filename
+        if name not in opened and Path(name).exists():
+            opened[name] = streams.enter_context(gzip.open(name) if name.lower().endswith(".gz") else open(name, "rb"))
+        if name in opened:
+            holder.fileobj = opened[name]
+    if "header" in file_map and "image" in file_map:
+        for holder in (file_map["header"], file_map["image"]):
+            if holder.fileobj is None:
+                raise VolumeError(f"{path}: {holder.filename} is missing; keep .hdr and .img side by side")
+    header_stream = file_map["header" if "header" in file_map else "image"].fileobj
+    header = None
+    if issubclass(kind, nib.Nifti1Pair):
+        header = kind.header_class.from_fileobj(header_stream, check=False)
+        header_stream.seek(0)
+    return kind.from_file_map(file_map), header, tuple(opened.values())
+
+
+def _read_volume(image, header, name, streams):
+    shape, warnings = _spatial_shape(image, name)
+    kind = image.get_data_dtype().kind
+    if kind not in "fiub":
+        what = {"V": "RGB colours", "c": "complex numbers"}.get(kind, str(image.get_data_dtype()))
+        raise VolumeError(f"{name}: holds {what}, not one real number per voxel; export the scan in grey values")
+    affine, odd_header = _usable_affine(image, header, name)
+    data, replaced = _read_finite(image.dataobj, shape, name)
+    for stream in streams:  # the checksum stands at the end of a gzip file, and is only verified when read past it
+        while stream.read(1 << 20):
+            pass
+    return NiftiVolume(data=data, affine=affine, header=header, warnings=(*warnings, *odd_header, *replaced))
+
+
+def _analyze_as_nifti(volume, analyze_header, path):
+    """Give an Analyze 7.5 volume a NIfTI header with the same affine, for what is written on its grid."""
+    header = nib.Nifti1Header.from_header(analyze_header, check=False)
+    if not np.allclose(header.get_best_affine(), volume.affine):
+        header.set_sform(volume.affine, code="aligned")
+    warning = f"{path}: Analyze has no orientation; axes are taken as {''.join(nib.aff2axcodes(volume.affine))}"
+    return replace(volume, header=header, warnings=(*volume.warnings, warning))
+
+
+def _spatial_shape(image, name):
+    shape = tuple(int(length) for length in image.shape)
+    if len(shape) < 3:
+        raise VolumeError(f"{name}: has {len(shape)} axes {shape}; a scan needs three, a single slice (X, Y, 1)")
+    if min(shape) < 1:
+        raise VolumeError(f"{name}: shape {shape} has an axis without voxels; export the scan again")
+    if max(shape[3:], default=1) > 1:
+        raise VolumeError(
+            f"{name}: shape {shape} holds {int(np.prod(shape[3:]))} volumes; give one 3-D volume (fslroi, or "
+            "nibabel.funcs.four_to_three, takes one out of a series)"
+        )
+    warnings = (f"{name}: shape {shape} read as {shape[:3]}; masks are written in 3-D",) if shape[3:] else ()
+    return shape[:3], warnings
+
+
+def _read_finite(dataobj, shape, name):
+    counts = {"NaN": 0, "Inf": 0}
+    size = int(np.prod(shape))
+    if isinstance(dataobj, np.ndarray):
+        data = finite_values(dataobj.reshape(shape), name, counts)
+    else:
+        data = np.empty(shape, np.float32, order="F")
+        step = max(1, _SLAB_BYTES // (8 * shape[0] * shape[1]))
+        rest = (0,) * (len(dataobj.shape) - 3)
+        for k in range(0, shape[2], step):
+            data[:, :, k : k + step] = finite_values(dataobj[(..., slice(k, k + step), *rest)], name, counts)
+    return data, describe_replaced(counts, size, name)
+
+
+def _usable_affine(image, header, name):
+    """Affine in mm, and warnings about the header that it comes from."""
+    if header is None:
+        return _checked(image.affine, name), ()
+    sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
+    if not isinstance(image.dataobj, np.ndarray) and sform_code <= 0:
+        _check_pixdim(header, name)
+    affine, warnings = np.asarray(image.affine, np.float64), []
+    sizes = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
+    # ISLES 2018 and other old exports: identity sform while the voxel size stands in pixdim only
+    if sform_code > 0 and np.array_equal(header.get_sform(), np.eye(4)) and not np.allclose(sizes, 1) and sizes.all():
+        affine = header.get_qform() if qform_code > 0 else np.diag([*sizes, 1.0])
+        warnings.append(
+            f"{name}: the sform is the identity but voxels measure {_triple(sizes)} mm; the voxel size is used and the "
+            "header goes back untouched"
+        )
+    elif sform_code > 0 and qform_code > 0:
+        corner = np.append(np.asarray(image.shape[:3]) - 1, 1)
+        shift = max(np.abs((header.get_qform() - affine) @ point)[:3].max() for point in (corner, np.eye(4)[3]))
+        if shift > 0.1 * nib.affines.voxel_sizes(affine).min():
+            warnings.append(f"{name}: qform and sform differ by up to {shift:.3g} mm; the sform is used")
+    elif sform_code <= 0 and qform_code <= 0:
+        warnings.append(
+            f"{name}: the header gives no orientation; axes are taken as {''.join(nib.aff2axcodes(affine))}"
+        )
+    affine = _checked(affine, name)
+    unit = header.get_xyzt_units()[0]
+    if unit in ("meter", "micron"):
+        warnings.append(f"{name}: the header gives lengths in {unit}; read as mm, so mL are wrong if that is true")
+    cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    if np.abs(cosines.T @ cosines - np.eye(3)).max() > 1e-3:
+        warnings.append(f"{name}: the axes are sheared; some other tools refuse such a file")
+    return affine, tuple(warnings)
+
+
+def _check_pixdim(header, name):
+    sizes = np.asarray(header["pixdim"][1:4], np.float64)
+    # nibabel would read 0 as 1 mm, and every volume in mL would be plausible and wrong
+    if not np.isfinite(sizes).all() or (sizes == 0).any():
+        raise VolumeError(f"{name}: voxel size {_triple(sizes)} mm in the header; set pixdim to the scan's own")
+
+
+def _checked(affine, name):
+    try:
+        return check_affine(affine)
+    except VolumeError as error:
+        raise VolumeError(f"{name}: {error}") from error
+
+
+def _triple(sizes):
+    return " x ".join(f"{size:.4g}" for size in sizes)
+
+
+def _reason(error):
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile) or "bytes" in text:
+        return f"is truncated or damaged ({text}); copy or download it again"
+    return f"cannot be read as NIfTI ({text}); check the file with its converter"
