@@ -1,0 +1,9 @@
+"""``lesionseg ...``: the command line, thin over the rooms it calls.
+
+Each command is a module of its own name. Nothing heavy is imported before a command runs, so that ``lesionseg --help``
+answers at once.
+"""
+
+from .app import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,80 @@
+"""The application: its commands, and how errors become one line and an exit status."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from .. import __version__
+from ..errors import LesionSegError
+
+INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
+
+
+#: In the order of a project's life; what is not named here comes last.
+ORDER = ("segment", "prepare", "train", "evaluate", "push", "demo", "doctor")
+
+
+class _Commands(TyperGroup):
+    """Turns our errors into ``error: ...`` and their exit status; anything unexpected keeps its traceback."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LesionSegError as error:
+            print("error:", str(error).replace("\n", " "), file=sys.stderr)
+            raise typer.Exit(error.exit_status) from error
+        except KeyboardInterrupt as error:
+            print("\ninterrupted: what was finished before is kept, nothing is half-written", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from error
+
+
+app = typer.Typer(
+    name="lesionseg",
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"lesionseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _lesionseg(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Train, publish, download and run lesion-segmentation networks on NIfTI scans. Research use only.
+
+    `lesionseg segment scan.nii.gz --model org/clci-net -o results`
+
+    Exit status: 0 all done, 1 some case failed (the others are done), 2 wrong usage.
+    """
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit status.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Arguments without the program's name; by default those of the process.
+    """
+    app(args=argv, prog_name="lesionseg")
+
+
+# Below `app`, which every one of them adds its command to.
+from . import doctor, evaluate, prepare, push, segment, train  # noqa: E402, F401

@@ -1,0 +1,38 @@
+"""``lesionseg push``: a trained network to the Hub."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import app
+
+
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="Output folder of a training.", show_default=False)],
+    repo_id: Annotated[str, typer.Argument(help="Where to: org/name.", show_default=False)],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    token: Annotated[
+        str | None,
+        typer.Option(help="Token with write access; default: the one of `hf auth login`.", show_default=False),
+    ] = None,
+    remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--remote-code/--no-remote-code",
+            help="Add the network's source, so that it also loads without this package (trust_remote_code=True).",
+        ),
+    ] = True,
+    message: Annotated[str | None, typer.Option(help="Commit message.", show_default=False)] = None,
+) -> None:
+    """Publish a trained network on the Hub.
+
+    Weights, configuration, image processor, and a model card with metrics and figures.
+
+    `lesionseg push run1 org/clci-net --private`
+    """
+    from ..hub.publish import publish
+
+    url = publish(folder, repo_id, private=private, token=token, remote_code=remote_code, commit_message=message)
+    print(url)

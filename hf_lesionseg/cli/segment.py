@@ -1,0 +1,175 @@
+"""``lesionseg segment``: masks for many cases."""
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import LesionSegError
+from .app import app
+
+_NETWORK, _MASK, _RUN = "Network", "Mask", "Run"
+
+
+@app.command()
+def segment(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT",
+            help="One case each: a scan (.nii.gz, .nii, .hdr/.img), a folder with one scan per channel, "
+            "or tmax=a.nii.gz,cbf=b.nii.gz by the names of the network's channels.",
+            show_default=False,
+        ),
+    ],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Hub id (org/name) or folder of the network.", show_default=False)
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.", show_default=False)
+    ],
+    revision: Annotated[
+        str | None,
+        typer.Option(help="Branch, tag or commit on the Hub.", rich_help_panel=_NETWORK, show_default=False),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="Hub token; default: the one of `hf auth login`.", rich_help_panel=_NETWORK, show_default=False
+        ),
+    ] = None,
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-remote-code",
+            help="Run the code of a repository whose network is not in this package. Read it first.",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Probability (0 to 1) from which on a voxel is lesion; default: as saved with the network.",
+            rich_help_panel=_MASK,
+            show_default=False,
+        ),
+    ] = None,
+    minimum_lesion_ml: Annotated[
+        float | None,
+        typer.Option(
+            help="Drop lesions below this volume in mL; default: as saved with the network.",
+            rich_help_panel=_MASK,
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace earlier results; they are removed before their case is run.",
+            rich_help_panel=_MASK,
+        ),
+    ] = False,
+    skip_existing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-existing",
+            help="Keep results that were made from the same scan, network and settings.",
+            rich_help_panel=_MASK,
+        ),
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=_RUN)] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float32, bfloat16 or float16 for the network.", rich_help_panel=_RUN)
+    ] = "float32",
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Slices at once; default: 4 on a CPU, 32 on a GPU; halved where memory runs out.",
+            rich_help_panel=_RUN,
+            show_default=False,
+        ),
+    ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Equal bytes on every run.", rich_help_panel=_RUN)
+    ] = False,
+) -> None:
+    """Segment the lesions of scans with a trained network.
+
+    For every INPUT: NAME_mask.nii.gz on the grid of the scan, NAME_lesions.json (volumes in mL, centres in mm),
+    NAME_preview.png and NAME_record.json. A case that fails leaves none of them and the others go on.
+
+    `lesionseg segment sub-01_T1w.nii.gz sub-02_T1w.nii.gz --model org/clci-net -o results`
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from transformers.utils.logging import disable_progress_bar
+
+    from ..inference import segment_cases
+
+    disable_progress_bar()  # "Loading weights" is over before it can be read
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("slices"))
+    # On the error stream, so that the table alone can be piped.
+    bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+    task = bar.add_task("loading the network", total=None)
+
+    def on_slices(case: str, done: int, total: int) -> None:
+        bar.update(task, description=case, completed=done, total=total)
+
+    with bar:
+        run = segment_cases(
+            inputs,
+            model,
+            output,
+            revision=revision,
+            token=token,
+            device=device,
+            trust_remote_code=trust_remote_code,
+            precision=precision,
+            batch_size=batch_size,
+            threshold=threshold,
+            minimum_lesion_ml=minimum_lesion_ml,
+            deterministic=deterministic,
+            overwrite=overwrite,
+            skip_existing=skip_existing,
+            on_case=_tell,
+            on_slices=on_slices,
+        )
+    _print_table(run, output)
+    raise typer.Exit(run.exit_status)
+
+
+def _tell(outcome) -> None:
+    """Say at once what went wrong or deserves a look; a traceback only where we did not foresee the error."""
+    for warning in outcome.warnings:
+        print(f"warning: {outcome.case}: {warning}", file=sys.stderr)
+    if outcome.status == "failed":
+        print("error:", outcome.reason.replace("\n", " "), file=sys.stderr)
+        if not isinstance(outcome.error, (LesionSegError, ValueError)):
+            traceback.print_exception(outcome.error)
+
+
+def _print_table(run, output: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    styles = {"done": "green", "kept": "cyan", "failed": "bold red"}
+    table = Table(title=f"{len(run.outcomes) - len(run.failed)} of {len(run.outcomes)} cases in {output}")
+    table.add_column("case", overflow="fold")
+    table.add_column("status")
+    for name in ("lesions", "mL", "seconds"):
+        table.add_column(name, justify="right")
+    if run.failed:
+        table.add_column("why", overflow="fold", ratio=1)
+    for outcome in run.outcomes:
+        numbers = ("–", "–", "–")
+        if outcome.status != "failed":
+            seconds = f"{outcome.seconds:.1f}" if outcome.status == "done" else "–"
+            numbers = (str(outcome.n_lesions), f"{outcome.total_volume_ml:.2f}", seconds)
+        # Text, since a name like case[1] would be read as markup.
+        row = [Text(outcome.case), Text(outcome.status, style=styles[outcome.status]), *numbers]
+        table.add_row(*row, *([Text(outcome.reason or "")] if run.failed else []))
+    Console().print(table)

@@ -1,0 +1,206 @@
+"""What stands behind one INPUT of the command line: one case, as a file, a folder, or channels by name."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import ScanError, UsageError
+
+SCAN_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img")
+_CHANNEL = re.compile(r"[A-Za-z][A-Za-z0-9_-]*=")
+
+
+def scan_stem(path: str | Path) -> str:
+    """Return the file's name without the suffix of a scan.
+
+    Examples
+    --------
+    >>> scan_stem("data/sub-01_T1w.nii.gz")
+    'sub-01_T1w'
+    """
+    name = Path(path).name
+    for suffix in SCAN_SUFFIXES:
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+@dataclass(frozen=True)
+class CaseInput:
+    """One case as the user named it.
+
+    Attributes
+    ----------
+    text : str
+        As given.
+    stem : str
+        Start of the names of its outputs.
+    path : Path or None
+        File or folder, where one was given.
+    channels : dict of str to Path
+        Files by channel name, where they were given as ``name=file,...``; else empty.
+    """
+
+    text: str
+    stem: str
+    path: Path | None = None
+    channels: Mapping[str, Path] = field(default_factory=dict)
+
+    def check_names(self, channel_names: Sequence[str]) -> None:
+        """Refuse channels that the network does not have.
+
+        Raises
+        ------
+        UsageError
+            A name is none of ``channel_names``.
+        """
+        unknown = [name for name in self.channels if name not in channel_names]
+        if unknown:
+            raise UsageError(
+                f"{self.text}: {unknown[0]!r} is no channel of this network, which has {', '.join(channel_names)}"
+            )
+
+    def files(self, channel_names: Sequence[str]) -> dict[str, Path]:
+        """Return the file of every channel, in the network's order.
+
+        Parameters
+        ----------
+        channel_names : sequence of str
+            The processor's ``channel_names``.
+
+        Raises
+        ------
+        ScanError
+            A file or a channel is missing, or a folder leaves a choice.
+        """
+        self.check_names(channel_names)
+        if self.channels:
+            found = dict(self.channels)
+        elif self.path.is_dir():
+            found = _find_channels(self.path, channel_names)
+        elif len(channel_names) == 1:
+            found = {channel_names[0]: self.path}
+        else:
+            wanted = ",".join(f"{name}=FILE" for name in channel_names)
+            raise ScanError(f"{self.text}: this network needs {len(channel_names)} channels; give a folder or {wanted}")
+        for name in channel_names:
+            if name not in found:
+                raise ScanError(f"{self.text}: channel {name} is missing; this network needs {', '.join(channel_names)}")
+            if not found[name].is_file():
+                raise ScanError(f"{found[name]}: no such file; check the path")
+        return {name: found[name] for name in channel_names}
+
+
+def parse_case(text: str | os.PathLike | Mapping[str, str | os.PathLike]) -> CaseInput:
+    """Read one INPUT: a file, a folder of channels, or ``tmax=a.nii.gz,cbf=b.nii.gz`` (or a dict of the same).
+
+    Nothing is opened, and no channel name is checked yet.
+
+    Raises
+    ------
+    UsageError
+        It is empty, or a channel is named twice or has no file.
+    """
+    if isinstance(text, Mapping):
+        channels = {name: Path(path) for name, path in text.items()}
+        if not channels:
+            raise UsageError("an input without channels; give name=file for each channel")
+        return CaseInput(",".join(f"{k}={v}" for k, v in channels.items()), _common_stem(channels), channels=channels)
+    text = os.fspath(text)
+    if not text:
+        raise UsageError("an empty input; give a scan, a folder of channels, or name=file,name=file")
+    # A path that exists is a path, whatever signs are in it. (os.path: many channels may be too long for Path.exists.)
+    if os.path.exists(text) or not _CHANNEL.match(text):
+        path = Path(text)
+        return CaseInput(text, scan_stem(path.resolve() if path.is_dir() else path), path=path)
+    channels = {}
+    for part in re.split(rf",(?={_CHANNEL.pattern})", text):
+        name, file = part.split("=", 1)
+        if name in channels or not file:
+            raise UsageError(f"{text}: channel {name} {'is given twice' if name in channels else 'has no file'}")
+        channels[name] = Path(file)
+    return CaseInput(text, _common_stem(channels), channels=channels)
+
+
+def parse_cases(inputs: Iterable) -> list[CaseInput]:
+    """Read all INPUTs and make sure that no two would write the same output files.
+
+    Raises
+    ------
+    UsageError
+        There is none, one cannot be read (see :func:`parse_case`), or two share their stem.
+    """
+    cases = [parse_case(text) for text in inputs]
+    if not cases:
+        raise UsageError("no input; give at least one scan")
+    first = {}
+    for case in cases:
+        # Folded, since a disk that ignores case would let one result overwrite the other.
+        other = first.setdefault(case.stem.casefold(), case)
+        if other is not case:
+            raise UsageError(
+                f"{other.text} and {case.text} would both write {case.stem}_mask.nii.gz; "
+                "run them one by one into different folders, or rename one"
+            )
+    return cases
+
+
+def _common_stem(channels: Mapping[str, Path]) -> str:
+    """Name a case of several files: what their names share up to a separator, else their folder, else the first."""
+    stems = [scan_stem(path) for path in channels.values()]
+    shared = os.path.commonprefix(stems)
+    if any(stem != shared for stem in stems):
+        shared = re.sub(r"[^_.\-\s]*$", "", shared)
+    shared = shared.strip("_.- ")
+    folders = {path.resolve().parent for path in channels.values()}
+    if not shared and len(folders) == 1:
+        shared = folders.pop().name
+    return shared or stems[0]
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+
+
+def _is_named(path: Path, channel: str) -> bool:
+    """True if the words of ``channel`` stand in the file's name; whole words, so that dwi is not found in 4DPWI."""
+    words, wanted = _words(scan_stem(path)), _words(channel)
+    return any(words[i : i + len(wanted)] == wanted for i in range(len(words) - len(wanted) + 1))
+
+
+def _find_channels(folder: Path, channel_names: Sequence[str]) -> dict[str, Path]:
+    scans = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.name.lower().endswith(SCAN_SUFFIXES)
+        and path.is_file()
+        # Finder's litter ("._scan.nii.gz", __MACOSX) looks like scans.
+        and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
+        # An .img is the second half of its .hdr.
+        and not (path.suffix.lower() == ".img" and path.with_suffix(".hdr").exists())
+    )
+    if not scans:
+        raise ScanError(f"{folder}: no scan in this folder; expected .nii.gz, .nii or .hdr/.img files")
+    found = {}
+    for channel in channel_names:
+        named = [path for path in scans if _is_named(path, channel)]
+        if not named and len(channel_names) == 1 and len(scans) == 1:
+            named = scans
+        if len(named) > 1:
+            names = " and ".join(str(path.relative_to(folder)) for path in named[:2])
+            raise ScanError(
+                f"{folder}: {names} could both be channel {channel}; one input is one case: "
+                f"give {channel}=FILE, or each scan as an input of its own"
+            )
+        if named:
+            found[channel] = named[0]
+    if not found and len(channel_names) == 1:
+        raise ScanError(
+            f"{folder}: {len(scans)} scans and none is named {channel_names[0]}; "
+            "one input is one case: give the scans themselves"
+        )
+    return found

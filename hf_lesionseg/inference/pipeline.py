@@ -1,0 +1,195 @@
+"""The transformers pipeline of the task ``"lesion-segmentation"``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from transformers import AutoModelForSemanticSegmentation, Pipeline
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from ..errors import ScanError
+from ..imaging import Scan, read_scan, scan_from_image
+from .lesions import find_lesions
+from .slices import predict_slices
+
+TASK = "lesion-segmentation"
+
+
+class LesionSegmentationPipeline(Pipeline):
+    """Segment the lesions of whole scans.
+
+    Unlike most pipelines a single input is many network inputs: one per slice. ``batch_size`` therefore counts slices,
+    and is halved as often as memory runs out; slices without tissue are not computed.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        A network of this package.
+    image_processor : LesionImageProcessor
+    batch_size : int, optional
+        Slices per step; by default 4 on a CPU and 32 on a GPU.
+    precision : {"float32", "bfloat16", "float16"}
+        Autocast for the network.
+    threshold : float, optional
+        Probability from which on a voxel is lesion; by default the image processor's.
+    minimum_lesion_ml : float, optional
+        Lesions below this volume in mL are dropped; by default the image processor's.
+    deterministic : bool
+        Equal bytes on every run.
+    return_probability : bool
+        Also return the probability of lesion on the scan's grid.
+
+    Examples
+    --------
+    ::
+
+        import hf_lesionseg
+        from transformers import pipeline
+
+        segmenter = pipeline("lesion-segmentation", model="org/clci-net")
+        result = segmenter("scan.nii.gz", threshold=0.4)
+        hf_lesionseg.write_mask("mask.nii.gz", result["mask"], like=result["scan"])
+    """
+
+    _load_processor = False
+    _load_image_processor = True
+    _load_feature_extractor = False
+    _load_tokenizer = False
+
+    def __init__(self, *args, batch_size: int | None = None, **kwargs):
+        # The base class would group whole volumes by batch_size; ours counts slices.
+        super().__init__(*args, slices_per_batch=batch_size, **kwargs)
+
+    def __call__(self, inputs: Any, *, batch_size: int | None = None, **kwargs) -> Any:
+        """Segment one case or a list of cases.
+
+        Parameters
+        ----------
+        inputs : path, nibabel image, Scan, array (X, Y, Z), or dict of channel name to one of these
+            One case; a list of such, or a data set, are many.
+        **kwargs
+            As for the class, for this call only.
+
+        Returns
+        -------
+        dict, or list of dict
+            mask : uint8 array (X, Y, Z) on the scan's own grid; lesions : list of dict (see
+            :meth:`~hf_lesionseg.inference.lesions.Lesion.to_dict`), the largest first; labels : int32 array (X, Y, Z),
+            each lesion's voxels marked by its id; total_volume_ml : float;
+            scan : Scan, the first channel, for :func:`~hf_lesionseg.imaging.write_mask`; slices_total,
+            slices_skipped, batch_size : int; warnings : tuple of str; with ``return_probability`` also
+            probability : float32 array (X, Y, Z).
+
+        Raises
+        ------
+        ScanError
+            A scan cannot be read, or a channel is missing.
+        ModelError
+            The network gives NaN.
+        """
+        return super().__call__(inputs, batch_size=1, slices_per_batch=batch_size, **kwargs)
+
+    def _sanitize_parameters(
+        self,
+        slices_per_batch: int | None = None,
+        precision: str | None = None,
+        deterministic: bool | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        threshold: float | None = None,
+        minimum_lesion_ml: float | None = None,
+        return_probability: bool | None = None,
+    ) -> tuple[dict, dict, dict]:
+        forward = {
+            "batch_size": slices_per_batch,
+            "precision": precision,
+            "deterministic": deterministic,
+            "progress": progress,
+        }
+        postprocess = {
+            "threshold": threshold,
+            "minimum_lesion_ml": minimum_lesion_ml,
+            "return_probability": return_probability,
+        }
+        given = [{k: v for k, v in group.items() if v is not None} for group in (forward, postprocess)]
+        return {}, *given
+
+    def preprocess(self, input_: Any) -> dict:
+        """Turn one case into slices: ``pixel_values`` float32 (slices, channels, height, width) and their geometry."""
+        names = tuple(self.image_processor.channel_names)
+        case = input_ if isinstance(input_, Mapping) else {names[0]: input_}
+        missing = [name for name in names if name not in case]
+        if missing or len(case) > len(names):
+            raise ScanError(f"the case has channels {', '.join(case)}; this network needs {', '.join(names)}")
+        scans = {name: _as_scan(case[name]) for name in names}
+        images = {name: scan.to_nibabel() for name, scan in scans.items()}
+        features = self.image_processor.preprocess(images if len(names) > 1 else images[names[0]])
+        return {
+            # An array on purpose: batches go to the device one by one, never the whole volume.
+            "pixel_values": np.asarray(features["pixel_values"], dtype=np.float32),
+            "geometry": features["geometry"][0],
+            "scan": scans[names[0]],
+            "warnings": tuple(dict.fromkeys(warning for scan in scans.values() for warning in scan.warnings)),
+        }
+
+    def _forward(self, model_inputs: dict, **parameters) -> dict:
+        prediction = predict_slices(self.model, model_inputs["pixel_values"], **parameters)
+        passed_on = {name: model_inputs[name] for name in ("geometry", "scan", "warnings")}
+        return {"prediction": prediction, **passed_on}
+
+    def postprocess(
+        self,
+        model_outputs: dict,
+        threshold: float | None = None,
+        minimum_lesion_ml: float | None = None,
+        return_probability: bool = False,
+    ) -> dict:
+        """Bring the slices' probabilities back to the file's grid, cut at the threshold, and find the lesions."""
+        processor, geometry = self.image_processor, model_outputs["geometry"]
+        scan, prediction = model_outputs["scan"], model_outputs["prediction"]
+        threshold = processor.threshold if threshold is None else threshold
+        minimum_lesion_ml = processor.minimum_lesion_ml if minimum_lesion_ml is None else minimum_lesion_ml
+        probability = processor.restore_probability(prediction.probability, geometry)
+        mask = processor.mask_from_probability(probability, geometry, threshold, minimum_lesion_ml)
+        lesions, labels = find_lesions(mask, scan.affine, scan.voxel_ml)
+        result = {
+            "mask": mask,
+            "labels": labels,
+            "lesions": [lesion.to_dict() for lesion in lesions],
+            "total_volume_ml": float(np.count_nonzero(mask) * scan.voxel_ml),
+            "scan": scan,
+            "slices_total": prediction.slices_total,
+            "slices_skipped": prediction.slices_skipped,
+            "batch_size": prediction.batch_size,
+            "warnings": model_outputs["warnings"] + prediction.warnings,
+        }
+        if return_probability:
+            result["probability"] = probability
+        return result
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
+        """Save network and image processor.
+
+        The base class would also write ``custom_pipelines`` into ``config.json``; from then on transformers demands
+        ``trust_remote_code=True`` for this task even where this package is installed.
+        """
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.image_processor.save_pretrained(save_directory, **kwargs)
+
+
+def _as_scan(case: Any) -> Scan:
+    if isinstance(case, Scan):
+        return case
+    if isinstance(case, (str, os.PathLike)):
+        return read_scan(case)
+    return scan_from_image(case)
+
+
+def register_pipeline() -> None:
+    """Make ``transformers.pipeline("lesion-segmentation", ...)`` known; does nothing the second time."""
+    if TASK not in PIPELINE_REGISTRY.supported_tasks:
+        PIPELINE_REGISTRY.register_pipeline(
+            TASK, pipeline_class=LesionSegmentationPipeline, pt_model=AutoModelForSemanticSegmentation, type="image"
+        )

@@ -1,0 +1,188 @@
+"""The run record of a case: what was run, on what, how long it took, how much memory it held."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import json
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from .. import __version__
+from .loading import LoadedModel
+
+STAGES = ("read", "preprocess", "network", "postprocess", "write", "preview")
+
+
+class StageClock:
+    """Add up the seconds spent in each stage.
+
+    Examples
+    --------
+    >>> clock = StageClock()
+    >>> with clock.stage("read"):
+    ...     pass
+    >>> list(clock.seconds)
+    ['read']
+    """
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def peak_memory() -> dict[str, float | None]:
+    """Return the most memory that this process has held so far, in MB (10^6 bytes).
+
+    Returns
+    -------
+    dict
+        ``ram_mb``: resident memory; ``cuda_mb``: allocated by torch on the GPU, None without one.
+    """
+    import torch
+
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        ram = psutil.Process().memory_info().peak_wset
+    else:
+        # Kilobytes on Linux, bytes on macOS.
+        ram = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    cuda = torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else None
+    return {"ram_mb": round(ram / 1e6, 1), "cuda_mb": None if cuda is None else round(cuda, 1)}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes the mask."""
+    import nibabel
+    import numpy
+    import scipy
+    import torch
+    import transformers
+
+    return {
+        "hf_lesionseg": __version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "nibabel": nibabel.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def device_name(device) -> str:
+    """Return the device's name with its maker's, such as ``cuda:0 (NVIDIA H200)``."""
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def fingerprint(input_sha256: Mapping[str, str], loaded: LoadedModel, settings: Mapping) -> str:
+    """Return a digest of all that determines the mask: an equal one means that running again would give the same.
+
+    Parameters
+    ----------
+    input_sha256 : dict of str to str
+        Digest of each channel's file.
+    loaded : LoadedModel
+    settings : dict
+        Threshold, minimum lesion volume, precision.
+    """
+    network = loaded.identity()
+    # The same network may be found in another folder, or by another branch's name.
+    for name in ("id", "revision"):
+        network.pop(name)
+    parts = [dict(input_sha256), network, loaded.processor.to_dict(), dict(settings), __version__]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def build_record(
+    *,
+    case: str,
+    files: Mapping[str, Path],
+    scans: Mapping,
+    loaded: LoadedModel,
+    settings: Mapping,
+    input_sha256: Mapping[str, str],
+    result: Mapping,
+    warnings: list[str],
+    seconds: Mapping[str, float],
+) -> dict:
+    """Collect the run record of one finished case; see the keys for what it holds.
+
+    Parameters
+    ----------
+    case : str
+        Stem of its outputs.
+    files, scans : dict by channel name
+        Paths, and the scans that were read from them.
+    loaded : LoadedModel
+    settings, input_sha256 : dict
+        As for :func:`fingerprint`.
+    result : dict
+        Of the pipeline.
+    warnings : list of str
+    seconds : dict
+        By stage.
+    """
+    import torch
+
+    from .. import ops
+
+    return {
+        "format_version": 1,
+        "case": case,
+        "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "purpose": "research use only",
+        "inputs": [
+            {
+                "channel": channel,
+                "file": str(files[channel]),
+                "sha256": input_sha256[channel],
+                "shape": [int(size) for size in scan.data.shape],
+                "affine": [[float(value) for value in row] for row in scan.affine],
+            }
+            for channel, scan in scans.items()
+        ],
+        "model": loaded.identity(),
+        "processor": loaded.processor.to_dict(),
+        "settings": dict(settings),
+        "fingerprint": fingerprint(input_sha256, loaded, settings),
+        "slices": {
+            "total": result["slices_total"],
+            "without_tissue_skipped": result["slices_skipped"],
+            "batch_size": result["batch_size"],
+        },
+        "result": {"n_lesions": len(result["lesions"]), "total_volume_ml": result["total_volume_ml"]},
+        "warnings": warnings,
+        "device": device_name(loaded.device),
+        "threads": torch.get_num_threads(),
+        "kernels": ops.backend(),
+        "versions": versions(),
+        "seconds": {stage: round(seconds.get(stage, 0.0), 3) for stage in STAGES},
+        "peak_memory": peak_memory(),
+    }

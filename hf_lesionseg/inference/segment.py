@@ -1,0 +1,344 @@
+"""Segment many cases with one network and write mask, lesions, preview and run record of each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import LesionSegError, OutputError, UsageError
+from ..imaging import read_scan, write_mask
+from ..imaging.atomic import write_aside
+from ..models.volume_geometry import VolumeError
+from .case_input import CaseInput, parse_cases
+from .loading import LoadedModel, load_model
+from .pipeline import LesionSegmentationPipeline
+from .preview import write_preview
+from .record import StageClock, build_record, file_sha256, fingerprint
+from .slices import PRECISIONS
+
+#: Kind of output -> end of its file's name. The record comes last: a case with a record is complete.
+OUTPUTS = {
+    "mask": "_mask.nii.gz",
+    "lesions": "_lesions.json",
+    "preview": "_preview.png",
+    "record": "_record.json",
+}
+
+
+@dataclass(frozen=True)
+class CaseOutcome:
+    """What became of one case.
+
+    Attributes
+    ----------
+    case : str
+        Stem of its outputs.
+    input : str
+        As the user named it.
+    status : {"done", "kept", "failed"}
+        "kept": its outputs were there already, made from the same scan, network and settings.
+    reason : str or None
+        Of a failure.
+    error : Exception or None
+        The failure itself.
+    files : dict of str to Path
+        Outputs by kind ("mask", "lesions", "preview", "record"); empty for a failed case.
+    n_lesions : int or None
+    total_volume_ml : float or None
+    seconds : float
+    warnings : tuple of str
+    """
+
+    case: str
+    input: str
+    status: str
+    reason: str | None = None
+    error: Exception | None = None
+    files: dict[str, Path] = field(default_factory=dict)
+    n_lesions: int | None = None
+    total_volume_ml: float | None = None
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SegmentationRun:
+    """Outcomes of all cases, in the order of the inputs."""
+
+    outcomes: list[CaseOutcome]
+
+    @property
+    def failed(self) -> list[CaseOutcome]:
+        return [outcome for outcome in self.outcomes if outcome.status == "failed"]
+
+    @property
+    def exit_status(self) -> int:
+        """0 when every case is done or kept, 1 when one failed."""
+        return 1 if self.failed else 0
+
+
+def segment_cases(
+    inputs: Iterable,
+    model: str | Path | LoadedModel,
+    output: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    precision: str = "float32",
+    batch_size: int | None = None,
+    threshold: float | None = None,
+    minimum_lesion_ml: float | None = None,
+    deterministic: bool = False,
+    overwrite: bool = False,
+    skip_existing: bool = False,
+    on_case: Callable[[CaseOutcome], None] | None = None,
+    on_slices: Callable[[str, int, int], None] | None = None,
+) -> SegmentationRun:
+    """Segment cases; one that fails leaves no output and the others go on.
+
+    Parameters
+    ----------
+    inputs : iterable of path, str or dict
+        Each is one case, see :func:`~hf_lesionseg.inference.case_input.parse_case`.
+    model : str, Path or LoadedModel
+        Folder or Hub id; loaded once for all cases.
+    output : path
+        Folder for ``<stem>_mask.nii.gz``, ``<stem>_lesions.json``, ``<stem>_preview.png``, ``<stem>_record.json``.
+    revision, token, device, trust_remote_code
+        See :func:`~hf_lesionseg.inference.loading.load_model`.
+    precision, batch_size, deterministic
+        See :func:`~hf_lesionseg.inference.slices.predict_slices`.
+    threshold : float, optional
+        Probability 0..1 from which on a voxel is lesion; by default the image processor's.
+    minimum_lesion_ml : float, optional
+        Smaller lesions are dropped; mL; by default the image processor's.
+    overwrite : bool
+        Earlier outputs of a case are removed before it is run.
+    skip_existing : bool
+        Keep complete outputs that were made from the same scan, network and settings; others make the case fail.
+    on_case : callable, optional
+        Called with the outcome of each case as it ends.
+    on_slices : callable, optional
+        Called with (case, slices done, slices to do).
+
+    Returns
+    -------
+    SegmentationRun
+
+    Raises
+    ------
+    UsageError
+        Options out of range, two inputs of the same stem, or outputs that are there already. Nothing was written.
+    ModelError
+        The network cannot be loaded.
+    OutputError
+        The output folder cannot be made or written to.
+    """
+    _check_options(precision, batch_size, threshold, minimum_lesion_ml, overwrite, skip_existing)
+    cases = parse_cases(inputs)
+    output = Path(output)
+    if not (overwrite or skip_existing):
+        _refuse_existing(cases, output)
+    _make_output_folder(output)
+    loaded = model
+    if not isinstance(model, LoadedModel):
+        loaded = load_model(model, revision, token, device, trust_remote_code=trust_remote_code)
+    for case in cases:
+        case.check_names(loaded.processor.channel_names)
+    processor = loaded.processor
+    settings = {
+        "threshold": processor.threshold if threshold is None else threshold,
+        "minimum_lesion_ml": processor.minimum_lesion_ml if minimum_lesion_ml is None else minimum_lesion_ml,
+        "precision": precision,
+        "deterministic": deterministic,
+    }
+    segmenter = LesionSegmentationPipeline(model=loaded.model, image_processor=processor, device=loaded.device)
+    outcomes = []
+    for case in cases:
+        progress = None if on_slices is None else (lambda done, total, stem=case.stem: on_slices(stem, done, total))
+        clock = StageClock()
+        try:
+            outcome = _segment_case(
+                case, segmenter, loaded, output, settings, batch_size, skip_existing, progress, clock
+            )
+        # Whatever goes wrong in one case must not cost the others; the reason is kept, and the error with it.
+        except Exception as error:
+            outcome = CaseOutcome(case.stem, case.text, "failed", _reason(case, error), error)
+        outcomes.append(outcome)
+        if on_case is not None:
+            on_case(outcome)
+    return SegmentationRun(outcomes)
+
+
+def _check_options(precision, batch_size, threshold, minimum_lesion_ml, overwrite, skip_existing) -> None:
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r} is unknown; use {', '.join(PRECISIONS)}")
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch size {batch_size} is too small; give 1 slice or more")
+    if threshold is not None and not 0 < threshold < 1:
+        raise UsageError(f"threshold {threshold} is no probability between 0 and 1; 0.5 is usual")
+    if minimum_lesion_ml is not None and not minimum_lesion_ml >= 0:
+        raise UsageError(f"minimum lesion volume {minimum_lesion_ml} mL is negative; give 0 to keep all lesions")
+    if overwrite and skip_existing:
+        raise UsageError("overwrite and skip-existing exclude each other; give one")
+
+
+def output_files(output: Path, stem: str) -> dict[str, Path]:
+    """Return the paths of a case's outputs by kind."""
+    return {kind: output / f"{stem}{ending}" for kind, ending in OUTPUTS.items()}
+
+
+def _refuse_existing(cases: list[CaseInput], output: Path) -> None:
+    existing = [path for case in cases for path in output_files(output, case.stem).values() if path.exists()]
+    if existing:
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        raise UsageError(
+            f"{existing[0]}{more} exists already; choose another output folder, --overwrite, or --skip-existing"
+        )
+
+
+def _make_output_folder(output: Path) -> None:
+    """Make the folder and write to it once: better to know now than after an hour of computing."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be made ({error.strerror}); choose another output folder") from error
+    trial = output / ".lesionseg_trial"
+    with write_aside(trial) as aside:
+        Path(aside).write_bytes(b"")
+    trial.unlink()
+
+
+def _reason(case: CaseInput, error: Exception) -> str:
+    if isinstance(error, LesionSegError):
+        return str(error)
+    if isinstance(error, VolumeError):
+        return f"{case.text}: {error}"
+    return f"{case.text}: unexpected {type(error).__name__}: {error}"
+
+
+def _segment_case(case, segmenter, loaded, output, settings, batch_size, skip_existing, progress, clock) -> CaseOutcome:
+    targets = output_files(output, case.stem)
+    if not skip_existing:
+        # First of all: if the case fails, its earlier mask must not stand there as if it were the new one.
+        _remove(targets)
+    files = case.files(loaded.processor.channel_names)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with clock.stage("read"):
+            input_sha256 = {channel: file_sha256(path) for channel, path in files.items()}
+            if skip_existing and any(path.exists() for path in targets.values()):
+                return _kept(case, targets, fingerprint(input_sha256, loaded, settings))
+            scans = {channel: read_scan(path) for channel, path in files.items()}
+        with clock.stage("preprocess"):
+            prepared = segmenter.preprocess(scans)
+        with clock.stage("network"):
+            predicted = segmenter.forward(
+                prepared,
+                batch_size=batch_size,
+                precision=settings["precision"],
+                deterministic=settings["deterministic"],
+                progress=progress,
+            )
+        del prepared
+        with clock.stage("postprocess"):
+            result = segmenter.postprocess(
+                predicted, threshold=settings["threshold"], minimum_lesion_ml=settings["minimum_lesion_ml"]
+            )
+        del predicted
+    told = tuple(dict.fromkeys([*result["warnings"], *(str(warning.message) for warning in caught)]))
+    _write_outputs(case, targets, files, scans, loaded, settings, input_sha256, result, told, clock)
+    return CaseOutcome(
+        case.stem,
+        case.text,
+        "done",
+        files=targets,
+        n_lesions=len(result["lesions"]),
+        total_volume_ml=result["total_volume_ml"],
+        seconds=sum(clock.seconds.values()),
+        warnings=told,
+    )
+
+
+def _kept(case: CaseInput, targets: dict[str, Path], expected: str) -> CaseOutcome:
+    """Keep earlier outputs only if running again would give the same: an old mask is never shown as a new result."""
+    missing = [path for path in targets.values() if not path.exists()]
+    if missing:
+        raise OutputError(f"{missing[0]}: missing beside other outputs of {case.stem}; run with --overwrite")
+    try:
+        record = json.loads(targets["record"].read_text(encoding="utf-8"))
+        same = record["fingerprint"] == expected
+        n_lesions, total = record["result"]["n_lesions"], record["result"]["total_volume_ml"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{targets['record']}: no run record of this package; run with --overwrite") from error
+    if not same:
+        raise OutputError(
+            f"{targets['mask']}: made from another scan, network or settings than now; run with --overwrite"
+        )
+    return CaseOutcome(case.stem, case.text, "kept", files=targets, n_lesions=n_lesions, total_volume_ml=total)
+
+
+def _remove(targets: dict[str, Path]) -> None:
+    for path in targets.values():
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be replaced ({error.strerror}); choose another folder") from error
+
+
+def _write_outputs(case, targets, files, scans, loaded, settings, input_sha256, result, told, clock) -> None:
+    scan = result["scan"]
+    lesions = {
+        "format_version": 1,
+        "case": case.stem,
+        "mask": targets["mask"].name,
+        "purpose": "research use only",
+        "n_lesions": len(result["lesions"]),
+        "total_volume_ml": round(result["total_volume_ml"], 6),
+        "voxel_ml": float(scan.voxel_ml),
+        "threshold": settings["threshold"],
+        "minimum_lesion_ml": settings["minimum_lesion_ml"],
+        "connectivity": 26,
+        "coordinates": "centroid_mm in RAS+ world coordinates of the scan; voxel indices from 0, box stop exclusive",
+        "lesions": result["lesions"],
+    }
+    channels = f" · {next(iter(scans))} shown" if len(scans) > 1 else ""
+    note = f"{loaded.source}{channels} · threshold {settings['threshold']:g}"
+    try:
+        # All are written aside and renamed together on the way out, the record last.
+        with contextlib.ExitStack() as stack:
+            aside = {kind: Path(stack.enter_context(write_aside(targets[kind]))) for kind in reversed(OUTPUTS)}
+            with clock.stage("write"):
+                write_mask(aside["mask"], result["mask"], like=scan)
+                _write_json(aside["lesions"], lesions)
+            with clock.stage("preview"):
+                volumes = [lesion["volume_ml"] for lesion in result["lesions"]]
+                write_preview(
+                    aside["preview"], scan.data, result["labels"], scan.affine, volumes, title=case.stem, note=note
+                )
+            record = build_record(
+                case=case.stem,
+                files=files,
+                scans=scans,
+                loaded=loaded,
+                settings=settings,
+                input_sha256=input_sha256,
+                result=result,
+                warnings=list(told),
+                seconds=clock.seconds,
+            )
+            _write_json(aside["record"], record)
+    except BaseException:
+        # Also when renaming failed half-way: part of a result is none.
+        _remove(targets)
+        raise
+
+
+def _write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,179 @@
+"""Run a 2-D network over the slices of a volume, in batches that fit into memory."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..errors import LesionSegError, ModelError, UsageError
+from ..models.outputs import lesion_probability
+
+#: Slices per step where nothing is asked: more do not run faster on a CPU, and only cost memory there.
+DEFAULT_BATCH_SIZE = {"cpu": 4, "cuda": 32}
+
+#: Names of ``precision`` -> dtype of autocast; None computes in the dtype of the weights.
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class SlicePrediction:
+    """Probability of lesion of every slice of a volume, and how it came about.
+
+    Attributes
+    ----------
+    probability : float32 array (slices, height, width)
+        0 on skipped slices.
+    slices_total, slices_skipped : int
+        Skipped slices hold no tissue and are background by definition.
+    batch_size : int
+        The one in use at the end, after any back-off.
+    warnings : tuple of str
+        What the user should know, such as a back-off.
+    """
+
+    probability: np.ndarray
+    slices_total: int
+    slices_skipped: int
+    batch_size: int
+    warnings: tuple[str, ...] = ()
+
+
+def slices_with_tissue(pixel_values: np.ndarray) -> np.ndarray:
+    """Return the indices of the slices in which some channel is not constant.
+
+    Constant, rather than zero: normalisation may have moved the background, and a constant slice shows nothing either.
+
+    Parameters
+    ----------
+    pixel_values : array (slices, channels, height, width)
+
+    Returns
+    -------
+    int array (tissue slices,)
+    """
+    shown = [any(np.ptp(channel) > 0 for channel in plane) for plane in pixel_values]
+    return np.flatnonzero(shown)
+
+
+def predict_slices(
+    model: torch.nn.Module,
+    pixel_values: np.ndarray,
+    *,
+    batch_size: int | None = None,
+    precision: str = "float32",
+    deterministic: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> SlicePrediction:
+    """Compute the probability of lesion in each pixel of each slice.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Returns ``logits`` (batch, num_logits, height, width) for ``pixel_values``; put into eval mode here.
+    pixel_values : float32 array or tensor (slices, channels, height, width)
+    batch_size : int, optional
+        Slices per step to begin with; by default 4 on a CPU and 32 on a GPU. Halved as often as memory runs out.
+    precision : {"float32", "bfloat16", "float16"}
+        Autocast for the network; the probabilities are float32 always.
+    deterministic : bool
+        Use only algorithms that give equal bytes on every run, or fail where a GPU has none.
+    progress : callable, optional
+        Called with (slices done, slices to do) after every step.
+
+    Raises
+    ------
+    UsageError
+        ``precision`` or ``batch_size`` is none of the above.
+    ModelError
+        The network gives NaN, or logits of another size than its input.
+    LesionSegError
+        Memory is too small for a single slice.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r} is unknown; use {', '.join(PRECISIONS)}")
+    pixel_values = np.asarray(pixel_values)
+    device, dtype = model.device, model.dtype
+    if batch_size is None:
+        batch_size = DEFAULT_BATCH_SIZE.get(device.type, DEFAULT_BATCH_SIZE["cuda"])
+    if batch_size < 1:
+        raise UsageError(f"batch size {batch_size} is too small; give 1 slice or more")
+    total, _, height, width = pixel_values.shape
+    # The only full volume that this holds; slices without tissue stay 0.
+    probability = np.zeros((total, height, width), dtype=np.float32)
+    wanted = slices_with_tissue(pixel_values)
+    warnings = []
+    done = 0
+    model.eval()
+    with _numerics(device, PRECISIONS[precision], deterministic):
+        while done < len(wanted):
+            chosen = wanted[done : done + batch_size]
+            batch = torch.from_numpy(pixel_values[chosen]).to(device=device, dtype=dtype)
+            values = _forward(model, batch)
+            if values is None:
+                if len(chosen) == 1:
+                    raise LesionSegError(
+                        f"memory of {device} is too small for one slice of {height}x{width}; "
+                        "close other programs, use another device, or a narrower network"
+                    )
+                batch_size = len(chosen) // 2
+                warnings.append(f"memory ran out with {len(chosen)} slices at once; went on with {batch_size}")
+                continue
+            if np.isnan(values).any():
+                raise ModelError(
+                    f"the network gives NaN for slice {chosen[np.isnan(values).any(axis=(1, 2))][0]}; "
+                    + ("use precision float32" if precision != "float32" else "its weights are damaged, train it again")
+                )
+            probability[chosen] = values
+            done += len(chosen)
+            if progress is not None:
+                progress(done, len(wanted))
+    return SlicePrediction(probability, total, total - len(wanted), batch_size, tuple(warnings))
+
+
+def _forward(model: torch.nn.Module, batch: torch.Tensor) -> np.ndarray | None:
+    """Return the probabilities of one batch, or None if memory ran out and has been given back."""
+    try:
+        logits = model(pixel_values=batch).logits
+        if logits.shape[-2:] != batch.shape[-2:]:
+            raise ModelError(
+                f"the network gives logits of {tuple(logits.shape[-2:])} for slices of {tuple(batch.shape[-2:])}; "
+                "it is no network of this package"
+            )
+        return lesion_probability(logits).cpu().numpy()
+    except (torch.OutOfMemoryError, MemoryError):
+        pass
+    except RuntimeError as error:
+        # What the CPU's allocator raises has no type of its own.
+        if "DefaultCPUAllocator" not in str(error):
+            raise
+    # Outside of `except`: the traceback kept the network's intermediate tensors alive.
+    gc.collect()
+    if batch.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return None
+
+
+@contextlib.contextmanager
+def _numerics(device: torch.device, autocast: torch.dtype | None, deterministic: bool) -> Iterator[None]:
+    """No gradients, autocast if asked, deterministic algorithms if asked; all put back at the end."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    if deterministic:
+        # cuBLAS reads this when it is first used; without it a deterministic matrix product is refused.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    cast = contextlib.nullcontext() if autocast is None else torch.autocast(device.type, dtype=autocast)
+    try:
+        with torch.inference_mode(), cast:
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark
