@@ -1,0 +1,25 @@
+"""How good the masks are: metrics with one policy for empty masks, summaries, tables and figures.
+
+Names resolve on first use, so that importing this package loads neither nibabel nor matplotlib.
+"""
+
+import importlib
+
+_PUBLIC = {
+    "CaseMetrics": ".metrics",
+    "VoxelCounts": ".metrics",
+    "case_metrics": ".metrics",
+    "count_voxels": ".metrics",
+    "evaluate_folders": ".evaluate",
+    "failed_case": ".metrics",
+    "print_summary": ".report",
+    "summarize": ".summary",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name):
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,213 @@
+"""Score a folder of predicted masks against a folder of true ones, and write tables and figures."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import DataError, OutputError, UsageError
+from ..imaging.atomic import write_aside
+from .figures import dice_distribution, lesion_volume_histograms
+from .gallery import draw_gallery
+from .matching import TruthCase, TruthSet, find_masks, find_scans_by_case, find_truths, match_predictions
+from .metrics import UNITS, CaseMetrics
+from .report import csv_table, markdown_report
+from .scoring import score_case
+from .summary import summarize
+
+FORMAT_VERSION = 1
+METRICS_CSV, METRICS_JSON, METRICS_MD = "metrics.csv", "metrics.json", "metrics.md"
+DICE_FIGURE, VOLUMES_FIGURE, OVERLAYS_FIGURE = "dice_distribution.png", "volumes.png", "overlays.png"
+OUTPUT_FILES = (METRICS_CSV, METRICS_JSON, METRICS_MD, DICE_FIGURE, VOLUMES_FIGURE, OVERLAYS_FIGURE)
+UNASSIGNED = "no split"
+
+
+def evaluate_folders(
+    predictions: str | os.PathLike,
+    truths: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    scans: str | os.PathLike | None = None,
+    threshold: float | None = None,
+    splits: str | os.PathLike | Mapping[str, Sequence[str]] | None = None,
+    only_split: str | None = None,
+    progress: bool = True,
+) -> dict:
+    """Score every true mask's prediction; write metrics.csv, metrics.json, metrics.md and the figures.
+
+    Files are matched by case name (:mod:`hf_lesionseg.evaluation.matching`). A truth without a prediction, or with one
+    that cannot be read or lies on another grid, is a failed case: a row with its reason, counted in ``n_failed``.
+
+    Parameters
+    ----------
+    predictions : path
+        Folder of masks, such as ``lesionseg segment`` writes.
+    truths : path
+        Folder of masks, or a folder of ``lesionseg prepare``.
+    output : path
+        Folder for the results; made if missing.
+    scans : path, optional
+        Folder of scans to draw the overlays on. A prepared folder brings its own.
+    threshold : float, optional
+        The predictions are probabilities; voxels above the threshold, between 0 and 1, are lesion.
+    splits : path or mapping of split name to case names, optional
+        A ``splits.json``; a prepared folder brings its own.
+    only_split : str, optional
+        Score the cases of this split only.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    dict
+        As :func:`~hf_lesionseg.evaluation.summary.summarize`, with ``synthetic``, ``predictions_without_truth``,
+        ``ignored_files``, ``notes`` and ``output``; ``print_summary`` shows it. A caller's exit
+        status is 1 if ``n_failed`` is not 0.
+
+    Raises
+    ------
+    DataError
+        A folder is missing or empty, two files are the same case, or no prediction belongs to any truth.
+    UsageError
+        The threshold or the split cannot be.
+    OutputError
+        The output folder cannot be written to.
+    """
+    if threshold is not None and not 0 < threshold < 1:
+        raise UsageError(f"threshold {threshold} cannot be; probabilities are cut between 0 and 1, usually at 0.5")
+    truth_set = find_truths(truths)
+    if splits is not None:
+        truth_set = replace(truth_set, splits=_read_splits(splits))
+    files, ignored = find_masks(predictions, probabilities=threshold is not None)
+    matched, strangers = match_predictions(truth_set.cases, files)
+    if only_split is not None:
+        truth_set = _restrict(truth_set, only_split, truths)
+    if not any(truth.case in matched for truth in truth_set.cases):
+        raise DataError(
+            f"{predictions}: no prediction belongs to a truth of {truths}: found {next(iter(files))}, "
+            f"expected {truth_set.cases[0].case}; name the predictions as the truths are named"
+        )
+    backgrounds = None if scans is None else find_scans_by_case(scans)
+    output = Path(output)
+    _make_folder(output)
+
+    cases = _score_all(truth_set.cases, matched, threshold, progress=progress)
+    _remove_former(output)
+    summary = summarize(cases, splits=truth_set.splits)
+    summary["synthetic"] = truth_set.synthetic
+    summary["predictions_without_truth"] = strangers
+    summary["ignored_files"] = [path.name for path in (*ignored, *truth_set.ignored)]
+    summary["notes"] = _draw_figures(cases, truth_set, matched, output, scans=backgrounds, threshold=threshold)
+    record = {
+        "format_version": FORMAT_VERSION,
+        "predictions": os.fspath(predictions),
+        "truths": os.fspath(truths),
+        "threshold": threshold,
+        "only_split": only_split,
+        "synthetic": truth_set.synthetic,
+        "policy": summary["policy"],
+        "units": UNITS,
+        "summary": summary,
+        "cases": [case.to_dict() for case in cases],
+    }
+    _write_text(output / METRICS_CSV, csv_table(cases))
+    _write_text(output / METRICS_MD, markdown_report(summary))
+    # Last: where it is there, the rest is of the same run.
+    _write_text(output / METRICS_JSON, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return {**summary, "output": str(output)}
+
+
+def _read_splits(splits: str | os.PathLike | Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    if isinstance(splits, Mapping):
+        return {name: list(members) for name, members in splits.items()}
+    from ..datasets.splits import load_splits
+
+    return load_splits(Path(splits))
+
+
+def _restrict(truth_set: TruthSet, only_split: str, truths: str | os.PathLike) -> TruthSet:
+    """Keep the cases of one split; each of them must have a truth."""
+    if not truth_set.splits or only_split not in truth_set.splits:
+        known = ", ".join(truth_set.splits or ()) or "none"
+        raise UsageError(f"{truths}: there is no split {only_split!r}; known are: {known}")
+    wanted = set(truth_set.splits[only_split])
+    kept = tuple(truth for truth in truth_set.cases if truth.case in wanted)
+    if absent := sorted(wanted - {truth.case for truth in kept}):
+        raise DataError(
+            f"{truths}: case {absent[0]} of split {only_split} has no truth; give the folder it was made of"
+        )
+    if not kept:
+        raise DataError(f"{truths}: split {only_split} has no case; choose another or split anew")
+    return replace(truth_set, cases=kept)
+
+
+def _draw_figures(
+    cases: Sequence[CaseMetrics],
+    truth_set: TruthSet,
+    matched: Mapping[str, Path],
+    output: Path,
+    *,
+    scans: Mapping[str, Path] | None,
+    threshold: float | None,
+) -> list[str]:
+    """Write the three figures; returns the notes of the overlays."""
+    synthetic = truth_set.synthetic
+    n_failed = sum(case.failed for case in cases)
+    dice_distribution([case.dice for case in cases], output / DICE_FIGURE, n_failed=n_failed, synthetic=synthetic)
+    lesion_volume_histograms(_volumes_by_split(cases, truth_set), output / VOLUMES_FIGURE, synthetic=synthetic)
+    return draw_gallery(cases, truth_set, matched, output / OVERLAYS_FIGURE, scans=scans, threshold=threshold)
+
+
+def _volumes_by_split(cases: Sequence[CaseMetrics], truth_set: TruthSet) -> dict[str, list[float]]:
+    """True volumes in mL of each split, of all cases that are known; of the scored ones where nothing else is."""
+    volumes = {case.case: case.truth_ml for case in cases if not math.isnan(case.truth_ml)}
+    volumes = {**volumes, **truth_set.volumes_ml}
+    if not truth_set.splits:
+        return {"all cases": list(volumes.values())}
+    groups = {
+        split: [volumes.pop(case) for case in members if case in volumes] for split, members in truth_set.splits.items()
+    }
+    if volumes:
+        groups[UNASSIGNED] = list(volumes.values())
+    return groups
+
+
+def _score_all(
+    truths: Sequence[TruthCase], matched: Mapping[str, Path], threshold: float | None, *, progress: bool
+) -> list[CaseMetrics]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # As a context: a bar left open by Ctrl-C would keep the terminal.
+    with Progress(console=Console(stderr=True), disable=not progress) as bar:
+        return [
+            score_case(truth, matched.get(truth.case), threshold) for truth in bar.track(truths, description="scoring")
+        ]
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the output folder before the long part of the work, so that a wrong one is told at once."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot make this folder ({error.strerror}); choose another output") from error
+
+
+def _remove_former(output: Path) -> None:
+    """Remove the results of an earlier run, so that no table or figure of it can stand among the new ones."""
+    for name in OUTPUT_FILES:
+        try:
+            (output / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{output / name}: cannot be replaced ({error.strerror}); choose another output"
+            ) from error
+
+
+def _write_text(path: Path, text: str) -> None:
+    with write_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")

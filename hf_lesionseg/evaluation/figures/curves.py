@@ -1,0 +1,116 @@
+"""The course of a training run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from .canvas import BLUE, GREEN, INK, NOTE_SIZE, SKY, VERMILION, new_figure, save, say_empty, style_axes
+
+
+def smooth(values: np.ndarray, window: int) -> np.ndarray:
+    """Return the running mean over ``window`` (odd) neighbours; at the ends over those that exist.
+
+    Examples
+    --------
+    >>> smooth(np.array([0.0, 3.0, 6.0]), 3).tolist()
+    [1.5, 3.0, 4.5]
+    """
+    half = window // 2
+    index = np.arange(len(values))
+    start, stop = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    return (total[stop] - total[start]) / (stop - start)
+
+
+def _series(records: Iterable[Mapping[str, Any]], x_name: str, y_name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of the records that hold both fields as finite numbers; the last record of each x wins (resumed runs)."""
+    pairs = {}
+    for record in records:
+        x, y = record.get(x_name), record.get(y_name)
+        if x is not None and y is not None and math.isfinite(x) and math.isfinite(y):
+            pairs[x] = y
+    ordered = sorted(pairs.items())
+    return np.array([x for x, _ in ordered], dtype=float), np.array([y for _, y in ordered], dtype=float)
+
+
+def training_curves(history: Iterable[Mapping[str, Any]], path: str | Path, *, synthetic: bool = False) -> Path:
+    """Draw training loss, validation loss and Dice, and learning rate over the optimiser's steps.
+
+    Parameters
+    ----------
+    history : iterable of mapping
+        The lines of ``history.jsonl``: ``kind`` "step" (with ``step``, ``loss``, ``learning_rate``) or "epoch" (with
+        ``step``, ``epoch``, ``validation_loss``, ``validation_dice``). Missing and non-finite values are left out.
+    path : path
+        PNG to write.
+    synthetic : bool
+        Say in the title that the data are synthetic.
+    """
+    history = list(history)
+    steps = [record for record in history if record.get("kind") == "step"]
+    epochs = [record for record in history if record.get("kind") == "epoch"]
+
+    figure = new_figure(8.0, 7.6, "Training", synthetic=synthetic)
+    loss_axes, dice_axes, rate_axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2.2, 1.4))
+    style_axes(loss_axes, y_label="loss")
+    style_axes(dice_axes, y_label="validation Dice")
+    style_axes(rate_axes, x_label="optimiser step", y_label="learning rate")
+
+    step, loss = _series(steps, "step", "loss")
+    if step.size:
+        window = step.size // 50 | 1  # odd, so that the mean is not shifted
+        if window > 1:
+            loss_axes.plot(step, loss, color=SKY, linewidth=0.8, alpha=0.7, label="training, each logged step")
+            label = f"training, running mean of {window}"
+            loss_axes.plot(step, smooth(loss, window), color=BLUE, linewidth=1.8, label=label)
+        else:
+            loss_axes.plot(step, loss, color=BLUE, linewidth=1.8, label="training, each logged step")
+    epoch_step, validation_loss = _series(epochs, "step", "validation_loss")
+    if epoch_step.size:
+        loss_axes.plot(
+            epoch_step, validation_loss, "o-", color=VERMILION, markersize=4.5, label="validation, each epoch"
+        )
+        lowest = int(np.argmin(validation_loss))
+        loss_axes.axvline(epoch_step[lowest], color=INK, linestyle=":", linewidth=1.2, label="lowest validation loss")
+        dice_axes.axvline(epoch_step[lowest], color=INK, linestyle=":", linewidth=1.2)
+    if step.size or epoch_step.size:
+        # Above the axes, where no curve can run under it.
+        loss_axes.legend(
+            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=NOTE_SIZE, labelcolor=INK
+        )
+    else:
+        say_empty(loss_axes, "no step was logged")
+
+    dice_step, validation_dice = _series(epochs, "step", "validation_dice")
+    if dice_step.size:
+        dice_axes.plot(dice_step, validation_dice, "o-", color=GREEN, markersize=4.5)
+        best = int(np.argmax(validation_dice))
+        dice_axes.scatter(dice_step[best], validation_dice[best], s=90, facecolor="none", edgecolor=INK, zorder=3)
+        style_axes(dice_axes, y_label="validation Dice", title=f"best validation Dice {validation_dice[best]:.3f}")
+        dice_axes.set_ylim(-0.03, 1.03)
+    else:
+        say_empty(dice_axes, "no validation yet")
+
+    rate_step, rate = _series(steps, "step", "learning_rate")
+    if rate_step.size == 0:
+        rate_step, rate = _series(epochs, "step", "learning_rate")
+    if rate_step.size:
+        rate_axes.plot(rate_step, rate, color=INK, linewidth=1.6, drawstyle="steps-post")
+        if (rate > 0).all():
+            rate_axes.set_yscale("log")
+            rate_axes.set_ylim(rate.min() / 1.6, rate.max() * 1.6)
+        levels = np.unique(rate)
+        if levels.size <= 4:  # a plateau schedule: name its few levels instead of powers of ten
+            rate_axes.set_yticks(levels, [f"{level:.1e}" for level in levels])
+            rate_axes.minorticks_off()
+    else:
+        say_empty(rate_axes, "not logged")
+    rate_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.align_ylabels()
+    return save(figure, path)

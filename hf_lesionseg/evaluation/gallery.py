@@ -1,0 +1,127 @@
+"""The sheet with the worst, the median and the best case (as Fig. 3 of the CLCI-Net paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ScanError
+from ..imaging import Scan, read_mask, read_scan
+from ..imaging.scan import check_same_grid
+from .figures import OverlayPanel, extract_panel, overlay_sheet
+from .matching import TruthCase, TruthSet
+from .metrics import CaseMetrics
+from .scoring import read_prediction
+
+LONGEST_NAME = 34
+
+
+def pick_cases(cases: Sequence[CaseMetrics]) -> list[tuple[str, CaseMetrics]]:
+    """Choose worst, median and best case by Dice, ties by name; of two cases worst and best, of one the only.
+
+    Cases without a true lesion are chosen from only where there are no others: their pictures would be empty. The
+    median of an even number is the lower of the two in the middle.
+    """
+    scored = [case for case in cases if not case.failed]
+    scored = [case for case in scored if not case.truth_is_empty] or scored
+    scored.sort(key=lambda case: (case.dice, case.case))
+    if len(scored) < 2:
+        return [("only case", case) for case in scored]
+    middle = [("median", scored[(len(scored) - 1) // 2])] if len(scored) > 2 else []
+    return [("worst", scored[0]), *middle, ("best", scored[-1])]
+
+
+def _shortened(name: str) -> str:
+    """Cut the middle out of a name that would run into the neighbouring panel's."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    half = (LONGEST_NAME - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"
+
+
+def _prepared_scan(prepared, case: str) -> np.ndarray:
+    """Rebuild the scan of a prepared case on its file's grid, as far as the network saw it.
+
+    float32 (X, Y, Z) of the first channel, normalised intensities; zero outside the window.
+    """
+    from ..models.volume_geometry import restore_planes
+
+    found = next(own for own in prepared.cases() if own.id == case)
+    planes = np.asarray(found.pixel_values()[:, 0], dtype=np.float32)
+    return restore_planes(planes, found.geometry, order=1)
+
+
+def _background(
+    truth: TruthCase, mask: Scan, scans: Mapping[str, Path] | None, prepared
+) -> tuple[np.ndarray | None, str]:
+    """Intensities to draw a case on, or None and the reason."""
+    if scans is None:
+        if prepared is None:
+            return None, ""
+        return _prepared_scan(prepared, truth.case), ""
+    path = next((scans[name] for name in sorted(truth.aliases) if name in scans), None)
+    if path is None:
+        return None, "no scan of this name"
+    try:
+        scan = read_scan(path)
+        check_same_grid(scan, mask)
+    except ScanError as error:
+        return None, str(error)
+    return scan.data, ""
+
+
+def draw_gallery(
+    cases: Sequence[CaseMetrics],
+    truths: TruthSet,
+    predictions: Mapping[str, Path],
+    path: str | Path,
+    *,
+    scans: Mapping[str, Path] | None = None,
+    threshold: float | None = None,
+) -> list[str]:
+    """Draw worst, median and best case; reads the volumes of one case at a time.
+
+    Parameters
+    ----------
+    cases : sequence of CaseMetrics
+        Scored cases.
+    truths : TruthSet
+        Where their true masks are.
+    predictions : mapping of case to file
+        By the truth's case name.
+    path : path
+        PNG to write.
+    scans : mapping of case name to file, optional
+        Backgrounds; without it those of a prepared folder, else none.
+    threshold : float, optional
+        As for :func:`~hf_lesionseg.evaluation.scoring.read_prediction`.
+
+    Returns
+    -------
+    list of str
+        Why a case has no background although one was asked for. No file is written if no case was scored.
+    """
+    known = {truth.case: truth for truth in truths.cases}
+    panels: list[OverlayPanel] = []
+    notes = []
+    for rank, case in pick_cases(cases):
+        truth = known[case.case]
+        mask = read_mask(truth.path)
+        background, reason = _background(truth, mask, scans, truths.prepared)
+        if reason:
+            notes.append(f"{case.case}: drawn without its scan: {reason}")
+        title = f"{rank}: {_shortened(case.case)}\nDice {case.dice:.3f}, truth {case.truth_ml:.3g} mL"
+        panels.append(
+            extract_panel(
+                title + (", no scan" if background is None else ""),
+                affine=mask.affine,
+                scan=background,
+                truth=mask.data,
+                prediction=read_prediction(predictions[case.case], mask, threshold),
+            )
+        )
+    if panels:
+        overlay_sheet(panels, path, title="Worst, median and best case by Dice", synthetic=truths.synthetic)
+    return notes

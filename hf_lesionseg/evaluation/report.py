@@ -1,0 +1,165 @@
+"""A summary as tables: CSV, Markdown, and on the terminal. Counts stand beside every mean."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from .metrics import METRIC_NAMES, UNITS, VOLUME_NAMES, CaseMetrics, failed_case
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+TITLES = {
+    "dice": "Dice (DSC)",
+    "precision": "Precision",
+    "recall": "Recall",
+    "iou": "IoU",
+    "voe": "VOE",
+    "rvd": "RVD, signed",
+    "absolute_rvd": "RVD, absolute",
+    "truth_ml": "True volume",
+    "predicted_ml": "Predicted volume",
+}
+COLUMNS = ("metric", "unit", "mean", "std", "median", "min", "max", "n")
+
+
+def csv_table(cases: Sequence[CaseMetrics]) -> str:
+    """Return one row per case under a header; undefined values are empty cells, the floats are exact."""
+    text = io.StringIO()
+    header = list(failed_case("", "").to_dict())
+    table = csv.DictWriter(text, header, lineterminator="\n")
+    table.writeheader()
+    table.writerows(case.to_dict() for case in cases)
+    return text.getvalue()
+
+
+def _number(value: float | None, unit: str) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if unit == "0..1" else f"{value:.2f}" if unit == "mL" else f"{value:.1f}"
+
+
+def _metric_rows(block: dict, names: Iterable[str]) -> list[list[str]]:
+    """Rows of ``COLUMNS`` for the given metrics of a summary's block."""
+    rows = []
+    for name in names:
+        numbers = [_number(block[name][column], UNITS[name]) for column in COLUMNS[2:-1]]
+        rows.append([TITLES[name], UNITS[name], *numbers, str(block[name]["n"])])
+    return rows
+
+
+def _counts(summary: dict) -> str:
+    return (
+        f"{summary['n_cases']} cases of {summary['n_people']} people: {summary['n_empty_truth']} with empty truth, "
+        f"{summary['n_empty_prediction']} with empty prediction, {summary['n_failed']} failed"
+    )
+
+
+def _title(summary: dict) -> str:
+    return "Evaluation on synthetic data" if summary.get("synthetic") else "Evaluation"
+
+
+def _group_rows(groups: dict[str, dict]) -> list[list[str]]:
+    """One row per group of cases: its counts and mean Dice, or nothing for a group without cases."""
+    return [
+        [
+            name,
+            _number(block["dice"]["mean"], "0..1"),
+            _number(block["dice"]["std"], "0..1"),
+            _number(block["dice"]["median"], "0..1"),
+            str(block["dice"]["n"]),
+            str(block["n_empty_truth"]),
+            str(block["n_empty_prediction"]),
+            str(block["n_failed"]),
+        ]
+        for name, block in groups.items()
+        if block["n_cases"]
+    ]
+
+
+GROUP_COLUMNS = ("group", "mean Dice", "std", "median", "n", "empty truth", "empty prediction", "failed")
+
+
+def _size_groups(summary: dict) -> dict[str, dict]:
+    """Strata under names that tell their bounds."""
+    small, large = (f"{cut:g}" for cut in summary["size_cut_points_ml"])
+    bounds = {
+        "no lesion": "no lesion",
+        "small": f"small (< {small} mL)",
+        "medium": f"medium ({small} to < {large} mL)",
+        "large": f"large (≥ {large} mL)",
+    }
+    return {bounds[name]: block for name, block in summary["by_lesion_size"].items()}
+
+
+def _groups(summary: dict) -> dict[str, dict]:
+    splits = {f"split {name}": block for name, block in summary.get("by_split", {}).items()}
+    return _size_groups(summary) | splits
+
+
+def _per_person_sentence(summary: dict) -> str:
+    own = summary["per_person"]
+    mean, std = _number(own["dice"]["mean"], "0..1"), _number(own["dice"]["std"], "0..1")
+    return (
+        f"Averaged per person first: mean Dice {mean} (std {std}), n = {own['dice']['n']} of {own['n_people']} people."
+    )
+
+
+def _markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> list[str]:
+    rule = ["---"] * left + ["---:"] * (len(columns) - left)
+    return [f"| {' | '.join(row)} |" for row in (columns, rule, *rows)]
+
+
+def markdown_report(summary: dict) -> str:
+    """Return the summary as a Markdown page: counts, metrics, people, lesion sizes, failed cases, policy.
+
+    ``summary`` is what ``summarize`` or ``evaluate_folders`` returned; its ``synthetic`` is told in the heading.
+    """
+    lines = [f"# {_title(summary)}", "", f"{_counts(summary)}.", ""]
+    lines += _markdown_table(COLUMNS, _metric_rows(summary, METRIC_NAMES + VOLUME_NAMES), left=2)
+    lines += ["", _per_person_sentence(summary), ""]
+    if rows := _group_rows(_groups(summary)):
+        lines += [*_markdown_table(GROUP_COLUMNS, rows, left=1), ""]
+    if summary["failed"]:
+        failed = ([entry["case"], entry["reason"].replace("|", "\\|")] for entry in summary["failed"])
+        lines += ["## Failed cases", "", *_markdown_table(("case", "reason"), failed, left=2), ""]
+    lines += ["## Empty masks", "", summary["policy"], ""]
+    return "\n".join(lines)
+
+
+def print_summary(summary: dict, *, console: Console | None = None) -> None:
+    """Print the summary's tables, what was left out and the failed cases with their reasons, on the terminal.
+
+    ``summary`` is what ``summarize`` or ``evaluate_folders`` returned; its ``synthetic`` is told in every title.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = console or Console()
+    table = Table(*COLUMNS[:2], title=_title(summary), caption=_counts(summary))
+    for column in COLUMNS[2:]:
+        table.add_column(column, justify="right")
+    for row in _metric_rows(summary, METRIC_NAMES + VOLUME_NAMES):
+        table.add_row(*row)
+    console.print(table)
+    console.print(_per_person_sentence(summary), highlight=False)
+    if rows := _group_rows(_groups(summary)):
+        groups = Table(
+            GROUP_COLUMNS[0], title="By lesion size" + (" (synthetic data)" if summary.get("synthetic") else "")
+        )
+        for column in GROUP_COLUMNS[1:]:
+            groups.add_column(column, justify="right")
+        for row in rows:
+            groups.add_row(*row)
+        console.print(groups)
+    for name in summary.get("predictions_without_truth", ()):
+        console.print(f"not scored, it has no truth: {escape(name)}", highlight=False, soft_wrap=True)
+    for note in summary.get("notes", ()):
+        console.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)
+    for entry in summary["failed"]:
+        # Paths may hold brackets, which are markup to rich.
+        console.print(f"failed: {escape(entry['case'])}: {escape(entry['reason'])}", highlight=False, soft_wrap=True)
