@@ -62,7 +62,7 @@ def write_aside(path):
         try:
             yield aside
             _flush(aside)
-            os.replace(aside, path)
+            aside.replace(path)
         except BaseException:
             with suppress(OSError):
                 aside.unlink()
@@ -102,12 +102,12 @@ def replace_folder_aside(path):
                     _flush(file)
             # a folder that is not empty cannot be replaced in one step: the former one steps aside first
             if path.exists():
-                os.rename(path, former)
+                path.rename(former)
             try:
-                os.rename(aside, path)
+                aside.rename(path)
             except BaseException:
                 if former.exists():
-                    os.rename(former, path)
+                    former.rename(path)
                 raise
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)

@@ -108,10 +108,10 @@ def read_mask(path, like=None):
         If the mask is not on the grid of ``like``.
     """
     volume = _read(path)
-    replaced = [warning for warning in volume.warnings if warning.endswith("voxels read as 0")]
-    if replaced:
-        counted = replaced[0].removesuffix(" read as 0")
-        raise ScanError(f"{counted} in a mask; set them to 0 (background) or 1 (lesion)")
+    if volume.replaced:
+        raise ScanError(
+            f"{path}: {volume.replaced} NaN or Inf voxels in a mask; set them to 0 (background) or 1 (lesion)"
+        )
     mask = Scan(Path(path), (volume.data > 0).astype(np.uint8, order="F"), volume.affine, volume.header)
     if like is not None:
         check_same_grid(mask, like)

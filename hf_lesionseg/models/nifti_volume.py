@@ -44,12 +44,15 @@ class NiftiVolume:
         None for images in memory of other formats.
     warnings : tuple of str
         What was odd and how it was read.
+    replaced : int
+        Voxels that were NaN or Inf and were read as 0.
     """
 
     data: np.ndarray
     affine: np.ndarray
     header: nib.Nifti1Header | None
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    replaced: int = 0
 
 
 def read_nifti(path):
@@ -110,7 +113,20 @@ def check_varies(volume, name):
         raise VolumeError(f"{name}: {what}, nothing to segment; export the scan again or leave this case out")
 
 
-def finite_values(block, name, counts):
+def volume_from_array(array, affine, name):
+    """Take one volume from an array, with the same rules as :func:`read_nifti`; float32 is not copied."""
+    array = np.asarray(array)
+    if array.ndim != 3 or min(array.shape, default=0) < 1:
+        raise VolumeError(f"{name}: array of shape {array.shape}; give one volume of three axes per case")
+    if array.dtype.kind not in "fiub":
+        raise VolumeError(f"{name}: array of dtype {array.dtype}; give one real number per voxel")
+    affine = _checked(np.eye(4) if affine is None else affine, name)
+    data, counts = _read_finite(array, array.shape, name)
+    warnings = _describe_replaced(counts, data.size, name)
+    return NiftiVolume(data, affine, None, warnings, sum(counts.values()))
+
+
+def _finite_values(block, name, counts):
     """Return the block as finite float32; NaN and Inf become 0 and are added to ``counts``.
 
     Raises
@@ -133,10 +149,8 @@ def finite_values(block, name, counts):
     return np.where(finite, values, np.float32(0))
 
 
-def describe_replaced(counts, size, name):
-    """Warnings about voxels that :func:`finite_values` replaced; raises where no voxel was finite."""
-    replaced = sum(counts.values())
-    if replaced == size:
+def _describe_replaced(counts, size, name):
+    if sum(counts.values()) == size:
         raise VolumeError(f"{name}: no voxel is finite ({counts['NaN']} NaN, {counts['Inf']} Inf); export it again")
     return tuple(f"{name}: {count} {kind} voxels read as 0" for kind, count in counts.items() if count)
 
@@ -172,7 +186,7 @@ def _open_image(path, streams):
     for holder in file_map.values():
         name = holder.filename
         if name not in opened and Path(name).exists():
-            opened[name] = streams.enter_context(gzip.open(name) if name.lower().endswith(".gz") else open(name, "rb"))
+            opened[name] = streams.enter_context(_open_stream(Path(name)))
         if name in opened:
             holder.fileobj = opened[name]
     if "header" in file_map and "image" in file_map:
@@ -187,6 +201,10 @@ def _open_image(path, streams):
     return kind.from_file_map(file_map), header, tuple(opened.values())
 
 
+def _open_stream(path):
+    return gzip.GzipFile(path) if path.name.lower().endswith(".gz") else path.open("rb")
+
+
 def _read_volume(image, header, name, streams):
     shape, warnings = _spatial_shape(image, name)
     kind = image.get_data_dtype().kind
@@ -194,11 +212,17 @@ def _read_volume(image, header, name, streams):
         what = {"V": "RGB colours", "c": "complex numbers"}.get(kind, str(image.get_data_dtype()))
         raise VolumeError(f"{name}: holds {what}, not one real number per voxel; export the scan in grey values")
     affine, odd_header = _usable_affine(image, header, name)
-    data, replaced = _read_finite(image.dataobj, shape, name)
+    data, counts = _read_finite(image.dataobj, shape, name)
     for stream in streams:  # the checksum stands at the end of a gzip file, and is only verified when read past it
         while stream.read(1 << 20):
             pass
-    return NiftiVolume(data=data, affine=affine, header=header, warnings=(*warnings, *odd_header, *replaced))
+    return NiftiVolume(
+        data=data,
+        affine=affine,
+        header=header,
+        warnings=(*warnings, *odd_header, *_describe_replaced(counts, data.size, name)),
+        replaced=sum(counts.values()),
+    )
 
 
 def _analyze_as_nifti(volume, analyze_header, path):
@@ -227,16 +251,15 @@ def _spatial_shape(image, name):
 
 def _read_finite(dataobj, shape, name):
     counts = {"NaN": 0, "Inf": 0}
-    size = int(np.prod(shape))
     if isinstance(dataobj, np.ndarray):
-        data = finite_values(dataobj.reshape(shape), name, counts)
+        data = _finite_values(dataobj.reshape(shape), name, counts)
     else:
         data = np.empty(shape, np.float32, order="F")
         step = max(1, _SLAB_BYTES // (8 * shape[0] * shape[1]))
         rest = (0,) * (len(dataobj.shape) - 3)
         for k in range(0, shape[2], step):
-            data[:, :, k : k + step] = finite_values(dataobj[(..., slice(k, k + step), *rest)], name, counts)
-    return data, describe_replaced(counts, size, name)
+            data[:, :, k : k + step] = _finite_values(dataobj[(..., slice(k, k + step), *rest)], name, counts)
+    return data, counts
 
 
 def _usable_affine(image, header, name):

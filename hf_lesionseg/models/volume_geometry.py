@@ -174,7 +174,7 @@ def plan_slices(shape, affine, *, slice_axis="axial", training_spacing=None):
     if training_spacing is not None:
         sizes = _canonical_spacing(affine, orientation)
         resampled_shape = tuple(
-            max(1, int(round(length * sizes[axis] / float(target))))
+            max(1, round(length * sizes[axis] / float(target)))
             for axis, length, target in zip((rows, columns), plane_shape, training_spacing, strict=True)
         )
         if max(resampled_shape) > LARGEST_PLANE:
@@ -260,11 +260,11 @@ def to_planes(volume, geometry, *, order=1, fill=0.0, dtype=np.float32, out=None
         out[...] = fill
     if target is None:
         return out
+    if not geometry.is_resampled:
+        out[(slice(None), *target)] = planes[(slice(None), *source)]
+        return out
     for k in range(geometry.num_slices):
-        plane = planes[k]
-        if geometry.is_resampled:
-            plane = resample_plane(plane, geometry.resampled_shape, order)
-        out[k][target] = plane[source]
+        out[k][target] = resample_plane(planes[k], geometry.resampled_shape, order)[source]
     return out
 
 

@@ -1,0 +1,450 @@
+"""Scans in, slices for the network out, and masks back on the grid of the scan."""
+
+import os
+import warnings
+from dataclasses import replace
+from typing import TypedDict
+
+import numpy as np
+import torch
+from scipy import ndimage
+from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
+
+from .intensity import apply_normalization, measure_intensity, plan_normalization
+from .nifti_volume import check_varies, read_nifti, volume_from_array, volume_from_image
+from .outputs import lesion_probability
+from .processor_settings import check_settings
+from .volume_geometry import (
+    SliceGeometry,
+    VolumeError,
+    as_planes,
+    mask_to_planes,
+    plan_slices,
+    restore_planes,
+    same_grid,
+    to_planes,
+    with_window,
+)
+
+#: what transformers and the Hub keep in preprocessor_config.json beside the settings
+_SERVICE_KEYS = (
+    "image_processor_type",
+    "processor_class",
+    "feature_extractor_type",
+    "auto_map",
+    "transformers_version",
+)
+#: planes are widened in steps of the networks' stride, so that they need not pad again
+_STRIDE = 16
+
+
+class LesionImageProcessorKwargs(TypedDict, total=False):
+    """Settings of :class:`LesionImageProcessor`, as they stand in ``preprocessor_config.json``."""
+
+    channel_names: tuple[str, ...]
+    slice_axis: str
+    training_spacing: tuple[float, float] | None
+    size: dict[str, int] | None
+    training_plane: tuple[int, int] | None
+    crop_offset: tuple[int, int] | None
+    normalization: str
+    percentiles: tuple[float, float]
+    intensity_range: tuple[float, float]
+    threshold: float
+    minimum_lesion_ml: float
+
+
+class LesionImageProcessor(BaseImageProcessor):
+    """Turn scans into ``pixel_values`` slices, and logits back into masks on the grid of the scan.
+
+    Scans are reoriented to RAS+ (no resampling), cut into planes, resampled in-plane where ``training_spacing`` asks
+    for it, cropped or padded and normalised. The settings of the base class (``rescale_factor`` and the like) are for
+    photographs; they are neither used nor saved.
+
+    Parameters
+    ----------
+    channel_names : sequence of str, default ("t1w",)
+        Channels of ``pixel_values`` in their order.
+    slice_axis : {"axial", "coronal", "sagittal"}
+    training_spacing : (row, column) in mm, optional
+        Resample planes to this pixel size.
+    size : {"height": int, "width": int}, optional
+        Window cut from every plane: centred on the tissue, and widened to multiples of 16 rather than cutting tissue.
+        Without it planes stay whole; the networks take any size.
+    training_plane, crop_offset : (rows, columns) and (row, column), optional
+        Where a plane has exactly this shape, the window begins exactly there: the training data's own crop.
+    normalization : {"percentile", "fixed-range", "z-score", "none"}
+        To [0, 1] between ``percentiles`` of the non-zero voxels; to [0, 1] between the ends of ``intensity_range``,
+        or by percentiles with a warning where a scan is plainly not on that range; to mean 0 and standard deviation 1
+        of the non-zero voxels; or not at all.
+    percentiles : (low, high), default (0.5, 99.5)
+    intensity_range : (low, high), default (0, 100)
+    threshold : float, default 0.5
+        Lesion where the probability is greater.
+    minimum_lesion_ml : float, default 0
+        Smaller lesions (26-connected) are dropped from masks.
+
+    Raises
+    ------
+    ValueError
+        For an unknown setting or an impossible value; names the field and what it may be.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scan = np.random.default_rng(0).uniform(1, 100, (20, 24, 3)).astype("float32")
+    >>> batch = LesionImageProcessor()(scan, return_tensors="pt")
+    >>> batch["pixel_values"].shape
+    torch.Size([3, 1, 24, 20])
+    """
+
+    valid_kwargs = LesionImageProcessorKwargs
+    model_input_names = ["pixel_values"]
+
+    channel_names = ("t1w",)
+    slice_axis = "axial"
+    training_spacing = None
+    size = None
+    training_plane = None
+    crop_offset = None
+    normalization = "percentile"
+    percentiles = (0.5, 99.5)
+    intensity_range = (0.0, 100.0)
+    threshold = 0.5
+    minimum_lesion_ml = 0.0
+
+    def __init__(self, **kwargs):
+        super().__init__()
+        service = {key: kwargs.pop(key) for key in _SERVICE_KEYS if key in kwargs}
+        defaults = {name: getattr(type(self), name) for name in self.valid_kwargs.__annotations__}
+        for name, value in check_settings(kwargs, defaults).items():
+            setattr(self, name, value)
+        if service.get("auto_map") is not None:
+            self.auto_map = service["auto_map"]
+
+    @classmethod
+    def clci_net_recipe(cls, **overrides):
+        """Settings of CLCI-Net on ATLAS: axial slices of 233 x 197, rows [5:229], columns [11:187], 0..100 to [0, 1].
+
+        Scans of another voxel size are brought to the 1 mm of ATLAS in-plane. Source: papers' public re-runs (crop of
+        SPiN, division by 100 of the ATLAS h5 generator).
+        """
+        recipe = {
+            "slice_axis": "axial",
+            "training_spacing": (1.0, 1.0),
+            "training_plane": (233, 197),
+            "crop_offset": (5, 11),
+            "size": {"height": 224, "width": 176},
+            "normalization": "fixed-range",
+            "intensity_range": (0.0, 100.0),
+        }
+        return cls(**{**recipe, **overrides})
+
+    def settings(self):
+        """Return all settings by name."""
+        return {name: getattr(self, name) for name in self.valid_kwargs.__annotations__}
+
+    def to_dict(self):
+        """Return what is saved: the settings, and what the Hub needs to find this class."""
+        service = {"auto_map": self.auto_map} if getattr(self, "auto_map", None) is not None else {}
+        return {**self.settings(), "image_processor_type": type(self).__name__, **service}
+
+    def __call__(self, images, segmentation_maps=None, **kwargs):
+        """See :meth:`preprocess`."""
+        return self.preprocess(images, segmentation_maps, **kwargs)
+
+    def preprocess(self, images, segmentation_maps=None, affine=None, return_tensors=None, **overrides):
+        """Turn cases into slices.
+
+        Parameters
+        ----------
+        images : case or list of cases
+            A case is a path, a nibabel image or an array (X, Y, Z); with several channels, a dict from channel name
+            to one of these. All channels of a case lie on one grid.
+        segmentation_maps : map or list of maps, optional
+            One per case, path, image or array; lesion where > 0.
+        affine : array_like of shape (4, 4) or (cases, 4, 4), optional
+            Of cases that are arrays; identity without it.
+        return_tensors : "pt" or "np", optional
+        **overrides
+            Settings for this call.
+
+        Returns
+        -------
+        BatchFeature
+            ``pixel_values`` float32 (total slices, channels, height, width); ``labels`` int64 (total slices, height,
+            width) if maps were given; ``geometry``, a list of :class:`SliceGeometry`, one per case.
+
+        Raises
+        ------
+        VolumeError
+            For a scan that cannot be used, a missing channel, different grids within a case, cases that give slices
+            of different sizes.
+        """
+        if overrides:
+            processor = type(self)(**{**self.settings(), **overrides})
+            return processor.preprocess(images, segmentation_maps, affine, return_tensors)
+        cases = list(images) if isinstance(images, list | tuple) else [images]
+        if not cases:
+            raise VolumeError("no case given: pass at least one scan")
+        maps = _one_per_case(segmentation_maps, len(cases), "segmentation_maps")
+        affines = _affines(affine, len(cases))
+
+        pixel_values, labels, geometries = [], [], []
+        for index, (case, lesion_map, case_affine) in enumerate(zip(cases, maps, affines, strict=True)):
+            values, geometry = self._slice_case(case, case_affine, f"case {index}" if len(cases) > 1 else "scan")
+            if geometries and values.shape[2:] != pixel_values[0].shape[2:]:
+                raise VolumeError(
+                    f"case {index} gives slices of {values.shape[2:]}, case 0 of {pixel_values[0].shape[2:]}: process "
+                    "cases of different size one per call"
+                )
+            pixel_values.append(values)
+            geometries.append(geometry)
+            if lesion_map is not None:
+                labels.append(_label_planes(lesion_map, geometry, f"segmentation map {index}"))
+        data = {"pixel_values": _joined(pixel_values)}
+        if labels:
+            data["labels"] = _joined(labels)
+        batch = BatchFeature(data, tensor_type=return_tensors)
+        batch["geometry"] = geometries
+        return batch
+
+    def post_process_segmentation(
+        self, outputs, geometry, threshold=None, minimum_lesion_ml=None, return_probability=False
+    ):
+        """Turn logits into masks on the grids of the scans.
+
+        Parameters
+        ----------
+        outputs : ModelOutput with ``logits``, or torch.Tensor of shape (total slices, num_logits, height, width)
+        geometry : SliceGeometry or list of SliceGeometry
+            From :meth:`preprocess`, in the same order.
+        threshold, minimum_lesion_ml : float, optional
+            Instead of the settings.
+        return_probability : bool, default False
+
+        Returns
+        -------
+        list of dict
+            Per case ``mask`` uint8, and ``probability`` float32 if asked for, both on the file grid.
+
+        Raises
+        ------
+        ValueError
+            If the slices are not those of the geometries.
+        """
+        logits = getattr(outputs, "logits", outputs)
+        geometries = [geometry] if isinstance(geometry, SliceGeometry) else list(geometry)
+        expected = sum(item.num_slices for item in geometries)
+        if logits.ndim != 4 or logits.shape[0] != expected:
+            raise ValueError(
+                f"logits of shape {tuple(logits.shape)} for {len(geometries)} cases of {expected} slices in all: give "
+                "the logits (slices, num_logits, height, width) of all slices of these cases"
+            )
+        results, first = [], 0
+        for item in geometries:
+            with torch.no_grad():
+                planes = lesion_probability(logits[first : first + item.num_slices].detach()).cpu().numpy()
+            first += item.num_slices
+            probability = self.restore_probability(planes, item)
+            result = {"mask": self.mask_from_probability(probability, item, threshold, minimum_lesion_ml)}
+            if return_probability:
+                result["probability"] = probability
+            results.append(result)
+        return results
+
+    def restore_probability(self, probability, geometry):
+        """Bring the probability of each slice back to the file grid.
+
+        Parameters
+        ----------
+        probability : array_like of shape (num_slices, height, width)
+        geometry : SliceGeometry
+
+        Returns
+        -------
+        numpy.ndarray of shape ``geometry.shape``
+            float32; 0 outside the window that the network saw.
+        """
+        return restore_planes(np.asarray(probability), geometry, order=1)
+
+    def mask_from_probability(self, probability, geometry, threshold=None, minimum_lesion_ml=None):
+        """Threshold a probability on the file grid and drop lesions that are too small.
+
+        Parameters
+        ----------
+        probability : numpy.ndarray of shape ``geometry.shape``
+        geometry : SliceGeometry
+            Gives the volume of a voxel.
+        threshold, minimum_lesion_ml : float, optional
+            Instead of the settings.
+
+        Returns
+        -------
+        numpy.ndarray of shape ``geometry.shape``
+            uint8, 0 and 1.
+        """
+        given = {"threshold": threshold, "minimum_lesion_ml": minimum_lesion_ml}
+        settings = check_settings({key: value for key, value in given.items() if value is not None}, self.settings())
+        mask = np.asarray(probability) > settings["threshold"]
+        if settings["minimum_lesion_ml"] > 0:
+            drop_small_lesions(mask, geometry.voxel_ml, settings["minimum_lesion_ml"])
+        return mask.view(np.uint8)
+
+    def _slice_case(self, case, affine, name):
+        """Return ``pixel_values`` (num_slices, channels, height, width) of one case, and its geometry."""
+        channels = self._load_channels(case, affine, name)
+        reference_name, reference = next(iter(channels.values()))
+        geometry = plan_slices(
+            reference.data.shape,
+            reference.affine,
+            slice_axis=self.slice_axis,
+            training_spacing=self.training_spacing,
+        )
+        notes = [warning for _, volume in channels.values() for warning in volume.warnings]
+        measured, records = [], []
+        for channel, (channel_name, volume) in channels.items():
+            measured.append(measure_intensity(volume.data, self.percentiles))
+            record, odd = plan_normalization(measured[-1], self.normalization, self.intensity_range, channel_name)
+            records.append({"channel": channel, **record})
+            notes.extend(odd)
+        if self.size is not None:
+            volumes = [volume.data for _, volume in channels.values()]
+            geometry, odd = self._place_window(geometry, volumes, measured, reference_name)
+            notes.extend(odd)
+        geometry = replace(geometry, normalization=tuple(records), warnings=tuple(notes))
+        for note in notes:
+            warnings.warn(note, stacklevel=4)
+
+        values = np.empty((geometry.num_slices, len(channels), *geometry.window_shape), np.float32)
+        for c, (_, volume) in enumerate(channels.values()):
+            to_planes(volume.data, geometry, fill=measured[c]["background"], out=values[:, c])
+            apply_normalization(values[:, c], records[c])
+        return values, geometry
+
+    def _load_channels(self, case, affine, name):
+        """Return ``{channel: (name for messages, NiftiVolume)}`` in the order of ``channel_names``, on one grid."""
+        if not isinstance(case, dict):
+            if len(self.channel_names) > 1:
+                raise VolumeError(
+                    f"{name}: one volume where the network takes {len(self.channel_names)} channels; give a dict with "
+                    f"{', '.join(self.channel_names)}"
+                )
+            case = {self.channel_names[0]: case}
+        missing = [channel for channel in self.channel_names if channel not in case]
+        unknown = [str(channel) for channel in case if channel not in self.channel_names]
+        if missing or unknown:
+            raise VolumeError(
+                f"{name}: missing channels {missing}, unknown channels {unknown}; give exactly "
+                f"{', '.join(self.channel_names)}"
+            )
+        channels = {}
+        for channel in self.channel_names:
+            label = name if len(self.channel_names) == 1 else f"{name}, channel {channel}"
+            label, volume = _load(case[channel], affine, label)
+            check_varies(volume.data, label)
+            channels[channel] = label, volume
+        first_label, first = channels[self.channel_names[0]]
+        for label, volume in channels.values():
+            if not same_grid(first.data.shape, first.affine, volume.data.shape, volume.affine):
+                raise VolumeError(
+                    f"{label}: shape {volume.data.shape} and grid differ from {first_label} with {first.data.shape}; "
+                    "register and resample all channels of a case onto one grid"
+                )
+        return channels
+
+    def _place_window(self, geometry, volumes, measured, name):
+        """Choose the crop or pad window; returns the geometry and warnings."""
+        size = (self.size["height"], self.size["width"])
+        if geometry.resampled_shape == self.training_plane:
+            return with_window(geometry, self.crop_offset, size), ()
+        start, shape, notes = [], [], ()
+        box = _tissue_box(geometry, volumes, measured)
+        for (first, last), length, wanted in zip(box, geometry.resampled_shape, size, strict=True):
+            if last - first > wanted:
+                wanted = -(-(last - first) // _STRIDE) * _STRIDE
+            begin = round((first + last - wanted) / 2)
+            if wanted <= length:  # rather show what is there than pad
+                begin = min(max(begin, 0), length - wanted)
+            start.append(begin)
+            shape.append(wanted)
+        if tuple(shape) != size:
+            notes = (f"{name}: tissue does not fit into {size[0]} x {size[1]}; slices are {shape[0]} x {shape[1]}",)
+        return with_window(geometry, start, shape), notes
+
+
+def drop_small_lesions(mask, voxel_ml, minimum_ml):
+    """Clear the 26-connected lesions of a bool mask that are smaller than ``minimum_ml``, in place."""
+    boxes = ndimage.find_objects(mask.astype(np.uint8))
+    if not boxes:
+        return
+    inside = mask[boxes[0]]  # labelling the whole volume would need four bytes per voxel
+    lesions, _ = ndimage.label(inside, structure=np.ones((3, 3, 3)))
+    voxels = np.bincount(lesions.ravel())
+    inside &= (voxels * voxel_ml >= minimum_ml * (1 - 1e-6))[lesions]
+
+
+def _tissue_box(geometry, volumes, measured):
+    """First and last + 1 row and column of the resampled plane with tissue in any slice and channel."""
+    tissue = np.zeros(geometry.plane_shape, bool)
+    for volume, numbers in zip(volumes, measured, strict=True):
+        # one twentieth of the way up from air: above the noise of raw scans, below any tissue
+        level = numbers["background"] + 0.05 * (numbers["high"] - numbers["background"])
+        tissue |= as_planes(volume > level, geometry).any(axis=0)
+    box = []
+    for axis, length, resampled in zip((1, 0), geometry.plane_shape, geometry.resampled_shape, strict=True):
+        (present,) = np.nonzero(tissue.any(axis=axis))
+        first, last = (present[0], present[-1] + 1) if present.size else (0, length)
+        box.append((int(np.floor(first * resampled / length)), int(np.ceil(last * resampled / length))))
+    return box
+
+
+def _load(source, affine, name):
+    """Return the name that messages use, and the volume."""
+    if isinstance(source, str | os.PathLike):
+        name, volume = str(source), read_nifti(source)
+    elif hasattr(source, "dataobj"):
+        name = source.get_filename() or name
+        volume = volume_from_image(source, name)
+    else:
+        return name, volume_from_array(source, affine, name)
+    if affine is not None:
+        raise VolumeError(f"{name}: has an affine of its own; give affine only for arrays")
+    return name, volume
+
+
+def _label_planes(lesion_map, geometry, name):
+    own_grid = isinstance(lesion_map, str | os.PathLike) or hasattr(lesion_map, "dataobj")
+    name, volume = _load(lesion_map, None if own_grid else np.asarray(geometry.affine), name)
+    if volume.replaced:
+        raise VolumeError(f"{name}: {volume.replaced} NaN or Inf voxels in a mask; set them to 0 or 1")
+    if not same_grid(geometry.shape, geometry.affine, volume.data.shape, volume.affine):
+        raise VolumeError(
+            f"{name}: shape {volume.data.shape} and grid are not those of its scan with {geometry.shape}; resample it "
+            "onto the scan (nibabel.processing.resample_from_to, order=0)"
+        )
+    return mask_to_planes(volume.data, geometry, dtype=np.int64)
+
+
+def _one_per_case(values, count, name):
+    if values is None:
+        return [None] * count
+    values = list(values) if isinstance(values, list | tuple) else [values]
+    if len(values) != count:
+        raise VolumeError(f"{len(values)} {name} for {count} cases: give one per case")
+    return values
+
+
+def _affines(affine, count):
+    if affine is None:
+        return [None] * count
+    affine = np.asarray(affine, dtype=np.float64)
+    if affine.shape == (4, 4):
+        return [affine] * count
+    if affine.shape != (count, 4, 4):
+        raise VolumeError(f"affine of shape {affine.shape} for {count} cases: give (4, 4), or one per case")
+    return list(affine)
+
+
+def _joined(arrays):
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -1,0 +1,120 @@
+"""Intensities of a scan brought to the range that a network was trained on."""
+
+import numpy as np
+
+NORMALIZATIONS = ("percentile", "fixed-range", "z-score", "none")
+_CHUNK = 1 << 20
+
+
+def measure_intensity(volume, percentiles):
+    """Measure what every normalisation starts from, over the non-zero voxels (zero is air in a skull-stripped scan).
+
+    Parameters
+    ----------
+    volume : numpy.ndarray
+        Finite, not constant.
+    percentiles : tuple of 2 float
+
+    Returns
+    -------
+    dict
+        ``low`` and ``high``, the percentiles; ``minimum`` and ``maximum`` of the whole volume; ``mean`` and ``std``;
+        ``background``, the value of air: 0, or ``low`` where that is negative, as in CT.
+    """
+    flat = volume.ravel(order="K")
+    values = np.empty(np.count_nonzero(flat), np.float32)
+    filled, total = 0, 0.0
+    for first in range(0, flat.size, _CHUNK):
+        chunk = flat[first : first + _CHUNK]
+        chunk = chunk[chunk != 0]
+        values[filled : filled + chunk.size] = chunk
+        filled += chunk.size
+        total += chunk.sum(dtype=np.float64)
+    mean = total / filled
+    # in chunks: numpy's own std would hold a float64 copy of the volume
+    squares = sum(
+        np.square(values[first : first + _CHUNK] - mean, dtype=np.float64).sum() for first in range(0, filled, _CHUNK)
+    )
+    low, high = (float(value) for value in np.percentile(values, percentiles, overwrite_input=True))
+    return {
+        "low": low,
+        "high": high,
+        "minimum": float(flat.min()),
+        "maximum": float(flat.max()),
+        "mean": float(mean),
+        "std": float(np.sqrt(squares / filled)),
+        "background": min(0.0, low),
+    }
+
+
+def plan_normalization(measured, method, intensity_range, name):
+    """Choose how one channel is normalised.
+
+    Parameters
+    ----------
+    measured : dict
+        From :func:`measure_intensity`.
+    method : {"percentile", "fixed-range", "z-score", "none"}
+    intensity_range : tuple of 2 float
+        Of ``fixed-range``: these become 0 and 1.
+    name : str
+        Of the scan, for the warning.
+
+    Returns
+    -------
+    record : dict
+        ``method`` with ``low`` and ``high``, or ``mean`` and ``std``; ``instead_of`` where a scan was plainly not on
+        the fixed range.
+    warnings : tuple of str
+    """
+    if method == "none":
+        return {"method": "none"}, ()
+    if method == "z-score":
+        # all non-zero voxels alike: the contrast is that against zero
+        std = measured["std"]
+        if std <= 1e-6 * abs(measured["mean"]):
+            std = (measured["maximum"] - measured["minimum"]) / 2
+        return {"method": "z-score", "mean": measured["mean"], "std": std}, ()
+    if method == "percentile":
+        return _percentile_record(measured), ()
+    start, stop = intensity_range
+    width = stop - start
+    too_wide = measured["high"] > stop + width / 2 or measured["low"] < start - width / 2
+    too_narrow = measured["high"] < start + width / 20
+    if not (too_wide or too_narrow):
+        return {"method": "fixed-range", "low": float(start), "high": float(stop)}, ()
+    warning = (
+        f"{name}: intensities from {measured['low']:.4g} to {measured['high']:.4g} are not on the range {start:g} to "
+        f"{stop:g} of this network; normalised by percentiles instead"
+    )
+    return {**_percentile_record(measured), "instead_of": "fixed-range"}, (warning,)
+
+
+def apply_normalization(values, record):
+    """Normalise in place.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        float32; may be a view.
+    record : dict
+        From :func:`plan_normalization`.
+    """
+    if record["method"] == "none":
+        return
+    if record["method"] == "z-score":
+        offset, scale = record["mean"], record["std"]
+    else:
+        offset, scale = record["low"], record["high"] - record["low"]
+    # python scalars keep float32 arrays float32, under NumPy 1 and 2
+    values -= float(offset)
+    values /= float(scale)
+    if record["method"] != "z-score":
+        np.clip(values, 0.0, 1.0, out=values)
+
+
+def _percentile_record(measured):
+    low, high = measured["low"], measured["high"]
+    if not low < high:  # nearly all tissue has one value
+        low, high = measured["minimum"], measured["maximum"]
+    return {"method": "percentile", "low": low, "high": high}
