@@ -1,0 +1,228 @@
+"""Rows and sentences of the model card, made from the JSON files of a model folder.
+
+Nothing here invents a value: what a file does not say gives no row, or a dash.
+"""
+
+import math
+import statistics
+
+DASH = "–"
+CHANNEL_NAMES = {
+    "t1w": "T1-weighted MRI",
+    "tmax": "Tmax (CT perfusion)",
+    "cbf": "cerebral blood flow (CT perfusion)",
+    "cbv": "cerebral blood volume (CT perfusion)",
+    "mtt": "mean transit time (CT perfusion)",
+}
+#: name in the summary -> (name in the card, its unit)
+METRICS = {
+    "dice": ("Dice", ""),
+    "precision": ("Precision", ""),
+    "recall": ("Recall", ""),
+    "iou": ("IoU", ""),
+    "voe": ("Volumetric overlap error", "%"),
+    "rvd": ("Relative volume difference, signed", "%"),
+    "absolute_rvd": ("Relative volume difference, absolute", "%"),
+}
+FIGURES = (
+    ("training_curves", "Loss and validation Dice over the training"),
+    ("volume", "Lesion volumes of the splits"),
+    ("dice", "Dice of each case"),
+    ("overlay", "Worst, median and best case: truth and prediction"),
+)
+
+
+def number(value, digits=3):
+    """Text of a number; a dash for None and NaN.
+
+    Examples
+    --------
+    >>> number(0.61749), number(None), number(36813025)
+    ('0.617', '–', '36,813,025')
+    """
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return DASH
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.{digits}f}"
+
+
+def plain(value):
+    """A setting as a reader wants it: no quotes, no brackets, a dash for nothing."""
+    if value is None or value == {} or value == []:
+        return DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {plain(entry)}" for key, entry in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(plain(entry) for entry in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def count(amount, noun):
+    """
+    Examples
+    --------
+    >>> count(1, "case"), count(2, "case"), count(3, "person")
+    ('1 case', '2 cases', '3 people')
+    """
+    plural = {"person": "people", "process": "processes"}.get(noun, f"{noun}s")
+    return f"{amount:,} {noun if amount == 1 else plural}"
+
+
+def duration(seconds):
+    """
+    Examples
+    --------
+    >>> duration(52.3), duration(4215)
+    ('52 s', '1 h 10 min')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def input_contract(processor):
+    """Rows (what, how) of the scan that the network takes, from ``preprocessor_config.json``."""
+    channels = processor.get("channel_names") or ["t1w"]
+    size, plane = processor.get("size"), processor.get("training_plane")
+    rows = [
+        ("Images", "; ".join(f"`{name}`: {CHANNEL_NAMES.get(name, name)}" for name in channels)),
+        ("File", "NIfTI, one 3-D volume" + (" per image, all on one grid" if len(channels) > 1 else "")),
+        (
+            "Orientation",
+            "any: the volume is brought to canonical RAS+ inside, and the mask comes back on the grid of the file",
+        ),
+        ("Slices", f"{processor.get('slice_axis', 'axial')}, each by itself"),
+        ("In-plane spacing", _spacing(processor.get("training_spacing"))),
+        ("Size", _size(size, plane, processor.get("crop_offset"))),
+        ("Intensities", _normalization(processor)),
+        (
+            "Mask",
+            f"probability of {processor.get('threshold', 0.5):g} or more"
+            + (
+                f"; lesions below {processor['minimum_lesion_ml']:g} mL are dropped"
+                if processor.get("minimum_lesion_ml")
+                else "; lesions of every size are kept"
+            ),
+        ),
+        (
+            "`pixel_values`",
+            f"float32 (slices, {len(channels)}, {size['height']}, {size['width']})"
+            if size
+            else f"float32 (slices, {len(channels)}, height, width)",
+        ),
+    ]
+    return rows
+
+
+def _spacing(spacing):
+    if not spacing:
+        return "as in the file: slices are not resampled, so give scans of the training data's spacing"
+    row, column = spacing
+    return f"resampled to {row:g} mm (rows) by {column:g} mm (columns)"
+
+
+def _size(size, plane, offset):
+    if not size:
+        return "as in the file"
+    text = f"{size['height']} rows by {size['width']} columns"
+    if plane and offset:
+        return (
+            f"{text}: of planes of {plane[0]}×{plane[1]} the window that begins at row {offset[0]}, "
+            f"column {offset[1]}; of any other plane a window centred on the tissue, widened where it would cut tissue"
+        )
+    return f"{text}: a window centred on the tissue, widened where it would cut tissue"
+
+
+def _normalization(processor):
+    kind = processor.get("normalization")
+    low, high = processor.get("percentiles") or (0.5, 99.5)
+    percentiles = f"percentiles {low:g} and {high:g} of the non-zero voxels are mapped to 0 and 1, and clipped"
+    if kind == "percentile":
+        return percentiles
+    if kind == "fixed-range":
+        low, high = processor.get("intensity_range") or (0, 100)
+        return (
+            f"{low:g} to {high:g} is mapped to 0 to 1, and clipped: the scan must be standardised to that range. "
+            f"Where it plainly is not, {percentiles}, with a warning"
+        )
+    return {"z-score": "mean 0 and standard deviation 1 over the non-zero voxels", "none": "as in the file"}.get(
+        kind, plain(kind)
+    )
+
+
+def split_rows(data):
+    """Rows (split, people, cases, volumes in mL) of the training data."""
+    rows = []
+    for split, cases in (data.get("cases") or {}).items():
+        people = (data.get("people") or {}).get(split)
+        volumes = (data.get("volume_ml") or {}).get(split) or []
+        rows.append((split, number(people), number(cases), _volumes(volumes)))
+    return rows
+
+
+def _volumes(volumes):
+    lesions = [volume for volume in volumes if volume > 0]
+    if not lesions:
+        return DASH
+    text = f"median {statistics.median(lesions):.1f}, {min(lesions):.2f} to {max(lesions):.1f}"
+    without = len(volumes) - len(lesions)
+    return f"{text}; {without} without lesion" if without else text
+
+
+def recipe_rows(recipe):
+    """Rows (setting, value) of what training was told; the processor has a table of its own."""
+    hidden = ("paper", "processor")
+    return [(key.replace("_", " "), plain(value)) for key, value in recipe.items() if key not in hidden]
+
+
+def result_rows(summary):
+    """Rows (metric, mean, std, median, min, max, n) of one split."""
+    rows = []
+    for name, (label, unit) in METRICS.items():
+        values = summary.get(name)
+        if not values:
+            continue
+        digits = 1 if unit else 3
+        figures = [number(values.get(key), digits) for key in ("mean", "std", "median", "min", "max")]
+        rows.append((f"{label} ({unit})" if unit else label, *figures, number(values.get("n"))))
+    return rows
+
+
+def counts_sentence(summary):
+    """The counts that stand beside every mean."""
+    return (
+        f"{count(summary['n_cases'], 'case')} of {count(summary['n_people'], 'person')}; "
+        f"{summary['n_empty_truth']} without a true lesion, {summary['n_empty_prediction']} where nothing was "
+        f"predicted, {summary['n_failed']} failed"
+    )
+
+
+def size_rows(summary):
+    """Rows (size of the true lesion, cases, mean Dice, mean recall) of the strata that have a case."""
+    return [
+        (size, number(block["n_cases"]), number(block["dice"]["mean"]), number(block["recall"]["mean"]))
+        for size, block in (summary.get("by_lesion_size") or {}).items()
+        if block["n_cases"]
+    ]
+
+
+def size_note(summary):
+    """Where the strata are cut; None where the record does not say."""
+    cuts = summary.get("size_cut_points_ml")
+    return cuts and f"Small is below {cuts[0]:g} mL, large {cuts[-1]:g} mL and more."
+
+
+def figure_entries(folder):
+    """``(relative path, caption)`` of the PNG files that the folder has, known ones first."""
+    known, other = [], []
+    for path in sorted((folder / "figures").glob("*.png")):
+        ranks = [rank for rank, (part, _) in enumerate(FIGURES) if part in path.stem]
+        if ranks:
+            known.append((ranks[0], f"figures/{path.name}", FIGURES[ranks[0]][1]))
+        else:
+            other.append((f"figures/{path.name}", path.stem.replace("_", " ")))
+    return [(path, caption) for _, path, caption in sorted(known)] + other

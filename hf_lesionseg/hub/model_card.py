@@ -1,0 +1,224 @@
+"""The model card: ``README.md`` with metadata, written from the files of a model folder and from nothing else."""
+
+import re
+from pathlib import Path
+
+import jinja2
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from ..errors import ModelError
+from ..imaging.atomic import write_aside
+from . import card_tables
+from .papers import PAPERS
+from .remote_code import CONFIG_FILE, PROCESSOR_FILE, read_json
+
+SUMMARY_FILE = "training_summary.json"
+CARD_FILE = "README.md"
+MARKER = "<!-- Written by hf_lesionseg from this folder's files. Delete this line to publish a text of your own. -->"
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_model_card(folder, repo_id=None, *, license="apache-2.0"):
+    """Write ``README.md`` into a model folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds ``config.json`` and ``preprocessor_config.json``; ``training_summary.json``, ``splits.json`` and
+        ``figures/*.png`` where training has left them.
+    repo_id : str, optional
+        The id on the Hub for the examples; the folder's name by default.
+    license : str
+        Licence of the weights, as the Hub spells it.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, damaged, or lacks what the card must state.
+    """
+    folder = Path(folder)
+    config, processor = read_json(folder / CONFIG_FILE), read_json(folder / PROCESSOR_FILE)
+    summary = read_json(folder / SUMMARY_FILE) if (folder / SUMMARY_FILE).exists() else None
+    try:
+        text = _render(folder, repo_id or folder.resolve().name, license, config, processor, summary)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{folder / SUMMARY_FILE}: not the record of a training run of this version ({error!r}); "
+            "train again, or remove it to publish without a record"
+        ) from error
+    with write_aside(folder / CARD_FILE) as aside:
+        Path(aside).write_text(text, "utf-8")
+    return folder / CARD_FILE
+
+
+def is_generated(card_file):
+    """Whether this module wrote the card, and may write it again."""
+    return MARKER in Path(card_file).read_text("utf-8")
+
+
+def card_metadata(repo_id, license, config, processor, summary):
+    """The YAML part of the card.
+
+    Returns
+    -------
+    huggingface_hub.ModelCardData
+        With one evaluation result per split and metric of ``training_summary.json``; none without that file.
+    """
+    paper = PAPERS.get(config["model_type"])
+    data = (summary or {}).get("data", {})
+    tags = ["hf-lesionseg", config["model_type"], "lesion-segmentation", "medical", "nifti"]
+    tags += [tag for tag in (paper.tags if paper else ()) if tag not in tags]
+    tags += ["synthetic-data"] if data.get("synthetic") else []
+    results = [result for split in _splits(summary) for result in _eval_results(split, summary)]
+    return ModelCardData(
+        license=license,
+        # The Hub's own snippet for "transformers" works only where the repository carries its code.
+        library_name="transformers" if "auto_map" in config else "hf-lesionseg",
+        pipeline_tag="image-segmentation",
+        tags=tags,
+        datasets=[data["hub_id"]] if data.get("hub_id") else None,
+        metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
+        model_name=repo_id.rpartition("/")[2],
+        eval_results=results or None,
+    )
+
+
+def _splits(summary):
+    """Names of the splits that were evaluated, the test split first."""
+    evaluated = (summary or {}).get("metrics") or {}
+    return [split for split in ("test", "validation") if evaluated.get(split)]
+
+
+def _eval_results(split, summary):
+    """One ``EvalResult`` per metric that is defined for at least one case."""
+    data, scores = summary["data"], summary["metrics"][split]
+    kind = _kind(data)
+    slug = re.sub(r"[^a-z0-9]+", "-", data["name"].lower()).strip("-")
+    counts = {name: scores[name] for name in ("n_cases", "n_people", "n_empty_truth", "n_empty_prediction", "n_failed")}
+    for name, (label, unit) in card_tables.METRICS.items():
+        values = scores.get(name)
+        if not values or card_tables.number(values["mean"]) == card_tables.DASH:
+            continue
+        yield EvalResult(
+            task_type="image-segmentation",
+            task_name="Lesion segmentation",
+            dataset_type=data.get("hub_id") or slug,
+            dataset_name=f"{data['name']} ({kind})",
+            dataset_split=split,
+            dataset_args={"synthetic": bool(data.get("synthetic")), **counts},
+            metric_type=name,
+            metric_name=f"Mean {label}{unit and f' ({unit})'} over {card_tables.count(values['n'], 'case')}, {kind}",
+            metric_value=round(values["mean"], 4),
+        )
+
+
+def _kind(data):
+    """The words that stand wherever a figure stands."""
+    if "synthetic" not in data:
+        return "origin of the data not recorded"
+    return "synthetic data" if data["synthetic"] else "real scans"
+
+
+def _render(folder, repo_id, license, config, processor, summary):
+    paper = PAPERS.get(config["model_type"])
+    network = paper.network if paper else config["model_type"]
+    channels = processor.get("channel_names") or ["t1w"]
+    files = {name: "scan.nii.gz" if len(channels) == 1 else f"{name}.nii.gz" for name in channels}
+    several = len(channels) > 1
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    text = environment.get_template("model_card.md.j2").render(
+        metadata=card_metadata(repo_id, license, config, processor, summary).to_yaml(),
+        marker=MARKER,
+        title=f"{network} for lesion segmentation",
+        network=network,
+        paper=paper,
+        task=paper.task if paper else "lesions",
+        record=_record(summary) if summary is not None else None,
+        input_rows=card_tables.input_contract(processor),
+        repo_id=repo_id,
+        cli_input=",".join(f"{name}={file}" for name, file in files.items()) if several else "scan.nii.gz",
+        scan_literal=repr(files).replace("'", '"') if several else '"scan.nii.gz"',
+        remote_code="auto_map" in config,
+        has_splits=(folder / "splits.json").exists(),
+        figures=card_tables.figure_entries(folder),
+        limits=_limits(paper, processor, summary),
+    )
+    text = re.sub(r"\n{3,}", "\n\n", text)  # blocks that were left out leave their blank lines
+    return ModelCard(text).content  # parses the metadata back: a card that the Hub could not read ends here
+
+
+def _record(summary):
+    """What the template prints of ``training_summary.json``."""
+    data, run, model = summary["data"], summary["run"], summary["model"]
+    kind = _kind(data)
+    best, recipe = summary.get("best") or {}, summary["recipe"]
+    results = [
+        {
+            "title": f"{split.capitalize()} split, {kind}",
+            "counts": card_tables.counts_sentence(summary["metrics"][split]),
+            "chosen_on": split == "validation",
+            "rows": card_tables.result_rows(summary["metrics"][split]),
+            "size_rows": card_tables.size_rows(summary["metrics"][split]),
+            "size_note": card_tables.size_note(summary["metrics"][split]),
+        }
+        for split in _splits(summary)
+    ]
+    number, plain = card_tables.number, card_tables.plain
+    return {
+        "parameters": number(model["parameters"]),
+        "data_name": data["name"],
+        "synthetic": bool(data.get("synthetic")),
+        "kind": kind,
+        "licence": data.get("licence"),
+        "split_seed": data.get("split_seed"),
+        "split_rows": card_tables.split_rows(data),
+        "recipe_rows": card_tables.recipe_rows(recipe),
+        "recipe_source": summary.get("paper") or recipe.get("paper"),
+        "best": best
+        and f"The weights are those of epoch {best['epoch']} (step {number(best['step'])}), with a validation loss of "
+        f"{number(best.get('validation_loss'), 4)} and a mean validation Dice of "
+        f"{number(best.get('validation_dice'))} ({kind}).",
+        "results": results,
+        "policy": next((summary["metrics"][split].get("policy") for split in _splits(summary)), None),
+        "compute": f"{card_tables.count(run['steps'], 'step')} in {card_tables.count(run['epochs'], 'epoch')}, "
+        f"{card_tables.duration(run['seconds'])} on {plain(run['devices'])} "
+        f"({card_tables.count(run['processes'], 'process')}, mixed precision: {plain(run['mixed_precision'])}).",
+        "versions": ", ".join(f"{name} {version}" for name, version in (run.get("versions") or {}).items()),
+    }
+
+
+def _limits(paper, processor, summary):
+    """Sentences on what the network cannot do, from its method, its processor and its record."""
+    limits = ["Research only: a person who can read the scan has to look at every mask."]
+    if summary is None:
+        limits.append("Nothing is known of its quality: no training record came with it.")
+    elif summary["data"].get("synthetic"):
+        limits.append("It has seen synthetic lesions only; nothing is known of how it does on patients.")
+    else:
+        limits.append("Scanners, protocols, ages and kinds of lesion beyond the training data have not been tried.")
+    channels = processor.get("channel_names") or ["t1w"]
+    names = " and ".join(card_tables.CHANNEL_NAMES.get(name, name) for name in channels)
+    limits.append(f"Any image but {names} gives a mask too, and a meaningless one: the network cannot tell.")
+    if processor.get("normalization") == "fixed-range":
+        limits.append("A scan that was not standardised to the range above falls back to percentiles, with a warning.")
+    limits += paper.pitfalls if paper else []
+    limits.append(
+        "A scan without a lesion may still get one: raise `threshold`, or drop small ones with `minimum_lesion_ml`."
+    )
+    test = ((summary or {}).get("metrics") or {}).get("test")
+    if test:
+        limits.append(
+            f"The test split has {card_tables.count(test['n_cases'], 'case')}: read its means with that in mind."
+        )
+    return limits

@@ -1,0 +1,90 @@
+"""The paper behind each network: what a model card cites, and which failures its method makes likely."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Paper:
+    """One publication and what a card says of its network.
+
+    Parameters
+    ----------
+    network : str
+        Name of the network as the paper writes it.
+    task : str
+        What it marks, on which images: completes "a network that marks ...".
+    title, authors, venue : str
+        ``authors`` as BibTeX wants them.
+    short : str
+        Venue and year in a word or two.
+    year : int
+    arxiv : str
+        Identifier, without "arXiv:".
+    doi, pages : str
+    key : str
+        BibTeX key.
+    tags : tuple of str
+        For the card's metadata.
+    pitfalls : tuple of str
+        Failure modes that follow from the method or its images, one sentence each.
+    """
+
+    network: str
+    task: str
+    title: str
+    authors: str
+    venue: str
+    short: str
+    year: int
+    key: str
+    arxiv: str = ""
+    doi: str = ""
+    pages: str = ""
+    tags: tuple[str, ...] = ()
+    pitfalls: tuple[str, ...] = ()
+
+    @property
+    def url(self):
+        return f"https://arxiv.org/abs/{self.arxiv}" if self.arxiv else f"https://doi.org/{self.doi}"
+
+    def bibtex(self):
+        """The entry, with the fields that are known."""
+        fields = {
+            "title": "{" + self.title + "}",  # the second braces keep the capitals
+            "author": self.authors,
+            "booktitle": self.venue,
+            "year": self.year,
+            "pages": self.pages,
+            "doi": self.doi,
+            "eprint": self.arxiv,
+            "archivePrefix": "arXiv" if self.arxiv else "",
+        }
+        lines = [f"  {name} = {{{value}}}" for name, value in fields.items() if value]
+        return f"@inproceedings{{{self.key},\n" + ",\n".join(lines) + "\n}"
+
+
+#: model_type -> Paper; a new network adds its row.
+PAPERS = {
+    "clci-net": Paper(
+        network="CLCI-Net",
+        task="chronic stroke lesions on T1-weighted MRI, slice by slice",
+        title=("CLCI-Net: Cross-Level Fusion and Context Inference Networks for Lesion Segmentation of Chronic Stroke"),
+        authors=(
+            "Yang, Hao and Huang, Weijian and Qi, Kehan and Li, Cheng and Liu, Xinfeng and Wang, Meiyun and "
+            "Zheng, Hairong and Wang, Shanshan"
+        ),
+        venue="Medical Image Computing and Computer Assisted Intervention (MICCAI)",
+        short="MICCAI 2019",
+        year=2019,
+        key="yang2019clcinet",
+        arxiv="1907.07008",
+        doi="10.1007/978-3-030-32248-9_30",
+        pages="266--274",
+        tags=("stroke", "brain", "mri", "t1w"),
+        pitfalls=(
+            "A chronic lesion can be as dark as cerebrospinal fluid on a T1-weighted scan: wide sulci and large "
+            "ventricles are likely false positives, and small or faint lesions are likely to be missed.",
+            "Each slice is segmented alone, so a lesion may break off between neighbouring slices.",
+        ),
+    ),
+}

@@ -1,0 +1,178 @@
+"""The model card says what the folder's files say, in words that the Hub can read, and nothing else."""
+
+import json
+import re
+import shutil
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from hf_lesionseg.errors import ModelError
+from hf_lesionseg.hub.model_card import MARKER, write_model_card
+from hf_lesionseg.hub.remote_code import add_remote_code
+
+
+@pytest.fixture
+def folder(model_folder, tmp_path):
+    return shutil.copytree(model_folder, tmp_path / "run")
+
+
+def body(folder, **options):
+    return ModelCard(write_model_card(folder, "org/clci-net", **options).read_text("utf-8")).text
+
+
+def rewrite(folder, name, change):
+    content = json.loads((folder / name).read_text())
+    change(content)
+    (folder / name).write_text(json.dumps(content))
+
+
+def row(text, first_cell):
+    """Cells of the table row that begins with this cell."""
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {first_cell} |")]
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def test_first_line_is_the_warning(folder):
+    assert body(folder).strip().splitlines()[0] == "**Research use only. Not a medical device.**"
+
+
+def test_metadata_survives_the_hubs_own_reader(folder):
+    add_remote_code(folder)
+    data = ModelCard(write_model_card(folder, "org/clci-net").read_text("utf-8")).data
+    assert data.license == "apache-2.0"
+    assert data.library_name == "transformers"
+    assert data.pipeline_tag == "image-segmentation"
+    assert {"hf-lesionseg", "clci-net", "medical", "nifti", "stroke", "synthetic-data"} <= set(data.tags)
+    assert data.model_name == "clci-net"
+    results = {(result.dataset_split, result.metric_type): result for result in data.eval_results}
+    dice = results["test", "dice"]
+    assert dice.metric_value == 0.75  # overlaps of 4 and 2 voxels out of 4: Dice 1 and 0.5
+    assert dice.metric_name == "Mean Dice over 2 cases, synthetic data"
+    assert dice.dataset_name == "Generated strokes | ATLAS-like (synthetic data)"
+    assert dice.dataset_args["n_failed"] == 1
+    assert dice.dataset_args["n_cases"] == 3
+    assert results["test", "voe"].metric_value == pytest.approx(100 / 3, abs=1e-4)  # IoU 1 and 1/3
+    assert ("validation", "dice") in results
+
+
+def test_model_index_is_plain_yaml_of_the_documented_form(folder):
+    text = write_model_card(folder, "org/clci-net").read_text("utf-8")
+    (entry,) = yaml.safe_load(text.split("---")[1])["model-index"]
+    for result in entry["results"]:
+        assert result["task"]["type"] == "image-segmentation"
+        assert {"name", "type", "split"} <= set(result["dataset"])
+        assert all(isinstance(metric["value"], float) for metric in result["metrics"])
+
+
+def test_results_stand_with_their_counts(folder):
+    text = body(folder)
+    assert "3 cases of 3 people; 0 without a true lesion, 0 where nothing was predicted, 1 failed." in text
+    assert row(text.partition("### Test split")[2].partition("### ")[0], "Dice") == [
+        "Dice", "0.750", "0.250", "0.750", "0.500", "1.000", "2",
+    ]  # fmt: skip
+    assert "the published weights were chosen on this split" in text.partition("### Validation split")[2]
+
+
+@pytest.mark.parametrize(("synthetic", "words"), [(True, "synthetic data"), (False, "real scans")])
+def test_synthetic_or_real_stands_at_every_figure(folder, synthetic, words):
+    rewrite(folder, "training_summary.json", lambda summary: summary["data"].update(synthetic=synthetic))
+    text = body(folder)
+    other = {"synthetic data": "real scans", "real scans": "synthetic data"}[words]
+    assert other not in text
+    assert ("**Trained and scored on synthetic data.**" in text) == synthetic
+    headers = [line for line in text.splitlines() if re.match(r"\| (metric|split|true lesion)", line)]
+    assert len(headers) == 5
+    assert all(words in line for line in headers)
+    assert all(words in line for line in text.splitlines() if line.startswith(("### ", "*Worst", "*Loss")))
+    assert "mean validation Dice of 0.654 (" + words in text
+    kinds = [result.dataset_name for result in ModelCard((folder / "README.md").read_text()).data.eval_results]
+    assert all(name.endswith(f"({words})") for name in kinds)
+
+
+def test_input_contract_comes_from_the_processor(folder):
+    def paper(content):
+        content |= {"training_plane": [233, 197], "crop_offset": [5, 11], "size": {"height": 224, "width": 176}}
+        content |= {"normalization": "fixed-range", "intensity_range": [0, 100], "minimum_lesion_ml": 0.25}
+
+    rewrite(folder, "preprocessor_config.json", paper)
+    text = body(folder)
+    assert "224 rows by 176 columns: of planes of 233×197 the window that begins at row 5, column 11" in text
+    assert "0 to 100 is mapped to 0 to 1" in row(text, "Intensities")[1]
+    assert "lesions below 0.25 mL are dropped" in row(text, "Mask")[1]
+    assert row(text, "`pixel_values`")[1] == "float32 (slices, 1, 224, 176)"
+    rewrite(
+        folder,
+        "preprocessor_config.json",
+        lambda content: content.update(normalization="percentile", percentiles=[1, 99], training_spacing=[1.0, 0.9]),
+    )
+    text = body(folder)
+    assert "percentiles 1 and 99 of the non-zero voxels" in row(text, "Intensities")[1]
+    assert row(text, "In-plane spacing")[1] == "resampled to 1 mm (rows) by 0.9 mm (columns)"
+
+
+def test_several_channels_are_named_in_every_example(folder):
+    rewrite(folder, "preprocessor_config.json", lambda content: content.update(channel_names=["tmax", "cbf"]))
+    text = body(folder)
+    assert "lesionseg segment tmax=tmax.nii.gz,cbf=cbf.nii.gz --model org/clci-net" in text
+    assert 'processor.preprocess({"tmax": "tmax.nii.gz", "cbf": "cbf.nii.gz"}' in text
+
+
+def test_training_data_and_recipe(folder):
+    text = body(folder)
+    assert row(text, "train") == ["train", "3", "4", "median 3.0, 1.00 to 8.0; 1 without lesion"]
+    assert "(seed 7); `splits.json` lists the cases" in text
+    assert "Generated strokes | ATLAS-like" in text
+    assert row(text, "learning rate")[1] == "0.0001"
+    assert row(text, "max gradient norm")[1] == "–"
+    assert row(text, "model")[1] == "base_width = 4"
+    assert "2,000 steps in 5 epochs, 1 h 10 min on cpu (1 process, mixed precision: no)" in text
+    assert "torch 2.13.0" in text
+
+
+def test_only_figures_that_exist_are_linked(folder):
+    links = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", body(folder))
+    assert links == ["figures/training_curves.png", "figures/overlays.png"]
+    (folder / "figures" / "overlays.png").unlink()
+    assert "overlays.png" not in body(folder)
+
+
+def test_without_a_record_the_card_says_so_and_gives_no_number(folder):
+    (folder / "training_summary.json").unlink()
+    card = ModelCard(write_model_card(folder).read_text("utf-8"))
+    assert "**No training record.**" in card.text
+    assert card.data.eval_results is None
+    assert not re.search(r"## (Results|Recipe|Training data|Compute)", card.text)
+    assert "0.750" not in card.text
+
+
+def test_undefined_metrics_are_left_out_of_the_model_index(folder):
+    undefined = {"mean": None, "std": None, "median": None, "min": None, "max": None, "n": 0}
+    rewrite(folder, "training_summary.json", lambda summary: summary["metrics"]["test"].update(recall=undefined))
+    text = body(folder)
+    assert row(text.partition("### Test split")[2].partition("### ")[0], "Recall")[1:] == ["–"] * 5 + ["0"]
+    results = ModelCard((folder / "README.md").read_text()).data.eval_results
+    assert ("test", "recall") not in {(result.dataset_split, result.metric_type) for result in results}
+
+
+def test_remote_code_is_explained_only_where_it_is(folder):
+    assert "trust_remote_code" not in body(folder)
+    add_remote_code(folder)
+    assert "trust_remote_code=True" in body(folder)
+
+
+def test_citation(folder):
+    text = body(folder)
+    assert "@inproceedings{yang2019clcinet," in text
+    assert "eprint = {1907.07008}" in text
+    assert MARKER in text
+
+
+def test_a_foreign_summary_is_a_model_error(folder):
+    (folder / "training_summary.json").write_text('{"loss": 0.1}')
+    with pytest.raises(ModelError, match=r"training_summary\.json: not the record of a training run"):
+        write_model_card(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"config\.json: missing"):
+        write_model_card(folder)
