@@ -80,7 +80,7 @@ def _group_rows(groups: dict[str, dict]) -> list[list[str]]:
     ]
 
 
-GROUP_COLUMNS = ("group", "mean Dice", "std", "median", "n", "empty truth", "empty prediction", "failed")
+GROUP_COLUMNS = ("group", "Dice", "std", "median", "n", "empty truth", "empty pred.", "failed")
 
 
 def _size_groups(summary: dict) -> dict[str, dict]:
@@ -88,9 +88,9 @@ def _size_groups(summary: dict) -> dict[str, dict]:
     small, large = (f"{cut:g}" for cut in summary["size_cut_points_ml"])
     bounds = {
         "no lesion": "no lesion",
-        "small": f"small (< {small} mL)",
-        "medium": f"medium ({small} to < {large} mL)",
-        "large": f"large (≥ {large} mL)",
+        "small": f"small, < {small} mL",
+        "medium": f"medium, < {large} mL",
+        "large": f"large, ≥ {large} mL",
     }
     return {bounds[name]: block for name, block in summary["by_lesion_size"].items()}
 
@@ -140,17 +140,18 @@ def print_summary(summary: dict, *, console: Console | None = None) -> None:
     from rich.table import Table
 
     console = console or Console()
-    table = Table(*COLUMNS[:2], title=_title(summary), caption=_counts(summary))
+    table = Table(*COLUMNS[:2], title=_title(summary))
     for column in COLUMNS[2:]:
         table.add_column(column, justify="right")
     for row in _metric_rows(summary, METRIC_NAMES + VOLUME_NAMES):
         table.add_row(*row)
     console.print(table)
+    console.print(f"{_counts(summary)}.", highlight=False)
     console.print(_per_person_sentence(summary), highlight=False)
     if rows := _group_rows(_groups(summary)):
-        groups = Table(
-            GROUP_COLUMNS[0], title="By lesion size" + (" (synthetic data)" if summary.get("synthetic") else "")
-        )
+        title = "By lesion size" + (" and split" if "by_split" in summary else "")
+        groups = Table(title=title + (" (synthetic data)" if summary.get("synthetic") else ""))
+        groups.add_column(GROUP_COLUMNS[0], no_wrap=True)
         for column in GROUP_COLUMNS[1:]:
             groups.add_column(column, justify="right")
         for row in rows:

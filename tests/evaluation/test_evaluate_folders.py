@@ -3,6 +3,9 @@
 import csv
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -223,3 +226,25 @@ def test_an_output_that_cannot_be_made(folders, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="choose another output"):
         evaluate_folders(*folders[:2], tmp_path / "file", progress=False)
+
+
+def test_the_script_and_its_exit_status(folders):
+    predictions, truths, output = folders
+    script = Path(__file__).parents[2] / "scripts" / "evaluate.py"
+
+    def run(*arguments):
+        command = [sys.executable, str(script), str(predictions), str(truths), "-o", str(output), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert "Dice (DSC)" in done.stdout
+    assert "4 cases of 4 people" in " ".join(done.stdout.split())
+    (predictions / "a_mask.nii.gz").unlink()
+    failed = run()
+    assert failed.returncode == 1
+    assert "failed: a: no prediction" in failed.stdout
+    wrong = run("--threshold", "7")
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("error: threshold 7.0")
+    assert len(wrong.stderr.splitlines()) == 1

@@ -1,0 +1,62 @@
+"""What the tables say."""
+
+import csv
+import io
+
+import pytest
+from rich.console import Console
+
+from hf_lesionseg.evaluation.metrics import VoxelCounts, case_metrics, failed_case
+from hf_lesionseg.evaluation.report import csv_table, markdown_report, print_summary
+from hf_lesionseg.evaluation.summary import summarize
+
+
+@pytest.fixture
+def cases():
+    return [
+        case_metrics("a", VoxelCounts(3, 2, 1), 0.001),
+        case_metrics("healthy, told so", VoxelCounts(0, 5, 0), 0.001),
+        failed_case("b|c", "[path]/b.nii.gz: not a NIfTI file", person="p"),
+    ]
+
+
+def printed(summary):
+    console = Console(file=io.StringIO(), width=100)
+    print_summary(summary, console=console)
+    return console.file.getvalue()
+
+
+def test_csv_reads_back_exactly(cases):
+    table = list(csv.DictReader(io.StringIO(csv_table(cases))))
+    assert [row["case"] for row in table] == ["a", "healthy, told so", "b|c"]
+    assert float(table[0]["dice"]) == cases[0].dice
+    # Undefined is empty, and not a number that a spreadsheet would average.
+    assert table[1]["recall"] == table[2]["dice"] == table[2]["true_positive"] == ""
+    assert table[2]["reason"] == cases[2].reason
+
+
+def test_counts_and_reasons_stand_in_every_report(cases):
+    summary = summarize(cases, splits={"test": ["a"]})
+    for text in (markdown_report(summary), printed(summary)):
+        assert "3 cases of 3 people: 1 with empty truth, 0 with empty prediction, 1 failed" in text
+        assert "0.333" in text  # mean Dice of 2/3 and 0
+        assert "[path]/b.nii.gz" in text
+        assert "split test" in text
+    assert "| b\\|c |" in markdown_report(summary)
+    assert summary["policy"] in markdown_report(summary)
+
+
+def test_synthetic_data_are_called_so_in_every_title(cases):
+    summary = summarize(cases)
+    assert "synthetic" not in markdown_report(summary) + printed(summary)
+    summary["synthetic"] = True
+    assert markdown_report(summary).startswith("# Evaluation on synthetic data")
+    text = printed(summary)
+    assert "Evaluation on synthetic data" in text
+    assert "By lesion size (synthetic data)" in text
+
+
+def test_where_nothing_was_scored_no_number_is_printed():
+    text = printed(summarize([failed_case("a", "no prediction")]))
+    assert "0.0" not in text
+    assert "failed: a: no prediction" in text
