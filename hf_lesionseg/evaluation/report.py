@@ -110,7 +110,9 @@ def _per_person_sentence(summary: dict) -> str:
 
 def _markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> list[str]:
     rule = ["---"] * left + ["---:"] * (len(columns) - left)
-    return [f"| {' | '.join(row)} |" for row in (columns, rule, *rows)]
+    # A bar in a file name would open a column.
+    cells = ([cell.replace("|", "\\|") for cell in row] for row in (columns, rule, *rows))
+    return [f"| {' | '.join(row)} |" for row in cells]
 
 
 def markdown_report(summary: dict) -> str:
@@ -124,7 +126,7 @@ def markdown_report(summary: dict) -> str:
     if rows := _group_rows(_groups(summary)):
         lines += [*_markdown_table(GROUP_COLUMNS, rows, left=1), ""]
     if summary["failed"]:
-        failed = ([entry["case"], entry["reason"].replace("|", "\\|")] for entry in summary["failed"])
+        failed = ([entry["case"], entry["reason"]] for entry in summary["failed"])
         lines += ["## Failed cases", "", *_markdown_table(("case", "reason"), failed, left=2), ""]
     lines += ["## Empty masks", "", summary["policy"], ""]
     return "\n".join(lines)
