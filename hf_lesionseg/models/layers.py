@@ -82,9 +82,10 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, images):
         recomputing = self.training and not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
-        if recomputing:
-            return F.batch_norm(images, None, None, self.weight, self.bias, training=True, eps=self.eps)
-        return super().forward(images)
+        if not recomputing:
+            return super().forward(images)
+        copies = self.running_mean.clone(), self.running_var.clone()
+        return F.batch_norm(images, *copies, self.weight, self.bias, training=True, eps=self.eps)
 
 
 class ConvNormReLU(nn.Sequential):

@@ -22,7 +22,7 @@ from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, save_c
 from .history import History
 from .launch import make_accelerator, start_tracking
 from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
-from .network import build_network
+from .network import build_network, enable_activation_checkpointing
 from .validation import mean_dice, mean_loss, validate
 
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -60,7 +60,7 @@ def train(arguments):
     processor = dataset.processor()
     model = build_network(recipe, arguments.model_name_or_path, channels=len(dataset.channel_names))
     if arguments.activation_checkpointing:
-        model.gradient_checkpointing_enable()
+        enable_activation_checkpointing(model)
     slices = SliceDataset(
         cases["train"],
         slices=recipe.slices,

@@ -49,3 +49,9 @@ def build_network(recipe, model_name_or_path=None, *, channels, token=None):
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise RecipeError(f"recipe {recipe.name}: the network cannot have these settings: {reason}") from error
+
+
+def enable_activation_checkpointing(model):
+    """Recompute activations in the backward pass; transformers renamed the method after 5.10."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable()

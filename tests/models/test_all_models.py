@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForSemanticSegmentation
 
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
+from hf_lesionseg.training.network import enable_activation_checkpointing
 
 
 def test_config_survives_json(config_class, tmp_path):
@@ -16,7 +17,7 @@ def test_config_survives_json(config_class, tmp_path):
     config.save_pretrained(tmp_path)
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert type(loaded) is config_class
-    assert loaded.to_dict() == config.to_dict() | {"transformers_version": loaded.to_dict()["transformers_version"]}
+    assert loaded.to_diff_dict() == config.to_diff_dict()
     assert loaded.id2label == {0: "background", 1: "lesion"}
 
 
@@ -60,7 +61,7 @@ def test_padding_equals_padding_by_hand(make_model, make_batch):
 
 def test_one_image_can_be_trained_on(make_model, make_batch):
     model = make_model().train()
-    assert torch.isfinite(model(**make_batch(16, 16, size=1)).loss)
+    assert torch.isfinite(model(**make_batch(48, 32, size=1)).loss)
 
 
 def test_two_logits(make_model, make_batch):
@@ -123,7 +124,7 @@ def test_missing_weights_are_initialised_as_in_a_new_network(make_model, tmp_pat
         assert torch.isfinite(tensor.float()).all(), name
         if name in kept:
             assert torch.equal(tensor, weights[name]), name
-        elif weights[name].float().std() == 0 or weights[name].numel() == 1:
+        elif tensor.numel() == 1 or weights[name].float().std() == 0:
             assert torch.equal(tensor, weights[name]), name  # biases, batch norm: the same constants
         else:
             ratio = tensor.double().pow(2).mean().sqrt() / weights[name].double().pow(2).mean().sqrt()
@@ -154,7 +155,7 @@ def test_bfloat16_autocast(make_model, make_batch):
 
 def test_activation_checkpointing_changes_nothing(make_model, make_batch):
     plain, checkpointed = make_model().train(), make_model().train()
-    checkpointed.gradient_checkpointing_enable()
+    enable_activation_checkpointing(checkpointed)
     batch = make_batch()
     for model in (plain, checkpointed):
         torch.manual_seed(1)
@@ -180,7 +181,7 @@ def test_activation_checkpointing_saves_memory(make_model, make_batch):
 
     model = make_model().train()
     plain = saved_elements(model)
-    model.gradient_checkpointing_enable()
+    enable_activation_checkpointing(model)
     assert saved_elements(model) < plain / 2
 
 
