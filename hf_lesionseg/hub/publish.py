@@ -5,6 +5,7 @@ there, and the next call does not send again what has arrived.
 """
 
 import importlib.util
+import logging
 import shutil
 import tempfile
 import time
@@ -20,6 +21,8 @@ from ..errors import HubError, UsageError
 from .model_card import CARD_FILE, SUMMARY_FILE, is_generated, write_model_card
 from .model_check import check_model_folder
 from .remote_code import MODELS_FOLDER, add_remote_code, check_remote_code, read_json, remove_auto_map, write_json
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 #: All that is published, and nothing else: no checkpoints, no data, no file that happens to lie in the folder.
@@ -125,7 +128,7 @@ def publish(
                 explained, temporary = _explain(error, repo_id, endpoint)
                 if attempt == attempts or not temporary:
                     raise explained from error
-                print(f"{explained} Trying again ({attempt + 1} of {attempts}).", flush=True)
+                logger.warning("%s Trying again (%d of %d).", explained, attempt + 1, attempts)
                 time.sleep(2**attempt)
 
 
@@ -221,8 +224,8 @@ def _explain(error, repo_id, endpoint):
         return HubError(f"{repo_id}: the Hub does not take this commit ({reason}); correct it and run again"), False
     return (
         HubError(
-            f"{repo_id}: the connection to {endpoint} failed ({reason}); the repository is unchanged. "
-            "Run the same command again: what has arrived is not sent twice."
+            f"{repo_id}: the connection to {endpoint} failed ({reason}); nothing half-published is "
+            "visible. Run the same command again: what has arrived is not sent twice."
         ),
         True,
     )

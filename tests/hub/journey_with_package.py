@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import re
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -78,7 +79,8 @@ def main():
         arrays["tagged"], _ = segment(AutoModel.from_pretrained(repo_id, revision="v1"), processor, options.scan)
         report["missing"] = what_fails(lambda: AutoModel.from_pretrained("org/never-seen"))
         report["revision"] = what_fails(lambda: AutoModel.from_pretrained(repo_id, revision="v9"))
-        report["token"] = what_fails(lambda: AutoModel.from_pretrained(repo_id, token="hf_wrong", force_download=True))
+        with tempfile.TemporaryDirectory() as empty:  # a wrong token goes unseen as long as the cache answers
+            report["token"] = what_fails(lambda: AutoModel.from_pretrained(repo_id, token="hf_wrong", cache_dir=empty))
         from huggingface_hub import hf_hub_download
 
         readme = Path(hf_hub_download(repo_id, "README.md")).read_text("utf-8")

@@ -28,6 +28,8 @@ class Faults:
     ----------
     drop_uploads : int
         So many LFS uploads from now on have their connection cut after half of the bytes.
+    drop_commit_answers : int
+        So many commits from now on are made, but their connection is cut before the answer.
     errors : list of [method, path pattern, status, times]
         Requests that match are answered with ``status`` so many times.
     delay_s : float
@@ -35,6 +37,7 @@ class Faults:
     """
 
     drop_uploads: int = 0
+    drop_commit_answers: int = 0
     errors: list = dataclasses.field(default_factory=list)
     delay_s: float = 0.0
 

@@ -149,7 +149,7 @@ def test_a_broken_upload_leaves_the_old_version_and_is_completed_by_the_next_cal
 
 def test_a_connection_that_keeps_dropping_is_a_hub_error_and_nothing_is_visible(hub, api, push, folder):
     hub.faults.drop_uploads = 1000
-    with pytest.raises(HubError, match=r"connection to .* failed .*the repository is unchanged"):
+    with pytest.raises(HubError, match=r"connection to .* failed .*nothing half-published is visible"):
         push(folder)
     assert api.list_repo_files(REPO) == [".gitattributes"]
     assert not list(hub.store.blobs.glob("*.aside"))
@@ -158,12 +158,18 @@ def test_a_connection_that_keeps_dropping_is_a_hub_error_and_nothing_is_visible(
     assert "model.safetensors" in api.list_repo_files(REPO)
 
 
-def test_a_connection_that_drops_a_few_times_is_taken_up_again(hub, api, push, folder, capsys):
+def test_a_connection_that_drops_a_few_times_is_taken_up_again(hub, api, push, folder, caplog):
     hub.faults.drop_uploads = 4  # the client itself repeats these
     hub.faults.errors = [["POST", "/commit/", 503, 1]]  # but not this
     push(folder)
-    assert "Trying again (2 of 3)" in capsys.readouterr().out
+    assert "Trying again (2 of 3)" in caplog.text
     assert len(api.list_repo_commits(REPO)) == 2
+
+
+def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub, api, push, folder):
+    hub.faults.drop_commit_answers = 1
+    push(folder, commit_message="First")
+    assert [commit.title for commit in api.list_repo_commits(REPO)] == ["First", "initial commit"]
 
 
 def test_refusals_name_their_remedy(hub, push, folder, monkeypatch, tmp_path):
