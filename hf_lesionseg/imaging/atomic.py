@@ -58,8 +58,8 @@ def write_aside(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.open("xb").close()
         try:
+            aside.open("xb").close()  # a place that cannot be written is told before the work, not after it
             yield aside
             _flush(aside)
             aside.replace(path)
@@ -94,8 +94,8 @@ def replace_folder_aside(path):
         if path.exists() and not path.is_dir():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.mkdir()
         try:
+            aside.mkdir()
             yield aside
             for file in aside.rglob("*"):
                 if file.is_file():

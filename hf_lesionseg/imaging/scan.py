@@ -53,6 +53,8 @@ class Scan:
         """Return an image of the checked data with the affine to compute with; no copy of the data."""
         image = nib.Nifti1Image(self.data, self.affine)
         image.header.set_xyzt_units("mm")
+        if self.path.name.lower().endswith((".nii", ".nii.gz")):
+            image.set_filename(str(self.path))  # later errors name the file
         return image
 
 

@@ -70,7 +70,8 @@ def _write(path, data, like, dtype, display_range):
     if data.shape != like.shape:
         raise GridMismatchError(f"{path}: shape {data.shape} on the grid of {like.path}, which has {like.shape}")
     header = _single_file_header(like.header)
-    header.set_data_shape(data.shape)
+    if header["dim"][0] != 3:  # a 4-D file of one volume; nibabel's setter would touch pixdim as well
+        header["dim"][0], header["dim"][4:] = 3, 1
     header.set_data_dtype(dtype)
     header["scl_slope"], header["scl_inter"] = 1, 0
     header["cal_min"], header["cal_max"] = display_range

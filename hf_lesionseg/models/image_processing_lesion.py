@@ -13,11 +13,11 @@ from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from .intensity import apply_normalization, measure_intensity, plan_normalization
 from .nifti_volume import check_varies, read_nifti, volume_from_array, volume_from_image
 from .outputs import lesion_probability
+from .plane_window import centre_window, tissue_footprint
 from .processor_settings import check_settings
 from .volume_geometry import (
     SliceGeometry,
     VolumeError,
-    as_planes,
     mask_to_planes,
     plan_slices,
     restore_planes,
@@ -34,8 +34,6 @@ _SERVICE_KEYS = (
     "auto_map",
     "transformers_version",
 )
-#: planes are widened in steps of the networks' stride, so that they need not pad again
-_STRIDE = 16
 
 
 class LesionImageProcessorKwargs(TypedDict, total=False):
@@ -294,7 +292,7 @@ class LesionImageProcessor(BaseImageProcessor):
     def _slice_case(self, case, affine, name):
         """Return ``pixel_values`` (num_slices, channels, height, width) of one case, and its geometry."""
         channels = self._load_channels(case, affine, name)
-        reference_name, reference = next(iter(channels.values()))
+        _, reference = channels[self.channel_names[0]]
         geometry = plan_slices(
             reference.data.shape,
             reference.affine,
@@ -309,8 +307,7 @@ class LesionImageProcessor(BaseImageProcessor):
             records.append({"channel": channel, **record})
             notes.extend(odd)
         if self.size is not None:
-            volumes = [volume.data for _, volume in channels.values()]
-            geometry, odd = self._place_window(geometry, volumes, measured, reference_name)
+            geometry, odd = self._place_window(geometry, channels, measured)
             notes.extend(odd)
         geometry = replace(geometry, normalization=tuple(records), warnings=tuple(notes))
         for note in notes:
@@ -353,24 +350,20 @@ class LesionImageProcessor(BaseImageProcessor):
                 )
         return channels
 
-    def _place_window(self, geometry, volumes, measured, name):
+    def _place_window(self, geometry, channels, measured):
         """Choose the crop or pad window; returns the geometry and warnings."""
         size = (self.size["height"], self.size["width"])
         if geometry.resampled_shape == self.training_plane:
             return with_window(geometry, self.crop_offset, size), ()
-        start, shape, notes = [], [], ()
-        box = _tissue_box(geometry, volumes, measured)
-        for (first, last), length, wanted in zip(box, geometry.resampled_shape, size, strict=True):
-            if last - first > wanted:
-                wanted = -(-(last - first) // _STRIDE) * _STRIDE
-            begin = round((first + last - wanted) / 2)
-            if wanted <= length:  # rather show what is there than pad
-                begin = min(max(begin, 0), length - wanted)
-            start.append(begin)
-            shape.append(wanted)
-        if tuple(shape) != size:
-            notes = (f"{name}: tissue does not fit into {size[0]} x {size[1]}; slices are {shape[0]} x {shape[1]}",)
-        return with_window(geometry, start, shape), notes
+        tissue = np.zeros(geometry.plane_shape, bool)
+        for (_, volume), numbers in zip(channels.values(), measured, strict=True):
+            tissue |= tissue_footprint(volume.data, geometry, numbers["background"], numbers["high"])
+        geometry = centre_window(geometry, tissue, size)
+        if geometry.window_shape == size:
+            return geometry, ()
+        name, _ = channels[self.channel_names[0]]
+        height, width = geometry.window_shape
+        return geometry, (f"{name}: tissue does not fit into {size[0]} x {size[1]}; slices are {height} x {width}",)
 
 
 def drop_small_lesions(mask, voxel_ml, minimum_ml):
@@ -382,21 +375,6 @@ def drop_small_lesions(mask, voxel_ml, minimum_ml):
     lesions, _ = ndimage.label(inside, structure=np.ones((3, 3, 3)))
     voxels = np.bincount(lesions.ravel())
     inside &= (voxels * voxel_ml >= minimum_ml * (1 - 1e-6))[lesions]
-
-
-def _tissue_box(geometry, volumes, measured):
-    """First and last + 1 row and column of the resampled plane with tissue in any slice and channel."""
-    tissue = np.zeros(geometry.plane_shape, bool)
-    for volume, numbers in zip(volumes, measured, strict=True):
-        # one twentieth of the way up from air: above the noise of raw scans, below any tissue
-        level = numbers["background"] + 0.05 * (numbers["high"] - numbers["background"])
-        tissue |= as_planes(volume > level, geometry).any(axis=0)
-    box = []
-    for axis, length, resampled in zip((1, 0), geometry.plane_shape, geometry.resampled_shape, strict=True):
-        (present,) = np.nonzero(tissue.any(axis=axis))
-        first, last = (present[0], present[-1] + 1) if present.size else (0, length)
-        box.append((int(np.floor(first * resampled / length)), int(np.ceil(last * resampled / length))))
-    return box
 
 
 def _load(source, affine, name):

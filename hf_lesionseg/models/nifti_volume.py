@@ -178,6 +178,8 @@ def _check_container(path):
 
 def _open_image(path, streams):
     """Open with streams of our own: one pass through a compressed file, to its end, whatever nibabel's defaults."""
+    with _open_stream(path) as stream:
+        stream.read(1024)  # as nibabel sniffs; it would only say of a damaged beginning that the type is unknown
     kind = type(nib.load(path))
     if not issubclass(kind, nib.AnalyzeImage | nib.Nifti1Pair):
         raise VolumeError(f"{path}: is {kind.__name__}, not NIfTI; convert it to .nii.gz")
@@ -317,6 +319,6 @@ def _triple(sizes):
 
 def _reason(error):
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile) or "bytes" in text:
+    if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile) or "not enough data" in text or "bytes" in text:
         return f"is truncated or damaged ({text}); copy or download it again"
     return f"cannot be read as NIfTI ({text}); check the file with its converter"
