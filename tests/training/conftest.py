@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hf_lesionseg.datasets.prepared import prepare_cases
+from hf_lesionseg.datasets.prepare import prepare_cases
 from hf_lesionseg.datasets.records import CaseRecord
 from hf_lesionseg.datasets.splits import make_splits, save_splits
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor

@@ -1,0 +1,1 @@
+"""Data sets: readers, generated strokes, prepared slices and splits."""
