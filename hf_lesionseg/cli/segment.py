@@ -51,7 +51,7 @@ def segment(
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="Probability (0 to 1) from which on a voxel is lesion; default: as saved with the network.",
+            help="Probability (0 to 1) above which a voxel is lesion; default: as saved with the network.",
             rich_help_panel=_MASK,
             show_default=False,
         ),

@@ -114,9 +114,13 @@ def load_model(
         Nothing usable is there; the message tells what is missing and what to do.
     """
     import torch
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
     from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
     import hf_lesionseg  # noqa: F401  (fills the Auto factories)
+
+    unusable = (OSError, ValueError, RuntimeError, TypeError, KeyError, ImportError, SafetensorError, StrictDataclassError)
 
     if dtype not in ("float32", "bfloat16", "float16"):
         raise UsageError(f"dtype {dtype!r} is unknown; use float32, bfloat16 or float16")
@@ -139,14 +143,14 @@ def load_model(
         model, info = AutoModelForSemanticSegmentation.from_pretrained(
             origin, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **where
         )
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
-        raise ModelError(f"{source}: the network cannot be loaded ({_first_line(error)}); {_REMEDY}") from error
+    except unusable as error:
+        raise ModelError(f"{source}: the network cannot be loaded ({_in_short(error)}); {_REMEDY}") from error
     _check_weights(source, info)
     try:
         processor = AutoImageProcessor.from_pretrained(origin, **where)
-    except (OSError, ValueError, ImportError, KeyError) as error:
+    except unusable as error:
         raise ModelError(
-            f"{source}: preprocessor_config.json is missing or unreadable ({_first_line(error)}); "
+            f"{source}: preprocessor_config.json is missing or unreadable ({_in_short(error)}); "
             "save the LesionImageProcessor of the training beside the network"
         ) from error
     _check_processor(source, processor, model.config)
@@ -157,9 +161,10 @@ def load_model(
 _REMEDY = "give a folder or a Hub id that holds a network of hf_lesionseg"
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0].rstrip(".:; ") if text else type(error).__name__
+def _in_short(error: BaseException) -> str:
+    """The message of a library's error, on one line of bearable length."""
+    text = " ".join(str(error).split())
+    return (text if len(text) <= 200 else f"{text[:200]} ...").rstrip(".:; ") or type(error).__name__
 
 
 def _read_json(path: str | Path) -> dict:
@@ -224,9 +229,9 @@ def _find_on_hub(repo_id: str, revision: str | None, token: str | None) -> tuple
     except HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
         remedy = "the token is wrong or expired: `hf auth login`" if status in (401, 403) else "try again later"
-        raise ModelError(f"{repo_id}: the Hub answered {status or _first_line(error)}; {remedy}") from error
+        raise ModelError(f"{repo_id}: the Hub answered {status or _in_short(error)}; {remedy}") from error
     except OSError as error:
-        raise ModelError(f"{repo_id}: cannot be fetched from the Hub ({_first_line(error)}); try again later") from error
+        raise ModelError(f"{repo_id}: cannot be fetched from the Hub ({_in_short(error)}); try again later") from error
     # .../snapshots/<commit>/config.json
     return config, Path(config).parent.name
 

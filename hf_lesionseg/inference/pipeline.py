@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from transformers import AutoModelForSemanticSegmentation, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from ..errors import ScanError
-from ..imaging import Scan, read_scan, scan_from_image
+from ..imaging import Scan, read_scan
+from ..models.nifti_volume import check_varies, volume_from_image
+from ..models.volume_geometry import VolumeError
 from .lesions import find_lesions
 from .slices import predict_slices
 
@@ -34,7 +38,7 @@ class LesionSegmentationPipeline(Pipeline):
     precision : {"float32", "bfloat16", "float16"}
         Autocast for the network.
     threshold : float, optional
-        Probability from which on a voxel is lesion; by default the image processor's.
+        Probability above which a voxel is lesion; by default the image processor's.
     minimum_lesion_ml : float, optional
         Lesions below this volume in mL are dropped; by default the image processor's.
     deterministic : bool
@@ -68,7 +72,7 @@ class LesionSegmentationPipeline(Pipeline):
 
         Parameters
         ----------
-        inputs : path, nibabel image, Scan, array (X, Y, Z), or dict of channel name to one of these
+        inputs : path, nibabel image, Scan, or dict of channel name to one of these
             One case; a list of such, or a data set, are many.
         **kwargs
             As for the class, for this call only.
@@ -124,14 +128,16 @@ class LesionSegmentationPipeline(Pipeline):
         if missing or len(case) > len(names):
             raise ScanError(f"the case has channels {', '.join(case)}; this network needs {', '.join(names)}")
         scans = {name: _as_scan(case[name]) for name in names}
-        images = {name: scan.to_nibabel() for name, scan in scans.items()}
+        images = {name: _named_image(scan) for name, scan in scans.items()}
         features = self.image_processor.preprocess(images if len(names) > 1 else images[names[0]])
+        (geometry,) = features["geometry"]
+        told = [warning for scan in scans.values() for warning in scan.warnings] + list(geometry.warnings)
         return {
             # An array on purpose: batches go to the device one by one, never the whole volume.
             "pixel_values": np.asarray(features["pixel_values"], dtype=np.float32),
-            "geometry": features["geometry"][0],
+            "geometry": geometry,
             "scan": scans[names[0]],
-            "warnings": tuple(dict.fromkeys(warning for scan in scans.values() for warning in scan.warnings)),
+            "warnings": tuple(dict.fromkeys(told)),
         }
 
     def _forward(self, model_inputs: dict, **parameters) -> dict:
@@ -184,7 +190,24 @@ def _as_scan(case: Any) -> Scan:
         return case
     if isinstance(case, (str, os.PathLike)):
         return read_scan(case)
-    return scan_from_image(case)
+    if not isinstance(case, nib.spatialimages.SpatialImage):
+        raise ScanError(f"a {type(case).__name__} is no scan; give a path, or nibabel.Nifti1Image(array, affine)")
+    name = case.get_filename() or "image in memory"
+    try:
+        volume = volume_from_image(case, name)
+        check_varies(volume.data, name)
+    except VolumeError as error:
+        raise ScanError(str(error)) from error
+    header = nib.Nifti1Image(volume.data, volume.affine).header if volume.header is None else volume.header
+    return Scan(Path(name), volume.data, volume.affine, header, volume.warnings)
+
+
+def _named_image(scan: Scan) -> nib.Nifti1Image:
+    """The scan as the processor takes it, under its file's name, so that messages say which file."""
+    image = scan.to_nibabel()
+    if scan.path.name.lower().endswith((".nii", ".nii.gz")):
+        image.set_filename(str(scan.path))
+    return image
 
 
 def register_pipeline() -> None:

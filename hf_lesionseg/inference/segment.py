@@ -115,7 +115,7 @@ def segment_cases(
     precision, batch_size, deterministic
         See :func:`~hf_lesionseg.inference.slices.predict_slices`.
     threshold : float, optional
-        Probability 0..1 from which on a voxel is lesion; by default the image processor's.
+        Probability 0..1 above which a voxel is lesion; by default the image processor's.
     minimum_lesion_ml : float, optional
         Smaller lesions are dropped; mL; by default the image processor's.
     overwrite : bool
@@ -219,7 +219,7 @@ def _reason(case: CaseInput, error: Exception) -> str:
     if isinstance(error, LesionSegError):
         return str(error)
     if isinstance(error, VolumeError):
-        return f"{case.text}: {error}"
+        return str(error) if case.text in str(error) else f"{case.text}: {error}"
     return f"{case.text}: unexpected {type(error).__name__}: {error}"
 
 

@@ -1,0 +1,117 @@
+"""Help that teaches, errors in one line, exit statuses."""
+
+import sys
+
+import pytest
+import typer
+
+from hf_lesionseg.cli import app, main
+from hf_lesionseg.errors import DataError, UsageError
+
+
+def lesionseg(capsys, *arguments):
+    """Run the command line in this process; returns exit status, output, errors."""
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    told = capsys.readouterr()
+    return end.value.code, told.out, told.err
+
+
+def command_names(command, path=()):
+    if not hasattr(command, "commands"):
+        yield path
+        return
+    for name, inner in command.commands.items():
+        yield from command_names(inner, (*path, name))
+
+
+COMMANDS = list(command_names(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("path", [path for path in COMMANDS if path != ("train",)], ids=" ".join)
+def test_every_command_has_an_example_and_help_for_every_option(capsys, path):
+    status, text, _ = lesionseg(capsys, *path, "--help")
+    assert status == 0
+    assert f"lesionseg {' '.join(path)} " in " ".join(text.split("Usage:")[1].split("\n", 1)[1].split())
+    command = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]
+    for parameter in command.params:
+        assert parameter.help, f"{' '.join(path)}: {parameter.name} has no help"
+
+
+def test_help_lists_the_commands_in_the_order_of_work(capsys):
+    status, text, _ = lesionseg(capsys, "--help")
+    assert status == 0
+    places = [text.index(f"│ {name} ") for name in ("segment", "prepare", "train", "evaluate", "push", "doctor")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["segmnt"], ["segment"], ["segment", "a.nii.gz"], ["doctor", "--bogus"], ["prepare", "isles2018", "x", "-o", "y"]],
+)
+def test_wrong_usage_is_status_2(capsys, arguments):
+    status, _, errors = lesionseg(capsys, *arguments)
+    assert status == 2
+    assert "Error" in errors
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (DataError("x.nii: broken;\nexport it again"), 1, "error: x.nii: broken; export it again\n"),
+        (UsageError("--a and --b exclude each other"), 2, "error: --a and --b exclude each other\n"),
+    ],
+)
+def test_our_errors_are_one_line_and_their_status(capsys, monkeypatch, error, status, line):
+    def examine(online):
+        raise error
+
+    monkeypatch.setattr("hf_lesionseg.doctor.examine", examine)
+    assert lesionseg(capsys, "doctor") == (status, "", line)
+
+
+def test_unexpected_errors_are_not_hidden(monkeypatch):
+    def examine(online):
+        raise ZeroDivisionError("in the middle")
+
+    monkeypatch.setattr("hf_lesionseg.doctor.examine", examine)
+    with pytest.raises(ZeroDivisionError, match="in the middle"):
+        main(["doctor"])
+
+
+def test_ctrl_c_is_status_130_and_one_line(capsys, monkeypatch):
+    def examine(online):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hf_lesionseg.doctor.examine", examine)
+    status, output, errors = lesionseg(capsys, "doctor")
+    assert (status, output) == (130, "")
+    assert errors.strip().startswith("interrupted")
+    assert errors.strip().count("\n") == 0
+
+
+def test_train_hands_every_argument_on(capsys):
+    status, text, _ = lesionseg(capsys, "train", "--help")
+    assert status == 0
+    for option in ("--recipe", "--data_dir", "--output_dir", "--resume_from_checkpoint", "--push_to_hub"):
+        assert option in text
+
+
+def test_train_returns_the_status_of_the_training(capsys, tmp_path):
+    status, _, errors = lesionseg(
+        capsys, "train", "--recipe", "clci-net-atlas", "--data_dir", tmp_path / "nothing", "--output_dir", tmp_path
+    )
+    assert status != 0
+    assert errors.splitlines()[-1].startswith("error: ")
+    assert str(tmp_path / "nothing") in errors
+    status, _, errors = lesionseg(capsys, "train", "--no_such_option", "1")
+    assert status == 2
+
+
+def test_no_command_shows_help(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["lesionseg"])
+    status, text, errors = lesionseg(capsys)
+    assert status in (0, 2)
+    assert "Usage" in text + errors

@@ -1,0 +1,52 @@
+"""Run by test_hub_loading.py in a fresh process: push a network, load it by its id in every state of cache and Hub.
+
+``HF_ENDPOINT`` and ``HF_HOME`` are read when ``huggingface_hub`` is imported, hence the process. Prints one JSON object.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants
+
+from hf_lesionseg.errors import LesionSegError
+from hf_lesionseg.inference import load_model, segment_cases
+
+
+def error_of(*args, **kwargs):
+    try:
+        load_model(*args, **kwargs)
+    except LesionSegError as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
+
+
+def main(folder, scan, output):
+    hub, report = HfApi(), {}
+    hub.create_repo("org/tiny")
+    report["pushed"] = hub.upload_folder(repo_id="org/tiny", folder_path=folder).oid
+    hub.create_repo("org/empty")
+    hub.create_repo("org/hidden", private=True)
+
+    report["unknown"] = error_of("org/absent")
+    report["no_config"] = error_of("org/empty")
+    report["revision"] = error_of("org/tiny", revision="v9")
+    report["token"] = error_of("org/hidden", token="hf_wrong")
+
+    loaded = load_model("org/tiny")
+    report["cold"] = loaded.identity()
+    run = segment_cases([scan], loaded, output)
+    report["record"] = json.loads(run.outcomes[0].files["record"].read_text())["model"]
+    # A newer state of the repository does not change what a commit is.
+    hub.upload_file(repo_id="org/tiny", path_or_fileobj=b"{}", path_in_repo="config.json")
+    report["newer"] = error_of("org/tiny")
+    report["pinned"] = load_model("org/tiny", revision=report["pushed"]).commit
+
+    constants.HF_HUB_OFFLINE = True
+    report["offline"] = load_model("org/tiny", revision=report["pushed"]).commit
+    report["offline_absent"] = error_of("org/absent")
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
