@@ -25,7 +25,7 @@ METRICS = {
     "absolute_rvd": ("Relative volume difference, absolute", "%"),
 }
 FIGURES = (
-    ("training_curves", "Loss and validation Dice over the training"),
+    ("curve", "Loss and validation Dice over the training"),
     ("volume", "Lesion volumes of the splits"),
     ("dice", "Dice of each case"),
     ("overlay", "Worst, median and best case: truth and prediction"),
@@ -177,6 +177,26 @@ def recipe_rows(recipe):
     """Rows (setting, value) of what training was told; the processor has a table of its own."""
     hidden = ("paper", "processor")
     return [(key.replace("_", " "), plain(value)) for key, value in recipe.items() if key not in hidden]
+
+
+def best_sentence(best, kind):
+    """Which weights were kept, and by what they were chosen."""
+    loss, dice = number(best.get("validation_loss"), 4), number(best.get("validation_dice"))
+    chosen = f", chosen by {best['monitor'].replace('_', ' ')}" if best.get("monitor") else ""
+    return (
+        f"The weights are those of epoch {best['epoch']} (step {number(best['step'])}){chosen}: "
+        f"validation loss {loss}, mean validation Dice {dice} ({kind})."
+    )
+
+
+def compute_sentence(run):
+    """How long training took, on what."""
+    devices = plain(run["devices"] if "devices" in run else run["device"])
+    ended = f" It ended with: {run['finished']}." if run.get("finished") else ""
+    return (
+        f"{count(run['steps'], 'step')} in {count(run['epochs'], 'epoch')}, {duration(run['seconds'])} on {devices} "
+        f"({count(run['processes'], 'process')}, mixed precision: {plain(run['mixed_precision'])}).{ended}"
+    )
 
 
 def result_rows(summary):

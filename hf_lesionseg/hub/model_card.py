@@ -81,10 +81,17 @@ def card_metadata(repo_id, license, config, processor, summary):
         pipeline_tag="image-segmentation",
         tags=tags,
         datasets=[data["hub_id"]] if data.get("hub_id") else None,
+        base_model=_base_model(summary),
         metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
         model_name=repo_id.rpartition("/")[2],
         eval_results=results or None,
     )
+
+
+def _base_model(summary):
+    """The Hub id of the network whose weights training began with; None for a folder, or from scratch."""
+    started_from = (summary or {}).get("started_from") or ""
+    return started_from if re.fullmatch(r"[\w.-]+/[\w.-]+", started_from) and not Path(started_from).exists() else None
 
 
 def _splits(summary):
@@ -160,9 +167,8 @@ def _render(folder, repo_id, license, config, processor, summary):
 
 def _record(summary):
     """What the template prints of ``training_summary.json``."""
-    data, run, model = summary["data"], summary["run"], summary["model"]
-    kind = _kind(data)
-    best, recipe = summary.get("best") or {}, summary["recipe"]
+    data, recipe, best = summary["data"], summary["recipe"], summary.get("best")
+    run, model, kind = summary["run"], summary["model"], _kind(data)
     results = [
         {
             "title": f"{split.capitalize()} split, {kind}",
@@ -174,26 +180,22 @@ def _record(summary):
         }
         for split in _splits(summary)
     ]
-    number, plain = card_tables.number, card_tables.plain
     return {
-        "parameters": number(model["parameters"]),
+        "parameters": card_tables.number(model["parameters"]),
+        "started_from": summary.get("started_from"),
         "data_name": data["name"],
         "synthetic": bool(data.get("synthetic")),
         "kind": kind,
         "licence": data.get("licence"),
         "split_seed": data.get("split_seed"),
+        "rejected": card_tables.count(data["rejected"], "case") if data.get("rejected") else None,
         "split_rows": card_tables.split_rows(data),
         "recipe_rows": card_tables.recipe_rows(recipe),
         "recipe_source": summary.get("paper") or recipe.get("paper"),
-        "best": best
-        and f"The weights are those of epoch {best['epoch']} (step {number(best['step'])}), with a validation loss of "
-        f"{number(best.get('validation_loss'), 4)} and a mean validation Dice of "
-        f"{number(best.get('validation_dice'))} ({kind}).",
+        "best": card_tables.best_sentence(best, kind) if best else None,
         "results": results,
         "policy": next((summary["metrics"][split].get("policy") for split in _splits(summary)), None),
-        "compute": f"{card_tables.count(run['steps'], 'step')} in {card_tables.count(run['epochs'], 'epoch')}, "
-        f"{card_tables.duration(run['seconds'])} on {plain(run['devices'])} "
-        f"({card_tables.count(run['processes'], 'process')}, mixed precision: {plain(run['mixed_precision'])}).",
+        "compute": card_tables.compute_sentence(run),
         "versions": ", ".join(f"{name} {version}" for name, version in (run.get("versions") or {}).items()),
     }
 

@@ -35,8 +35,8 @@ PUBLISHED = (
     "history.jsonl",
     "figures/*.png",
 )
-#: These name single cases and people.
-NAMES_PEOPLE = ("splits.json", "metrics.csv", "metrics.json")
+#: These name single cases and people; the overlays do in their titles.
+NAMES_PEOPLE = ("splits.json", "metrics.csv", "metrics.json", "figures/overlays.png")
 _RETRIED_STATUSES = (408, 412, 429, 500, 502, 503, 504)
 
 
@@ -83,9 +83,9 @@ def publish(
     remote_code : bool
         Add the source files with which the network loads by ``trust_remote_code=True`` where this package is missing.
     splits : bool
-        Also publish the files that name single cases and people (``splits.json``, ``metrics.csv``, ``metrics.json``):
-        pseudonymous ids of the data set. False leaves them out and removes those that are there; the repository's
-        history keeps them.
+        Also publish what names single cases and people by the pseudonymous ids of the data set: ``splits.json``,
+        ``metrics.csv``, ``metrics.json``, ``figures/overlays.png`` and the rows per case of ``training_summary.json``.
+        False leaves them out and removes those that are there; the repository's history keeps them.
     license : str
         Licence of the weights, for the card.
     commit_message : str, optional
@@ -142,8 +142,10 @@ def stage(folder, staging, repo_id, *, remote_code=True, splits=True, license="a
     dict
         path in the repository -> Path of the file.
     """
-    wanted = PUBLISHED + (NAMES_PEOPLE if splits else ())
-    for source in sorted(path for pattern in wanted for path in folder.glob(pattern)):
+    wanted = {path for pattern in PUBLISHED + NAMES_PEOPLE for path in folder.glob(pattern)}
+    if not splits:
+        wanted -= {folder / name for name in NAMES_PEOPLE}
+    for source in sorted(wanted):
         target = staging / source.relative_to(folder)
         target.parent.mkdir(exist_ok=True)
         if source.suffix == ".safetensors":
@@ -151,7 +153,7 @@ def stage(folder, staging, repo_id, *, remote_code=True, splits=True, license="a
         else:
             shutil.copyfile(source, target)
     if not splits and (staging / SUMMARY_FILE).exists():
-        write_json(staging / SUMMARY_FILE, _without_failed_cases(read_json(staging / SUMMARY_FILE)))
+        write_json(staging / SUMMARY_FILE, _without_case_names(read_json(staging / SUMMARY_FILE)))
     if remote_code:
         add_remote_code(staging)
     else:
@@ -161,11 +163,15 @@ def stage(folder, staging, repo_id, *, remote_code=True, splits=True, license="a
     return {path.relative_to(staging).as_posix(): path for path in sorted(staging.rglob("*")) if path.is_file()}
 
 
-def _without_failed_cases(value):
-    """The record without its lists of failed cases, whose entries name people; the counts stay."""
-    if isinstance(value, dict):
-        return {key: _without_failed_cases(entry) for key, entry in value.items() if key != "failed"}
-    return [_without_failed_cases(entry) for entry in value] if isinstance(value, list) else value
+def _without_case_names(summary):
+    """The record without its rows per case and its lists of failed cases; all counts and means stay."""
+
+    def strip(value):
+        if isinstance(value, dict):
+            return {key: strip(entry) for key, entry in value.items() if key != "failed"}
+        return value
+
+    return strip({key: value for key, value in summary.items() if key != "cases"})
 
 
 def _check_repo_id(repo_id):

@@ -113,7 +113,7 @@ def model_folder(tmp_path_factory, scan_file):
     (folder / "splits.json").write_text(json.dumps({"train": ["sub-r001s001"], "test": ["sub-r009s002"]}))
     (folder / "history.jsonl").write_text('{"kind": "epoch", "step": 10, "epoch": 1, "loss": 0.9}\n')
     (folder / "figures").mkdir()
-    for name in ("training_curves", "overlays"):
+    for name in ("curves", "overlays"):
         Image.new("RGB", (4, 4)).save(folder / "figures" / f"{name}.png")
     (folder / "checkpoints" / "step_10").mkdir(parents=True)
     (folder / "checkpoints" / "step_10" / "model.safetensors").write_bytes(b"not for the Hub")
@@ -153,6 +153,7 @@ def training_summary(synthetic=True):
             "max_gradient_norm": None,
         },
         "paper": "Yang et al., CLCI-Net, MICCAI 2019, arXiv:1907.07008",
+        "started_from": None,
         "data": {
             "name": "Generated strokes | ATLAS-like",
             "synthetic": synthetic,
@@ -160,15 +161,24 @@ def training_summary(synthetic=True):
             "cases": {"train": 4, "validation": 2, "test": 3},
             "people": {"train": 3, "validation": 2, "test": 3},
             "split_seed": 7,
+            "rejected": 1,
             "volume_ml": {"train": [1.0, 3.0, 8.0, 0.0], "validation": [2.0, 5.0], "test": [2.0, 20.0, 20.0]},
         },
-        "best": {"epoch": 3, "step": 1234, "validation_loss": 0.4321, "validation_dice": 0.654},
+        "best": {
+            "epoch": 3,
+            "step": 1234,
+            "monitor": "validation_loss",
+            "validation_loss": 0.4321,
+            "validation_dice": 0.654,
+        },
         "metrics": {"validation": summarize([case("v", 3)]), "test": summarize(test)},
+        "cases": {"test": [entry.to_dict() for entry in test]},
         "run": {
             "steps": 2000,
             "epochs": 5,
             "seconds": 4215.0,
-            "devices": ["cpu"],
+            "device": "cpu",
+            "finished": "5 epochs",
             "processes": 1,
             "mixed_precision": "no",
             "versions": {"torch": "2.13.0", "transformers": "5.23.0"},

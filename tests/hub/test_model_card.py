@@ -86,7 +86,7 @@ def test_synthetic_or_real_stands_at_every_figure(folder, synthetic, words):
     assert len(headers) == 5
     assert all(words in line for line in headers)
     assert all(words in line for line in text.splitlines() if line.startswith(("### ", "*Worst", "*Loss")))
-    assert "mean validation Dice of 0.654 (" + words in text
+    assert f"chosen by validation loss: validation loss 0.4321, mean validation Dice 0.654 ({words})." in text
     kinds = [result.dataset_name for result in ModelCard((folder / "README.md").read_text()).data.eval_results]
     assert all(name.endswith(f"({words})") for name in kinds)
 
@@ -124,6 +124,7 @@ def test_training_data_and_recipe(folder):
     assert row(text, "train") == ["train", "3", "4", "median 3.0, 1.00 to 8.0; 1 without lesion"]
     assert "(seed 7); `splits.json` lists the cases" in text
     assert "Generated strokes | ATLAS-like" in text
+    assert "1 case could not be used when the data were prepared." in text
     assert row(text, "learning rate")[1] == "0.0001"
     assert row(text, "max gradient norm")[1] == "–"
     assert row(text, "model")[1] == "base_width = 4"
@@ -131,9 +132,18 @@ def test_training_data_and_recipe(folder):
     assert "torch 2.13.0" in text
 
 
+def test_a_network_that_was_trained_further_names_its_origin(folder, tmp_path):
+    rewrite(folder, "training_summary.json", lambda summary: summary.update(started_from="org/older"))
+    assert "Training began with the weights of `org/older`." in body(folder)
+    assert ModelCard((folder / "README.md").read_text()).data.base_model == "org/older"
+    rewrite(folder, "training_summary.json", lambda summary: summary.update(started_from=str(tmp_path)))
+    body(folder)
+    assert ModelCard((folder / "README.md").read_text()).data.base_model is None
+
+
 def test_only_figures_that_exist_are_linked(folder):
     links = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", body(folder))
-    assert links == ["figures/training_curves.png", "figures/overlays.png"]
+    assert links == ["figures/curves.png", "figures/overlays.png"]
     (folder / "figures" / "overlays.png").unlink()
     assert "overlays.png" not in body(folder)
 

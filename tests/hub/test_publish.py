@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -66,7 +69,7 @@ def test_what_belongs_is_published_in_one_commit(hub, api, push, folder, downloa
     assert push(folder, commit_message="First") == f"{hub.endpoint}/{REPO}"
     assert set(api.list_repo_files(REPO)) == {
         ".gitattributes", "README.md", "config.json", "preprocessor_config.json", "model.safetensors",
-        "training_summary.json", "history.jsonl", "splits.json", "figures/training_curves.png", "figures/overlays.png",
+        "training_summary.json", "history.jsonl", "splits.json", "figures/curves.png", "figures/overlays.png",
         *(path.name for path in remote_code_files("clci-net")),
     }  # fmt: skip
     assert [commit.title for commit in api.list_repo_commits(REPO)] == ["First", "initial commit"]
@@ -90,10 +93,16 @@ def test_ids_of_people_can_stay_at_home(api, push, folder, download):
     push(folder, splits=False)
     files = api.list_repo_files(REPO)
     assert "splits.json" not in files
-    summary = json.loads(download("training_summary.json"))
-    assert "failed" not in summary["metrics"]["test"]
-    assert summary["metrics"]["test"]["n_failed"] == 1
-    assert "splits.json" not in download("README.md").decode()
+    assert "figures/overlays.png" not in files
+    assert "figures/curves.png" in files
+    summary = download("training_summary.json").decode()
+    assert "no prediction" not in summary
+    assert '"case"' not in summary
+    assert json.loads(summary)["metrics"]["test"]["n_failed"] == 1
+    assert json.loads(summary)["data"]["cases"]["train"] == 4
+    card = download("README.md").decode()
+    assert "splits.json" not in card
+    assert "overlays.png" not in card
 
 
 def test_remote_code_is_optional_and_leaves_nothing_behind(api, push, folder, download):
@@ -246,3 +255,26 @@ def test_a_broken_folder_is_refused_before_anything_is_sent(hub, push, folder, n
     with pytest.raises(ModelError, match=message):
         push(folder)
     assert hub.requests == []
+
+
+@pytest.mark.slow  # two fresh processes
+def test_the_script_prints_the_address_or_one_line_and_a_status(hub, api, folder, tmp_path):
+    repository = Path(__file__).parents[2]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment |= {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+    environment |= {"PYTHONPATH": str(repository)}
+
+    def script(*arguments):
+        command = [sys.executable, repository / "scripts" / "push_to_hub.py", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    done = script(folder, REPO, "--token", hub.token, "--license", "mit")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"{hub.endpoint}/{REPO}"
+    assert "model.safetensors" in done.stderr  # the client's progress bar
+    assert api.model_info(REPO).card_data.license == "mit"
+
+    refused = script(folder, REPO, "--token", "hf_wrong")
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1].startswith("error: http://127.0.0.1")
+    assert "Traceback" not in refused.stderr
