@@ -13,7 +13,8 @@ def doctor(
 ) -> None:
     """Look over this installation and say what is missing.
 
-    Versions, kernels, GPU, compilers, disk and memory (GB), Hub settings. Contacts nobody unless asked. Exit status 1 if something that every run needs is broken.
+    Versions, kernels, GPU, compilers, disk and memory (GB), Hub settings. Contacts nobody unless asked. Exit status 1
+    if something that every run needs is broken.
 
     `lesionseg doctor --online`
     """

@@ -22,8 +22,8 @@ def evaluate(
 ) -> None:
     """Compare masks with the truth.
 
-    Per person in 3-D: Dice, precision, recall, IoU, VOE (%), RVD (%), volumes (mL). Writes metrics.csv, metrics.json and figures. A truth without a prediction is a failed case and makes the exit
-    status 1.
+    Per person in 3-D: Dice, precision, recall, IoU, VOE (%), RVD (%), volumes (mL). Writes metrics.csv,
+    metrics.json and figures. A truth without a prediction is a failed case and makes the exit status 1.
 
     `lesionseg evaluate results truth -o evaluation`
     """

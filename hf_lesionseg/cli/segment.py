@@ -112,7 +112,8 @@ def segment(
     disable_progress_bar()  # "Loading weights" is over before it can be read
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("slices"))
     # On the error stream, so that the table alone can be piped.
-    bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task("loading the network", total=None)
 
     def on_slices(case: str, done: int, total: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -89,7 +90,9 @@ class CaseInput:
             raise ScanError(f"{self.text}: this network needs {len(channel_names)} channels; give a folder or {wanted}")
         for name in channel_names:
             if name not in found:
-                raise ScanError(f"{self.text}: channel {name} is missing; this network needs {', '.join(channel_names)}")
+                raise ScanError(
+                    f"{self.text}: channel {name} is missing; this network needs {', '.join(channel_names)}"
+                )
             if not found[name].is_file():
                 raise ScanError(f"{found[name]}: no such file; check the path")
         return {name: found[name] for name in channel_names}
@@ -113,8 +116,8 @@ def parse_case(text: str | os.PathLike | Mapping[str, str | os.PathLike]) -> Cas
     text = os.fspath(text)
     if not text:
         raise UsageError("an empty input; give a scan, a folder of channels, or name=file,name=file")
-    # A path that exists is a path, whatever signs are in it. (os.path: many channels may be too long for Path.exists.)
-    if os.path.exists(text) or not _CHANNEL.match(text):
+    # A path that exists is a path, whatever signs are in it.
+    if _exists(text) or not _CHANNEL.match(text):
         path = Path(text)
         return CaseInput(text, scan_stem(path.resolve() if path.is_dir() else path), path=path)
     channels = {}
@@ -124,6 +127,13 @@ def parse_case(text: str | os.PathLike | Mapping[str, str | os.PathLike]) -> Cas
             raise UsageError(f"{text}: channel {name} {'is given twice' if name in channels else 'has no file'}")
         channels[name] = Path(file)
     return CaseInput(text, _common_stem(channels), channels=channels)
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except OSError:  # many channels are longer than a file's name may be
+        return False
 
 
 def parse_cases(inputs: Iterable) -> list[CaseInput]:
@@ -152,7 +162,8 @@ def parse_cases(inputs: Iterable) -> list[CaseInput]:
 def _common_stem(channels: Mapping[str, Path]) -> str:
     """Name a case of several files: what their names share up to a separator, else their folder, else the first."""
     stems = [scan_stem(path) for path in channels.values()]
-    shared = os.path.commonprefix(stems)
+    alike = itertools.takewhile(lambda signs: len(set(signs)) == 1, zip(*stems, strict=False))
+    shared = "".join(signs[0] for signs in alike)
     if any(stem != shared for stem in stems):
         shared = re.sub(r"[^_.\-\s]*$", "", shared)
     shared = shared.strip("_.- ")

@@ -120,7 +120,16 @@ def load_model(
 
     import hf_lesionseg  # noqa: F401  (fills the Auto factories)
 
-    unusable = (OSError, ValueError, RuntimeError, TypeError, KeyError, ImportError, SafetensorError, StrictDataclassError)
+    unusable = (
+        OSError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+        KeyError,
+        ImportError,
+        SafetensorError,
+        StrictDataclassError,
+    )
 
     if dtype not in ("float32", "bfloat16", "float16"):
         raise UsageError(f"dtype {dtype!r} is unknown; use float32, bfloat16 or float16")

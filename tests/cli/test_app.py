@@ -9,14 +9,6 @@ from hf_lesionseg.cli import app, main
 from hf_lesionseg.errors import DataError, UsageError
 
 
-def lesionseg(capsys, *arguments):
-    """Run the command line in this process; returns exit status, output, errors."""
-    with pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in arguments])
-    told = capsys.readouterr()
-    return end.value.code, told.out, told.err
-
-
 def command_names(command, path=()):
     if not hasattr(command, "commands"):
         yield path
@@ -29,8 +21,8 @@ COMMANDS = list(command_names(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("path", [path for path in COMMANDS if path != ("train",)], ids=" ".join)
-def test_every_command_has_an_example_and_help_for_every_option(capsys, path):
-    status, text, _ = lesionseg(capsys, *path, "--help")
+def test_every_command_has_an_example_and_help_for_every_option(lesionseg, path):
+    status, text, _ = lesionseg(*path, "--help")
     assert status == 0
     assert f"lesionseg {' '.join(path)} " in " ".join(text.split("Usage:")[1].split("\n", 1)[1].split())
     command = typer.main.get_command(app)
@@ -40,8 +32,8 @@ def test_every_command_has_an_example_and_help_for_every_option(capsys, path):
         assert parameter.help, f"{' '.join(path)}: {parameter.name} has no help"
 
 
-def test_help_lists_the_commands_in_the_order_of_work(capsys):
-    status, text, _ = lesionseg(capsys, "--help")
+def test_help_lists_the_commands_in_the_order_of_work(lesionseg):
+    status, text, _ = lesionseg("--help")
     assert status == 0
     places = [text.index(f"│ {name} ") for name in ("segment", "prepare", "train", "evaluate", "push", "doctor")]
     assert places == sorted(places)
@@ -51,8 +43,8 @@ def test_help_lists_the_commands_in_the_order_of_work(capsys):
     "arguments",
     [["segmnt"], ["segment"], ["segment", "a.nii.gz"], ["doctor", "--bogus"], ["prepare", "isles2018", "x", "-o", "y"]],
 )
-def test_wrong_usage_is_status_2(capsys, arguments):
-    status, _, errors = lesionseg(capsys, *arguments)
+def test_wrong_usage_is_status_2(lesionseg, arguments):
+    status, _, errors = lesionseg(*arguments)
     assert status == 2
     assert "Error" in errors
 
@@ -64,12 +56,12 @@ def test_wrong_usage_is_status_2(capsys, arguments):
         (UsageError("--a and --b exclude each other"), 2, "error: --a and --b exclude each other\n"),
     ],
 )
-def test_our_errors_are_one_line_and_their_status(capsys, monkeypatch, error, status, line):
+def test_our_errors_are_one_line_and_their_status(lesionseg, monkeypatch, error, status, line):
     def examine(online):
         raise error
 
     monkeypatch.setattr("hf_lesionseg.doctor.examine", examine)
-    assert lesionseg(capsys, "doctor") == (status, "", line)
+    assert lesionseg("doctor") == (status, "", line)
 
 
 def test_unexpected_errors_are_not_hidden(monkeypatch):
@@ -81,37 +73,37 @@ def test_unexpected_errors_are_not_hidden(monkeypatch):
         main(["doctor"])
 
 
-def test_ctrl_c_is_status_130_and_one_line(capsys, monkeypatch):
+def test_ctrl_c_is_status_130_and_one_line(lesionseg, monkeypatch):
     def examine(online):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hf_lesionseg.doctor.examine", examine)
-    status, output, errors = lesionseg(capsys, "doctor")
+    status, output, errors = lesionseg("doctor")
     assert (status, output) == (130, "")
     assert errors.strip().startswith("interrupted")
     assert errors.strip().count("\n") == 0
 
 
-def test_train_hands_every_argument_on(capsys):
-    status, text, _ = lesionseg(capsys, "train", "--help")
+def test_train_hands_every_argument_on(lesionseg):
+    status, text, _ = lesionseg("train", "--help")
     assert status == 0
     for option in ("--recipe", "--data_dir", "--output_dir", "--resume_from_checkpoint", "--push_to_hub"):
         assert option in text
 
 
-def test_train_returns_the_status_of_the_training(capsys, tmp_path):
+def test_train_returns_the_status_of_the_training(lesionseg, tmp_path):
     status, _, errors = lesionseg(
-        capsys, "train", "--recipe", "clci-net-atlas", "--data_dir", tmp_path / "nothing", "--output_dir", tmp_path
+        "train", "--recipe", "clci-net-atlas", "--data_dir", tmp_path / "nothing", "--output_dir", tmp_path
     )
     assert status != 0
     assert errors.splitlines()[-1].startswith("error: ")
     assert str(tmp_path / "nothing") in errors
-    status, _, errors = lesionseg(capsys, "train", "--no_such_option", "1")
+    status, _, errors = lesionseg("train", "--no_such_option", "1")
     assert status == 2
 
 
-def test_no_command_shows_help(capsys, monkeypatch):
+def test_no_command_shows_help(lesionseg, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["lesionseg"])
-    status, text, errors = lesionseg(capsys)
+    status, text, errors = lesionseg()
     assert status in (0, 2)
     assert "Usage" in text + errors

@@ -1,6 +1,6 @@
 """Run by test_hub_loading.py in a fresh process: push a network, load it by its id in every state of cache and Hub.
 
-``HF_ENDPOINT`` and ``HF_HOME`` are read when ``huggingface_hub`` is imported, hence the process. Prints one JSON object.
+``HF_ENDPOINT`` and ``HF_HOME`` are read when ``huggingface_hub`` is imported, hence the process. Prints JSON.
 """
 
 import json

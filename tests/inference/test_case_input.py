@@ -36,7 +36,7 @@ def test_a_plain_file_is_the_only_channel(tmp_path):
     assert parse_case(tmp_path / "s.nii.gz").files(("t1w",)) == {"t1w": tmp_path / "s.nii.gz"}
     with pytest.raises(ScanError, match=r"needs 4 channels; give a folder or tmax=FILE,cbf=FILE"):
         parse_case(tmp_path / "s.nii.gz").files(MAPS)
-    with pytest.raises(ScanError, match="absent.nii: no such file"):
+    with pytest.raises(ScanError, match=r"absent\.nii: no such file"):
         parse_case(tmp_path / "absent.nii").files(("t1w",))
 
 

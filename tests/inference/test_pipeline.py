@@ -61,7 +61,13 @@ def test_finds_the_lesion_where_it_is(segmenter, codes, write_head):
 def test_paths_images_scans_and_dicts_give_the_same(segmenter, write_head):
     head = write_head()
     reference = segmenter(head.path)
-    for same in (str(head.path), nib.load(head.path), head.image, hf_lesionseg.read_scan(head.path), {"t1w": head.path}):
+    for same in (
+        str(head.path),
+        nib.load(head.path),
+        head.image,
+        hf_lesionseg.read_scan(head.path),
+        {"t1w": head.path},
+    ):
         assert np.array_equal(segmenter(same)["mask"], reference["mask"])
 
 
@@ -156,7 +162,7 @@ def test_saving_leaves_no_custom_pipeline_in_the_config(segmenter, tmp_path, wri
 
 
 def test_what_is_no_scan_is_refused(segmenter, tmp_path):
-    with pytest.raises(ScanError, match="ndarray is no scan; give a path, or nibabel.Nifti1Image"):
+    with pytest.raises(ScanError, match=r"ndarray is no scan; give a path, or nibabel\.Nifti1Image"):
         segmenter(np.zeros((4, 4, 4)))
     with pytest.raises(ScanError, match="all zero"):
         segmenter(nib.Nifti1Image(np.zeros((4, 4, 4), dtype=np.float32), np.eye(4)))

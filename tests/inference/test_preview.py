@@ -70,7 +70,8 @@ def test_planes_pass_through_the_largest_lesion_in_millimetres():
     assert all((plane.labels == 1).any() for plane in planes)
     for plane in planes:
         # The mark lies on the lesion.
-        row, column = (int(m / mm * n) for m, mm, n in zip(plane.mark, plane.millimetres, plane.labels.shape))
+        sides = zip(plane.mark, plane.millimetres, plane.labels.shape, strict=True)
+        row, column = (int(mark / millimetres * pixels) for mark, millimetres, pixels in sides)
         assert plane.labels[row, column] == 1
     # The head is 51 voxels of 2 mm wide and 41 of 3 mm high; 6 mm on either side of it are shown.
     assert planes[0].millimetres[1] == 51 * 2 + 12

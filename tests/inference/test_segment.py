@@ -190,7 +190,7 @@ def test_ctrl_c_while_writing_leaves_nothing_either(loaded, write_head, out, mon
 
 def test_two_inputs_of_one_name_are_refused_before_any_work(write_head, out):
     heads = [write_head("one/scan.nii.gz"), write_head("two/scan.nii")]
-    with pytest.raises(UsageError, match="would both write scan_mask.nii.gz"):
+    with pytest.raises(UsageError, match=r"would both write scan_mask\.nii\.gz"):
         segment_cases([head.path for head in heads], "no/such/model", out)
     assert not out.exists()
 
