@@ -3,7 +3,7 @@
 import numpy as np
 
 NORMALIZATIONS = ("percentile", "fixed-range", "z-score", "none")
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17
 
 
 def measure_intensity(volume, percentiles):
