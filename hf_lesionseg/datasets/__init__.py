@@ -1,1 +1,4 @@
-"""Data sets: readers, generated strokes, prepared slices and splits."""
+"""Data sets: readers, generated strokes, splits by person, and the prepared form that training reads.
+
+Import what you need from its module; this package itself loads nothing.
+"""

@@ -1,172 +1,241 @@
-"""Turn the cases that a reader found into prepared data: resumable, each case whole or absent, failures listed."""
+"""Write cases into the form that training reads: one folder per case with its slices as memory-mappable arrays.
 
-import concurrent.futures
+What a case takes on the disk with CLCI-Net's processor: 189 slices of 224 x 176 are 14.9 MB of float16
+``pixel_values.npy`` and 7.5 MB of uint8 ``labels.npy``, with the compressed mask 22.4 MB in all; 655 cases are 14.7 GB.
+"""
+
 import json
-import shutil
-import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 
-from ..errors import DataError, LesionSegError
+from ..errors import DataError
 from ..imaging import read_mask, read_scan, replace_folder_aside, write_aside, write_mask
-from ..models.image_processing_lesion import LesionImageProcessor
-from ..models.volume_geometry import mask_to_planes
-from .prepared import DATASET_FILE, FORMAT_VERSION, PROCESSOR_FILE, PreparedDataset
-from .records import Rejected
+from .prepared import CASES, DATASET, FORMAT_VERSION, PROCESSOR, SPLITS, PreparedDataset
+from .records import CaseRecord, RejectedCase
+from .workers import run_tasks
+
+__all__ = ["claim_output", "prepare_cases"]
+
+_OURS = {DATASET, PROCESSOR, SPLITS, CASES, "source"}
+_TISSUE_LEVEL = 0.05  # of the scan's range above its background
+_TISSUE_PIXELS = 16
 
 
 def prepare_cases(
-    records,
-    output,
+    records: Iterable[CaseRecord],
+    output: str | Path,
     processor,
     *,
-    name,
-    synthetic,
-    licence="",
-    source=None,
-    rejected=(),
-    workers=0,
-    progress=None,
-):
-    """Write ``records`` as prepared data into ``output``; go on where an earlier call was stopped.
+    name: str,
+    synthetic: bool,
+    licence: str = "unknown",
+    source: str | Path | None = None,
+    rejected: Sequence[RejectedCase] = (),
+    workers: int = 0,
+    progress: bool = True,
+) -> PreparedDataset:
+    """Prepare cases; those that cannot be read are listed with their reason while the others go on.
+
+    Each case is written aside and renamed, so a killed run leaves no half case, and the next call goes on after the
+    finished ones. A case whose files have changed in size since is prepared again.
 
     Parameters
     ----------
-    records : iterable of CaseRecord
-    output : path
+    records : what a reader found
+    output : folder of the prepared data, new or begun with the same settings
     processor : LesionImageProcessor
-        Makes the slices; saved beside them.
-    name : str
-        Of the data set.
-    synthetic : bool
-    licence : str
-    source : path, optional
-        Files are recorded relative to it, so that no path of this machine is kept.
-    rejected : iterable of Rejected
-        What the reader has already left out.
-    workers : int
-        Processes; 0 works in this one.
-    progress : callable, optional
-        Called with (cases done, cases in all) after every case.
-
-    Returns
-    -------
-    PreparedDataset
-        Without splits: the caller makes them.
+    name, licence : of the data set, shown in model cards
+    synthetic : whether the scans are generated
+    source : folder that file names are recorded relative to
+    rejected : what the reader could not use; kept in the list
+    workers : processes; 0 works in this one
+    progress : show a progress bar
 
     Raises
     ------
     DataError
-        If no case is left, two cases have one id, or ``output`` holds other data.
+        Where no case is usable, ids clash, or ``output`` holds something else.
+    OutputError
+        Where it cannot be written.
     """
-    records, output = list(records), Path(output)
-    rejected = list(rejected)
-    ids = [record.id for record in records]
-    twice = sorted({case for case in ids if ids.count(case) > 1})
-    if twice:
-        raise DataError(f"{source or output}: two cases are called {twice[0]}; give each file a name of its own")
-    if not records:
-        reasons = f"; {rejected[0].path}: {rejected[0].reason}" if rejected else ""
-        raise DataError(f"{source or output}: no case with a scan and a lesion mask was found{reasons}")
-    _claim(output, processor)
-
-    found = {}
-    for done, (record, outcome) in enumerate(_outcomes(records, output, processor, source, workers), start=1):
-        if isinstance(outcome, Rejected):
-            rejected.append(outcome)
-        else:
-            found[record.id] = outcome
-        if progress is not None:
-            progress(done, len(records))
-    if not found:
-        raise DataError(f"{output}: every case was rejected; the first: {rejected[0].path}: {rejected[0].reason}")
-    dataset = {
-        "format_version": FORMAT_VERSION,
-        "name": name,
-        "synthetic": synthetic,
-        "licence": licence,
-        "channel_names": list(processor.channel_names),
-        "cases": [found[case] for case in sorted(found)],
-        "rejected": [{"path": item.path, "reason": item.reason} for item in rejected],
-    }
-    with write_aside(output / DATASET_FILE) as path:
-        path.write_text(json.dumps(dataset, indent=1) + "\n", encoding="utf-8")
+    records = sorted(records, key=lambda record: record.id)
+    output = Path(output)
+    _check_ids(records)
+    missing = [
+        (record.id, channel)
+        for record in records
+        for channel in processor.channel_names
+        if channel not in record.images
+    ]
+    if missing:
+        raise DataError(f"{name}: case {missing[0][0]} has no {missing[0][1]}, which the processor's channels ask for")
+    claim_output(output, processor, name=name, synthetic=synthetic)
+    source = None if source is None else Path(source)
+    todo = [record for record in records if not _is_done(record, output, source)]
+    refused = list(rejected)
+    failed = set()
+    tasks = [(record, output, processor, source) for record in todo]
+    for index, error in run_tasks(_prepare_case, tasks, workers, "preparing", progress):
+        if error is not None:
+            record = todo[index]
+            failed.add(record.id)
+            path = record.images[processor.channel_names[0]]
+            refused.append(RejectedCase(_relative(path, source), _reason(error)))
+    done = [record.id for record in records if record.id not in failed]
+    if not done:
+        reason = f"{refused[0].path}: {refused[0].reason}" if refused else "there was none"
+        raise DataError(f"{name}: no case could be prepared; {reason}")
+    _write_dataset(output, done, refused, processor, name=name, synthetic=synthetic, licence=licence)
     return PreparedDataset(output)
 
 
-def _claim(output, processor):
-    """Save the processor, or see that an earlier call used the same."""
-    path = output / PROCESSOR_FILE
-    if path.exists():
-        earlier = LesionImageProcessor.from_pretrained(output)
-        if earlier.to_dict() != processor.to_dict():
-            raise DataError(f"{output}: holds data made with other processor settings; give another output folder")
+def claim_output(output: Path, processor, *, name: str, synthetic: bool) -> None:
+    """Mark a folder as this data set's, or check that it is: same data set, same settings of the processor.
+
+    Raises
+    ------
+    DataError
+        Where it holds anything else.
+    """
+    settings = json.loads(processor.to_json_string())
+    if (output / DATASET).is_file() and (output / PROCESSOR).is_file():
+        before = json.loads((output / PROCESSOR).read_text())
+        if before != settings:
+            changed = sorted(key for key in before.keys() | settings.keys() if before.get(key) != settings.get(key))
+            raise DataError(
+                f"{output}: was prepared with other settings of the processor ({', '.join(changed)}); choose another "
+                "folder or delete it"
+            )
+        dataset = json.loads((output / DATASET).read_text())
+        if (dataset.get("name"), dataset.get("synthetic")) != (name, synthetic):
+            raise DataError(f"{output}: holds {dataset.get('name')}, not {name}; choose another folder")
         return
-    if output.exists() and any(output.glob("cases/*")):
-        raise DataError(f"{output}: is not empty and holds no {PROCESSOR_FILE}; give another output folder")
-    output.mkdir(parents=True, exist_ok=True)
-    processor.save_pretrained(output)
+    if output.is_dir():
+        foreign = [entry.name for entry in output.iterdir() if entry.name not in _OURS and entry.name[0] != "."]
+        if foreign:
+            raise DataError(f"{output}: holds {sorted(foreign)[0]}, which is no prepared data; choose a new folder")
+    with write_aside(output / PROCESSOR) as aside:
+        aside.write_text(processor.to_json_string())
+    begun = {"format_version": FORMAT_VERSION, "name": name, "synthetic": synthetic, "complete": False}
+    with write_aside(output / DATASET) as aside:
+        aside.write_text(json.dumps(begun, indent=1) + "\n")
 
 
-def _outcomes(records, output, processor, source, workers):
-    """Yield each record with its ``case.json``, or with why it was rejected."""
-    settings = processor.settings()
-    if workers == 0:
-        for record in records:
-            yield record, _prepare_or_reject(record, output, settings, source)
-        return
-    with concurrent.futures.ProcessPoolExecutor(workers) as pool:
-        running = {pool.submit(_prepare_or_reject, record, output, settings, source): record for record in records}
-        for future in concurrent.futures.as_completed(running):
-            yield running[future], future.result()
+def _check_ids(records: Sequence[CaseRecord]) -> None:
+    seen = set()
+    for record in records:
+        if not record.id or record.id[0] == "." or any(sign in record.id for sign in '/\\:*?"<>|\0'):
+            raise DataError(f"case id {record.id!r} cannot be a folder's name")
+        if record.id.casefold() in seen:
+            raise DataError(f"case id {record.id!r} is used twice; ids are folders, capitals do not tell them apart")
+        seen.add(record.id.casefold())
 
 
-def _prepare_or_reject(record, output, settings, source):
-    try:
-        return _prepare(record, output, LesionImageProcessor(**settings), source)
-    except (LesionSegError, ValueError) as error:
-        return Rejected(_relative(next(iter(record.images.values())), source), str(error))
+def _relative(path: Path, source: Path | None) -> str:
+    path = Path(path)
+    return path.relative_to(source).as_posix() if source is not None and path.is_relative_to(source) else str(path)
 
 
-def _prepare(record, output, processor, source):
-    folder = output / "cases" / record.id
-    if (folder / "case.json").is_file():
-        return json.loads((folder / "case.json").read_text(encoding="utf-8"))
-    scans = {channel: read_scan(path) for channel, path in record.images.items()}
-    reference = next(iter(scans.values()))
-    truth = np.zeros(reference.data.shape, np.uint8)
-    for path in record.masks:
-        np.maximum(truth, read_mask(path, like=reference).data, out=truth)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are in the geometry
-        batch = processor({channel: scan.to_nibabel() for channel, scan in scans.items()})
-    (geometry,) = batch["geometry"]
-    pixel_values = batch["pixel_values"].astype(np.float16)
-    labels = mask_to_planes(truth, geometry)
-    lesion_voxels = int(np.count_nonzero(truth))
-    case = {
-        "id": record.id,
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    # our own errors name file and remedy; of others the kind is half the message
+    return text if isinstance(error, DataError | ValueError) and text else f"{type(error).__name__}: {text}"
+
+
+def _files_of(record: CaseRecord, source: Path | None) -> dict:
+    """The part of ``case.json`` that tells whether a prepared case is still the one of these files."""
+    paths = [*record.images.values(), *record.masks]
+    return {
         "person": record.person,
-        "lesion_ml": lesion_voxels * reference.voxel_ml,
-        "lesion_voxels": lesion_voxels,
-        "voxel_ml": reference.voxel_ml,
-        "num_slices": len(labels),
-        "lesion_slices": np.flatnonzero(labels.any(axis=(1, 2))).tolist(),
-        "tissue_slices": np.flatnonzero(np.ptp(pixel_values, axis=(1, 2, 3)) > 0).tolist(),
         "images": {channel: _relative(path, source) for channel, path in record.images.items()},
         "masks": [_relative(path, source) for path in record.masks],
+        "bytes": [Path(path).stat().st_size if Path(path).is_file() else None for path in paths],
+    }
+
+
+def _is_done(record: CaseRecord, output: Path, source: Path | None) -> bool:
+    path = output / CASES / record.id / "case.json"
+    if not path.is_file():
+        return False
+    before = json.loads(path.read_text())
+    return all(before.get(key) == value for key, value in _files_of(record, source).items())
+
+
+def _prepare_case(record: CaseRecord, output: Path, processor, source: Path | None) -> None:
+    """Read, slice and write one case; runs in a worker."""
+    scans = {channel: read_scan(record.images[channel]) for channel in processor.channel_names}
+    first = scans[processor.channel_names[0]]
+    truth = np.zeros(first.shape, np.uint8)
+    warnings = [warning for scan in scans.values() for warning in scan.warnings]
+    for path in record.masks:
+        mask = read_mask(path, like=first)
+        truth |= mask.data
+        warnings += mask.warnings
+    images = {channel: scan.to_nibabel() for channel, scan in scans.items()}
+    batch = processor.preprocess(
+        images if len(images) > 1 else images[processor.channel_names[0]],
+        segmentation_maps=nib.Nifti1Image(truth, first.affine),
+        return_tensors="np",
+    )
+    values = batch["pixel_values"].astype(np.float16)
+    if not np.isfinite(values).all():
+        raise DataError(
+            f"{first.path}: values beyond float16 after {processor.normalization!r}; choose a normalization"
+        )
+    labels = batch["labels"].astype(np.uint8)
+    geometry = batch["geometry"][0]
+    description = {
+        "id": record.id,
+        **_files_of(record, source),
+        "shape": list(values.shape),
+        "voxel_ml": geometry.voxel_ml,
+        "lesion_ml": int(truth.sum()) * geometry.voxel_ml,
+        "lesion_slices": np.flatnonzero(labels.any(axis=(1, 2))).tolist(),
+        "tissue_slices": _tissue_slices(values[:, 0]).tolist(),
+        "warnings": warnings,
         "geometry": geometry.to_dict(),
     }
-    shutil.rmtree(folder, ignore_errors=True)
-    with replace_folder_aside(folder) as aside:
-        np.save(aside / "pixel_values.npy", pixel_values)
+    with replace_folder_aside(output / CASES / record.id) as aside:
+        np.save(aside / "pixel_values.npy", values)
         np.save(aside / "labels.npy", labels)
-        write_mask(aside / "truth.nii.gz", truth, reference)
-        (aside / "case.json").write_text(json.dumps(case, indent=1) + "\n", encoding="utf-8")
-    return case
+        write_mask(aside / "truth.nii.gz", truth, first)
+        (aside / "case.json").write_text(json.dumps(description) + "\n")
 
 
-def _relative(path, source):
-    path = Path(path)
-    return str(path.relative_to(source)) if source is not None and path.is_relative_to(source) else path.name
+def _tissue_slices(planes: np.ndarray) -> np.ndarray:
+    """Numbers of the planes (num_slices, H, W) that show more than background."""
+    planes = planes.astype(np.float32)
+    low, high = float(planes.min()), float(np.percentile(planes, 99.5))
+    bright = planes > low + _TISSUE_LEVEL * max(high - low, 1e-6)
+    return np.flatnonzero(bright.sum(axis=(1, 2)) >= min(_TISSUE_PIXELS, bright[0].size))
+
+
+def _write_dataset(
+    output: Path,
+    ids: Sequence[str],
+    rejected: Sequence[RejectedCase],
+    processor,
+    *,
+    name: str,
+    synthetic: bool,
+    licence: str,
+) -> None:
+    cases = []
+    for case in ids:
+        description = json.loads((output / CASES / case / "case.json").read_text())
+        cases.append({key: value for key, value in description.items() if key not in ("geometry", "bytes")})
+    record = {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "synthetic": synthetic,
+        "complete": True,
+        "licence": licence,
+        "channel_names": list(processor.channel_names),
+        "cases": cases,
+        "rejected": [{"path": each.path, "reason": each.reason} for each in rejected],
+    }
+    with write_aside(output / DATASET) as aside:
+        aside.write_text(json.dumps(record, indent=1) + "\n")

@@ -1,179 +1,172 @@
-"""Prepared data: every case as slices ready for training, memory-mapped, with its truth on the grid of the scan.
+"""Prepared data as they lie on disk, opened for reading.
 
-On disk, under one folder::
+A folder holds ``dataset.json`` (what it is, its cases, what was rejected and why), ``preprocessor_config.json``,
+``splits.json`` and, per case, ``cases/<id>/``: ``pixel_values.npy`` float16 (num_slices, C, H, W), ``labels.npy`` uint8
+(num_slices, H, W), ``truth.nii.gz`` (the lesion on the scan's own grid) and ``case.json``.
 
-    dataset.json               name, synthetic or not, licence, cases, rejected files with reasons
-    preprocessor_config.json   the image processor that made the slices, and that goes along with the model
-    splits.json                which case is in which split
-    cases/<id>/pixel_values.npy   float16 (num_slices, channels, height, width)
-    cases/<id>/labels.npy         uint8 (num_slices, height, width)
-    cases/<id>/truth.nii.gz       union of the lesion files on the grid of the scan
-    cases/<id>/case.json          person, volume, geometry, slices with lesion and with tissue, source files
-
-A 197x233x189 scan prepared for CLCI-Net takes 3 bytes a pixel, 22 MB (14 GB for the 655 scans of ATLAS R2.0). In memory
-a process holds the ``case.json`` of each case (some kilobytes) and the slices of a batch: files are opened, mapped,
-copied from and closed for each read, so that no map grows with the pages that were touched.
+What is held in memory: names, numbers and lists of slices, about 4 kB per case, 3 MB for 655 cases. Arrays are mapped
+when they are read and let go at once.
 """
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import DataError
-from ..imaging import read_mask
-from ..models.image_processing_lesion import LesionImageProcessor
-from ..models.volume_geometry import SliceGeometry
 from .splits import load_splits
 
+__all__ = ["CASES", "DATASET", "FORMAT_VERSION", "PROCESSOR", "SPLITS", "PreparedCase", "PreparedDataset"]
+
 FORMAT_VERSION = 1
-DATASET_FILE = "dataset.json"
-PROCESSOR_FILE = "preprocessor_config.json"
-SPLITS_FILE = "splits.json"
+DATASET = "dataset.json"
+PROCESSOR = "preprocessor_config.json"
+SPLITS = "splits.json"
+CASES = "cases"
 
 
-@dataclass(frozen=True)
 class PreparedCase:
     """One case of a prepared folder.
 
     Attributes
     ----------
-    folder : Path
-    record : dict
-        What ``case.json`` holds.
+    id, person : str
+    lesion_ml, voxel_ml : mL, on the scan's own grid
+    shape : (num_slices, C, H, W)
+    lesion_slices, tissue_slices : int arrays, numbers of the slices that show some
+    sources : files of the channels, relative to the data set's folder
     """
 
-    folder: Path
-    record: dict
+    def __init__(self, folder: Path, record: Mapping):
+        self.folder = folder
+        self.id: str = record["id"]
+        self.person: str = record["person"]
+        self.lesion_ml = float(record["lesion_ml"])
+        self.voxel_ml = float(record["voxel_ml"])
+        self.shape = tuple(record["shape"])
+        self.lesion_slices = np.asarray(record["lesion_slices"], np.int32)
+        self.tissue_slices = np.asarray(record["tissue_slices"], np.int32)
+        self.sources: tuple[str, ...] = tuple(record["images"].values())
+
+    def __repr__(self) -> str:
+        return f"PreparedCase({self.id!r}, {self.num_slices} slices, {self.lesion_ml:.2f} mL)"
 
     @property
-    def id(self):
-        return self.record["id"]
-
-    @property
-    def person(self):
-        return self.record["person"]
-
-    @property
-    def lesion_ml(self):
-        """Volume of the truth in mL."""
-        return self.record["lesion_ml"]
-
-    @property
-    def voxel_ml(self):
-        """Volume of a voxel of the scan in mL."""
-        return self.record["voxel_ml"]
-
-    @property
-    def num_slices(self):
-        return self.record["num_slices"]
-
-    @property
-    def lesion_slices(self):
-        """Indices of the slices that show lesion."""
-        return self.record["lesion_slices"]
-
-    @property
-    def tissue_slices(self):
-        """Indices of the slices that show anything."""
-        return self.record["tissue_slices"]
+    def num_slices(self) -> int:
+        return self.shape[0]
 
     @cached_property
     def geometry(self):
-        """How the slices lie in the scan: :class:`~hf_lesionseg.models.volume_geometry.SliceGeometry`."""
-        return SliceGeometry.from_dict(self.record["geometry"])
+        """SliceGeometry of the case: the way back to the scan's own grid."""
+        from ..models.volume_geometry import SliceGeometry
 
-    def pixel_values(self, index=slice(None)):
-        """float32 (slices, channels, height, width), or (channels, height, width) for one index."""
-        return self._read("pixel_values.npy", index).astype(np.float32)
+        return SliceGeometry.from_dict(_read_json(self.folder / "case.json")["geometry"])
 
-    def labels(self, index=slice(None)):
-        """uint8 (slices, height, width), or (height, width) for one index: 1 in the lesion."""
-        return np.array(self._read("labels.npy", index))
+    def pixel_values(self, index: int | slice | np.ndarray = slice(None)) -> np.ndarray:
+        """Float32 (..., C, H, W): one slice for a number, several for a slice or an array of numbers."""
+        return self._read("pixel_values.npy", index, np.float32)
+
+    def labels(self, index: int | slice | np.ndarray = slice(None)) -> np.ndarray:
+        """Uint8 (..., H, W), 0 or 1, of the same slices."""
+        return self._read("labels.npy", index, np.uint8)
 
     def truth(self):
-        """The lesion on the grid of the scan, a :class:`~hf_lesionseg.imaging.Scan` of zeros and ones."""
+        """The lesion on the scan's own grid: `imaging.Scan` with uint8 0 and 1."""
+        from ..imaging import read_mask
+
         return read_mask(self.folder / "truth.nii.gz")
 
-    def _read(self, name, index):
+    def _read(self, name: str, index, dtype) -> np.ndarray:
+        # mapped, copied and let go: a map that stays open keeps its touched pages in this process
         try:
-            return np.load(self.folder / name, mmap_mode="r", allow_pickle=False)[index]
+            mapped = np.load(self.folder / name, mmap_mode="r")
         except (OSError, ValueError) as error:
             raise DataError(
-                f"{self.folder / name}: cannot be read ({error}); remove the folder of this case and prepare again"
+                f"{self.folder / name}: cannot be read ({error}); delete this case and run `lesionseg prepare` again"
             ) from error
+        return np.array(mapped[index], dtype=dtype)
 
 
 class PreparedDataset:
-    """A folder made by ``lesionseg prepare``.
+    """A folder that ``lesionseg prepare`` wrote.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Attributes
+    ----------
+    name, licence : of the data set
+    synthetic : whether its scans are generated
+    channel_names : channels of ``pixel_values``
+    cases : list of PreparedCase, in the order of their ids
+    rejected : list of {"path", "reason"}
 
     Raises
     ------
     DataError
-        If the folder is empty, or holds something else.
+        For a folder that is missing, foreign, unfinished or damaged.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         self.folder = Path(folder)
-        path = self.folder / DATASET_FILE
+        path = self.folder / DATASET
         if not path.is_file():
-            raise DataError(
-                f"{folder}: no prepared data here ({DATASET_FILE} is missing); run `lesionseg prepare` first"
-            )
+            raise DataError(f"{self.folder}: holds no prepared data ({DATASET}); make them with `lesionseg prepare`")
+        record = _read_json(path)
+        if not isinstance(record, dict) or record.get("format_version") != FORMAT_VERSION:
+            raise DataError(f"{path}: is not of format {FORMAT_VERSION}; prepare the data again with this version")
+        if not record.get("complete"):
+            raise DataError(f"{self.folder}: is not finished; run the same `lesionseg prepare` again, it goes on")
         try:
-            self.record = json.loads(path.read_text(encoding="utf-8"))
-            version, cases = self.record["format_version"], self.record["cases"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: damaged ({error}); prepare the data again") from error
-        if version != FORMAT_VERSION:
-            raise DataError(f"{path}: format {version}, this version reads {FORMAT_VERSION}; prepare the data again")
-        if not cases:
-            raise DataError(f"{path}: holds no case; see its list of rejected files")
-        self.cases = [PreparedCase(self.folder / "cases" / case["id"], case) for case in cases]
+            self.name: str = record["name"]
+            self.synthetic = bool(record["synthetic"])
+            self.licence: str = record["licence"]
+            self.channel_names = tuple(record["channel_names"])
+            self.rejected: list[dict] = list(record["rejected"])
+            self.cases = [PreparedCase(self.folder / CASES / each["id"], each) for each in record["cases"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: is damaged ({error!r}); prepare the data again") from error
+        for case in self.cases:
+            if not (case.folder / "case.json").is_file():
+                raise DataError(f"{case.folder}: is missing; run the same `lesionseg prepare` again")
 
-    @property
-    def name(self):
-        return self.record["name"]
-
-    @property
-    def synthetic(self):
-        """Whether the lesions are generated; wherever a score is shown, it is said."""
-        return self.record["synthetic"]
-
-    @property
-    def licence(self):
-        return self.record.get("licence", "")
-
-    @property
-    def channel_names(self):
-        return self.record["channel_names"]
-
-    @property
-    def rejected(self):
-        """Files that were left out: dicts with ``path`` and ``reason``."""
-        return self.record["rejected"]
+    def __repr__(self) -> str:
+        return f"PreparedDataset({str(self.folder)!r}, {len(self.cases)} cases)"
 
     def processor(self):
-        """The image processor that made the slices."""
+        """The `LesionImageProcessor` that the slices were made with."""
+        from ..models.image_processing_lesion import LesionImageProcessor
+
         return LesionImageProcessor.from_pretrained(self.folder)
 
-    def splits(self):
-        """Split name -> case ids, from ``splits.json``."""
-        return load_splits(self.folder / SPLITS_FILE, [case.id for case in self.cases])
+    def splits(self) -> dict[str, list[str]]:
+        """Case ids of each split, checked against the cases."""
+        return load_splits(self.folder / SPLITS, self.cases)
 
-    def select(self, split):
-        """The cases of one split; none where there is no such split."""
-        chosen = set(self.splits().get(split, ()))
-        return [case for case in self.cases if case.id in chosen]
+    def select(self, split: str) -> list[PreparedCase]:
+        """Cases of one split."""
+        splits = self.splits()
+        if split not in splits:
+            raise DataError(f"{self.folder}: has no split {split!r}, but {', '.join(splits)}")
+        wanted = set(splits[split])
+        return [case for case in self.cases if case.id in wanted]
 
-    def fingerprint(self):
-        """Hash of the cases, their splits and the processor: another data set has another one."""
-        content = {
-            "cases": sorted((case.id, case.num_slices, case.lesion_ml) for case in self.cases),
-            "splits": {name: sorted(ids) for name, ids in self.splits().items()},
-            "processor": json.loads((self.folder / PROCESSOR_FILE).read_text(encoding="utf-8")),
+    def fingerprint(self) -> str:
+        """Hash of what training on this folder depends on: format, processor, cases and their lesions."""
+        identity = {
+            "format_version": FORMAT_VERSION,
+            "processor": _read_json(self.folder / PROCESSOR),
+            "cases": [[case.id, case.person, case.lesion_ml, *case.shape] for case in self.cases],
         }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _read_json(path: Path):
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); run `lesionseg prepare` again") from error

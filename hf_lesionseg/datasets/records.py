@@ -1,34 +1,39 @@
-"""What a reader finds: one scan of one person with its lesion files, or a file that it cannot use."""
+"""What the readers find in a data set: cases to prepare, and files that cannot be used."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+__all__ = ["CaseRecord", "RejectedCase"]
 
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """One case as it lies on disk.
+    """One scan of one person, with its lesion masks.
 
     Attributes
     ----------
-    id : str
-        Unique in its data set; a file name without anything that a file system would mind.
-    person : str
-        Cases of one person never come into different splits.
-    images : dict of str to Path
-        Channel name -> file.
-    masks : list of Path
-        Lesion files; the truth is their union.
+    id : unique within the data set, usable as a folder name
+    person : scans of one person share it, and stay in one split
+    images : file of each channel, by channel name
+    masks : lesion files; the lesion is their union
     """
 
     id: str
     person: str
-    images: dict[str, Path]
-    masks: list[Path] = field(default_factory=list)
+    images: Mapping[str, Path]
+    masks: Sequence[Path]
 
 
 @dataclass(frozen=True)
-class Rejected:
-    """A file or case that was left out, and why."""
+class RejectedCase:
+    """A file that does not become a case.
+
+    Attributes
+    ----------
+    path : file, relative to the data set's folder where it lies in it
+    reason : why, in one line
+    """
 
     path: str
     reason: str
