@@ -43,11 +43,12 @@ struct ScalarMath {
 // Keras 2's hard sigmoid, clip(0.2 x + 0.5, 0, 1).
 template <typename T, typename Math>
 struct HardSigmoid {
-  static HF_INLINE T linear(T x) { return Math::splat(0.2) * x + Math::splat(0.5); }
-  static HF_INLINE T value(T x) { return Math::clamp(linear(x), Math::splat(0.0), Math::splat(1.0)); }
-  // Like torch.clamp, the two corners count as inside.
+  static HF_INLINE T value(T x) {
+    return Math::clamp(Math::splat(0.2) * x + Math::splat(0.5), Math::splat(0.0), Math::splat(1.0));
+  }
+  // Like torch.clamp, the two corners count as inside. Asked of x: 0.2 x + 0.5 may be rounded, fused or not.
   static HF_INLINE T slope(T x, T) {
-    return Math::select_between(linear(x), Math::splat(0.0), Math::splat(1.0), Math::splat(0.2), Math::splat(0.0));
+    return Math::select_between(x, Math::splat(-2.5), Math::splat(2.5), Math::splat(0.2), Math::splat(0.0));
   }
 };
 
@@ -57,17 +58,28 @@ struct Sigmoid {
   static HF_INLINE T slope(T, T activated) { return activated * (Math::splat(1.0) - activated); }
 };
 
+// Either of them, chosen by a flag: what a GPU does, where the same branch for all threads costs nothing and compiling
+// each kernel twice does.
+template <typename T, typename Math>
+struct EitherSigmoid {
+  bool hard;
+  HF_INLINE T value(T x) const { return hard ? HardSigmoid<T, Math>::value(x) : Sigmoid<T, Math>::value(x); }
+  HF_INLINE T slope(T x, T activated) const {
+    return hard ? HardSigmoid<T, Math>::slope(x, activated) : Sigmoid<T, Math>::slope(x, activated);
+  }
+};
+
 template <typename T>
 struct CellOutput {
   T hidden, cell;
 };
 
 // cell = f * state + i * tanh(g), hidden = o * tanh(cell).
-template <typename T, typename Math, typename Gate, Recurrence recurrence>
-HF_INLINE CellOutput<T> cell_forward(T input, T forget, T candidate, T output, T state) {
-  T cell = Gate::value(input) * Math::tanh(candidate);
-  if constexpr (recurrence == Recurrence::state) cell = Gate::value(forget) * state + cell;
-  return {Gate::value(output) * Math::tanh(cell), cell};
+template <typename T, typename Math, Recurrence recurrence, typename Gate>
+HF_INLINE CellOutput<T> cell_forward(Gate gate, T input, T forget, T candidate, T output, T state) {
+  T cell = gate.value(input) * Math::tanh(candidate);
+  if constexpr (recurrence == Recurrence::state) cell = gate.value(forget) * state + cell;
+  return {gate.value(output) * Math::tanh(cell), cell};
 }
 
 template <typename T>
@@ -76,24 +88,25 @@ struct CellGradient {
 };
 
 // Gradients to the gates before activation and to the state. Everything of the forward pass is computed anew.
-template <typename T, typename Math, typename Gate, Recurrence recurrence>
-HF_INLINE CellGradient<T> cell_backward(T input, T forget, T candidate, T output, T state, T grad_hidden, T grad_cell) {
+template <typename T, typename Math, Recurrence recurrence, typename Gate>
+HF_INLINE CellGradient<T> cell_backward(Gate gate, T input, T forget, T candidate, T output, T state, T grad_hidden,
+                                        T grad_cell) {
   const T one = Math::splat(1.0), zero = Math::splat(0.0);
-  const T i = Gate::value(input), g = Math::tanh(candidate), o = Gate::value(output);
+  const T i = gate.value(input), g = Math::tanh(candidate), o = gate.value(output);
   T f = zero, cell = i * g;
   if constexpr (recurrence == Recurrence::state) {
-    f = Gate::value(forget);
+    f = gate.value(forget);
     cell = f * state + cell;
   }
   const T tanh_cell = Math::tanh(cell);
   const T total = grad_cell + grad_hidden * o * (one - tanh_cell * tanh_cell);
   CellGradient<T> gradient;
-  gradient.input = total * g * Gate::slope(input, i);
+  gradient.input = total * g * gate.slope(input, i);
   gradient.candidate = total * i * (one - g * g);
-  gradient.output = grad_hidden * tanh_cell * Gate::slope(output, o);
+  gradient.output = grad_hidden * tanh_cell * gate.slope(output, o);
   gradient.forget = gradient.state = zero;
   if constexpr (recurrence == Recurrence::state) {
-    gradient.forget = total * state * Gate::slope(forget, f);
+    gradient.forget = total * state * gate.slope(forget, f);
     gradient.state = total * f;
   }
   return gradient;

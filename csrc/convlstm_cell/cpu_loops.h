@@ -62,8 +62,8 @@ struct CellLoops {
         forget = load<Pack>(from + gate + a.inner, count);
         previous = load<Pack>(state + at, count);
       }
-      const auto out = hf_lesionseg::cell_forward<Value, typename Pack::Math, Gate, recurrence>(
-          load<Pack>(from + gate, count), forget, load<Pack>(from + gate + candidate * a.inner, count),
+      const auto out = hf_lesionseg::cell_forward<Value, typename Pack::Math, recurrence>(
+          Gate{}, load<Pack>(from + gate, count), forget, load<Pack>(from + gate + candidate * a.inner, count),
           load<Pack>(from + gate + output * a.inner, count), previous);
       store<Pack>(hidden + at, out.hidden, count);
       store<Pack>(cell + at, out.cell, count);
@@ -85,8 +85,8 @@ struct CellLoops {
       }
       const Value to_hidden = grad_hidden ? load<Pack>(grad_hidden + at, count) : Value{};
       const Value to_cell = grad_cell ? load<Pack>(grad_cell + at, count) : Value{};
-      const auto gradient = hf_lesionseg::cell_backward<Value, typename Pack::Math, Gate, recurrence>(
-          load<Pack>(from + gate, count), forget, load<Pack>(from + gate + candidate * a.inner, count),
+      const auto gradient = hf_lesionseg::cell_backward<Value, typename Pack::Math, recurrence>(
+          Gate{}, load<Pack>(from + gate, count), forget, load<Pack>(from + gate + candidate * a.inner, count),
           load<Pack>(from + gate + output * a.inner, count), previous, to_hidden, to_cell);
       store<Pack>(to + gate, gradient.input, count);
       store<Pack>(to + gate + candidate * a.inner, gradient.candidate, count);

@@ -43,9 +43,11 @@ struct VectorMath {
     return {(Floats)((power + 127) << 23), p * (r * r) + r};
   }
 
+  // Below -87 the result stays at 1.6e-38, above 88 it is infinite.
   static HF_INLINE Floats exponential(Floats x) {
     const Reduced e = reduce(clamp(x, splat(-87.0), splat(88.0)));
-    return e.scale * e.exponential_minus_one + e.scale;
+    const Floats finite = e.scale * e.exponential_minus_one + e.scale;
+    return x > splat(88.0) ? splat(__builtin_inff()) : finite;
   }
 
   // With e = exp(-2|x|): (1 - e) / (1 + e) near zero, where 1 - e is exact to the last bit by way of exp - 1, and

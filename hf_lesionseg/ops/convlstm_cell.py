@@ -101,9 +101,8 @@ def _sigmoid_slope(values):
 
 
 def _hard_sigmoid_slope(values):
-    # As torch.clamp has it, the two corners let the gradient pass.
-    line = 0.2 * values + 0.5
-    return 0.2 * ((line >= 0) & (line <= 1)).to(values.dtype)
+    # As torch.clamp has it, the two corners of clip(0.2 x + 0.5, 0, 1) let the gradient pass.
+    return 0.2 * (values.abs() <= 2.5).to(values.dtype)
 
 
 def _backward_without_kernel(*arguments):

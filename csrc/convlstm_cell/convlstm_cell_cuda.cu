@@ -1,0 +1,91 @@
+// hf_lesionseg::convlstm_cell and its backward on CUDA. The schemas are defined in Python, in ops/convlstm_cell.py.
+#include "convlstm_cell.cuh"
+
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/macros.h>
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
+#include "tensors.h"
+
+namespace hf_lesionseg::convlstm_cell {
+namespace {
+
+cudaStream_t current_stream(const Tensor& tensor) {
+  void* stream = nullptr;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device_index(), &stream));
+  return static_cast<cudaStream_t>(stream);
+}
+
+struct Buffers {
+  const void *gates, *state;
+  void *hidden, *cell;
+  const void *grad_hidden, *grad_cell;
+  void *grad_gates, *grad_state;
+};
+
+template <bool backward, typename Scalar>
+void launch_typed(const Cell& cell, const Buffers& b, bool hard_sigmoid) {
+  const Pointers<Scalar> pointers{
+      static_cast<const Scalar*>(b.gates),       static_cast<const Scalar*>(b.state),
+      static_cast<Scalar*>(b.hidden),            static_cast<Scalar*>(b.cell),
+      static_cast<const Scalar*>(b.grad_hidden), static_cast<const Scalar*>(b.grad_cell),
+      static_cast<Scalar*>(b.grad_gates),        static_cast<Scalar*>(b.grad_state)};
+  launch<backward>(pointers, cell.rows, cell.inner, hard_sigmoid, cell.recurrence, current_stream(cell.gates));
+  STD_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
+template <bool backward>
+void run(const Cell& cell, const Buffers& buffers, bool hard_sigmoid) {
+  switch (cell.gates.scalar_type()) {
+    case ScalarType::Float:
+      return launch_typed<backward, float>(cell, buffers, hard_sigmoid);
+    case ScalarType::Double:
+      return launch_typed<backward, double>(cell, buffers, hard_sigmoid);
+    case ScalarType::BFloat16:
+      return launch_typed<backward, torch::headeronly::BFloat16>(cell, buffers, hard_sigmoid);
+    case ScalarType::Half:
+      return launch_typed<backward, torch::headeronly::Half>(cell, buffers, hard_sigmoid);
+    default:
+      STD_TORCH_CHECK(false, "convlstm_cell: gates must be float32, float64, bfloat16 or float16");
+  }
+}
+
+std::tuple<Tensor, Tensor> forward(const Tensor& gates, const std::optional<Tensor>& cell_state, bool hard_sigmoid,
+                                   bool forget_gate) {
+  const torch::stable::accelerator::DeviceGuard guard(gates.get_device_index());
+  const Cell cell(gates, cell_state, forget_gate);
+  Tensor hidden = cell.empty(cell.cell_shape), new_cell = cell.empty(cell.cell_shape);
+  Buffers buffers{cell.gates.const_data_ptr(), data_or_null(cell.state)};
+  buffers.hidden = hidden.mutable_data_ptr();
+  buffers.cell = new_cell.mutable_data_ptr();
+  run<false>(cell, buffers, hard_sigmoid);
+  return {hidden, new_cell};
+}
+
+std::tuple<Tensor, Tensor> backward(const std::optional<Tensor>& grad_hidden, const std::optional<Tensor>& grad_cell,
+                                    const Tensor& gates, const std::optional<Tensor>& cell_state, bool hard_sigmoid,
+                                    bool forget_gate) {
+  const torch::stable::accelerator::DeviceGuard guard(gates.get_device_index());
+  const Cell cell(gates, cell_state, forget_gate);
+  const std::optional<Tensor> to_hidden = cell.like_cell(grad_hidden, "grad_hidden");
+  const std::optional<Tensor> to_cell = cell.like_cell(grad_cell, "grad_cell");
+  Tensor grad_gates = cell.empty(cell.gates_shape);
+  Tensor grad_state = cell.state.has_value() ? cell.empty(cell.cell_shape) : cell.no_state_gradient();
+  Buffers buffers{cell.gates.const_data_ptr(), data_or_null(cell.state)};
+  buffers.grad_hidden = data_or_null(to_hidden);
+  buffers.grad_cell = data_or_null(to_cell);
+  buffers.grad_gates = grad_gates.mutable_data_ptr();
+  buffers.grad_state = grad_state.mutable_data_ptr();
+  run<true>(cell, buffers, hard_sigmoid);
+  return {grad_gates, grad_state};
+}
+
+}  // namespace
+}  // namespace hf_lesionseg::convlstm_cell
+
+STABLE_TORCH_LIBRARY_IMPL(hf_lesionseg, CUDA, m) {
+  m.impl("convlstm_cell", TORCH_BOX(&hf_lesionseg::convlstm_cell::forward));
+  m.impl("convlstm_cell_backward", TORCH_BOX(&hf_lesionseg::convlstm_cell::backward));
+}

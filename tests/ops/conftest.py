@@ -1,0 +1,98 @@
+"""Shared by the kernel tests: the truth in extended precision, the tolerance rule, small C++ libraries."""
+
+import ctypes
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hf_lesionseg.ops import build
+
+HERE = Path(__file__).parent
+
+
+def _extended(tensor):
+    return tensor.detach().double().numpy().astype(np.longdouble)
+
+
+class ExtendedPrecision:
+    """Equations of Shi et al. 2015 and their derivatives in NumPy's long double, without torch or the kernels."""
+
+    def __init__(self, gates, cell_state=None, *, gate_activation="hard_sigmoid", forget_gate=True):
+        self.gates = np.split(_extended(gates), 4 if forget_gate else 3, axis=1)
+        self.state = np.zeros_like(self.gates[0]) if cell_state is None else _extended(cell_state)
+        self.gate_activation, self.forget_gate = gate_activation, forget_gate
+        self.forget = self.activate(self.gates[1])[0] if forget_gate else np.zeros_like(self.gates[0])
+
+    def activate(self, x):
+        """Value and slope."""
+        if self.gate_activation == "sigmoid":
+            value = 1 / (1 + np.exp(-x))
+            return value, value * (1 - value)
+        return np.clip(x / 5 + np.longdouble(0.5), 0, 1), (abs(x) <= 2.5) / np.longdouble(5)
+
+    def results(self):
+        """(hidden, cell)"""
+        cell = self.forget * self.state + self.activate(self.gates[0])[0] * np.tanh(self.gates[-2])
+        return self.activate(self.gates[-1])[0] * np.tanh(cell), cell
+
+    def gradients(self, grad_hidden, grad_cell):
+        """(gradient to the gates, gradient to the state)"""
+        _, cell = self.results()
+        grad_hidden, grad_cell = _extended(grad_hidden), _extended(grad_cell)
+        (i, i_slope), candidate, (o, o_slope) = (
+            self.activate(self.gates[0]),
+            np.tanh(self.gates[-2]),
+            self.activate(self.gates[-1]),
+        )
+        total = grad_cell + grad_hidden * o * (1 - np.tanh(cell) ** 2)
+        parts = [total * candidate * i_slope, total * i * (1 - candidate**2), grad_hidden * np.tanh(cell) * o_slope]
+        if self.forget_gate:
+            parts.insert(1, total * self.state * self.activate(self.gates[1])[1])
+        return np.concatenate(parts, axis=1), total * self.forget
+
+
+@pytest.fixture
+def extended_precision():
+    """The cell in extended precision: ``extended_precision(gates, cell_state, **options)``."""
+    return ExtendedPrecision
+
+
+@pytest.fixture
+def assert_as_exact():
+    """The tolerance rule: the kernel errs at most twice as much as plain PyTorch in the same dtype.
+
+    Both against the truth, by the largest absolute error; the last argument is the size of one rounding of the dtype at
+    the largest value, which two correct answers may differ by when plain PyTorch happens to be exact.
+    """
+
+    def check(kernel, reference, truth):
+        truth = truth if isinstance(truth, np.ndarray) else _extended(truth)
+        kernel_error = np.abs(_extended(kernel) - truth).max(initial=0)
+        reference_error = np.abs(_extended(reference) - truth).max(initial=0)
+        rounding = torch.finfo(kernel.dtype).eps * np.abs(truth).max(initial=0) / 2
+        assert kernel_error <= 2 * max(reference_error, rounding), (
+            f"{kernel.dtype}: the kernel errs by {kernel_error:.3g}, plain PyTorch by {reference_error:.3g}"
+        )
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def compile_library(tmp_path_factory):
+    """``compile_library(source, flags=(), program=False)``: compile a C++ file of this folder.
+
+    Gives it loaded by ctypes, or its path as a program. A failure to compile fails the test.
+    """
+
+    def compile_(source, *, flags=(), program=False):
+        target = tmp_path_factory.mktemp("compiled") / (Path(source).stem if program else f"{Path(source).stem}.so")
+        includes = [build.source_folder(), HERE, Path(torch.__file__).parent / "include"]
+        kind = [] if program else ["-shared", "-fPIC"]
+        command = ["g++", "-std=c++20", "-O1", *kind, "-o", target, HERE / source, *flags]
+        subprocess.run([*command, *(f"-I{folder}" for folder in includes)], check=True)
+        return target if program else ctypes.CDLL(str(target))
+
+    return compile_

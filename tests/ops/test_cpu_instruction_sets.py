@@ -1,0 +1,112 @@
+"""The CPU loops of every instruction set that this processor has, not only of the best one."""
+
+import ctypes
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_lesionseg.models import reference_ops
+
+INSTRUCTION_SETS = ("plain", "avx2", "avx512")
+ELEMENTS = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+RECURRENCES = ("no forget gate", "zero state", "state")
+
+
+def pointers_of(*tensors):
+    return (ctypes.c_void_p * 8)(*(None if t is None else t.data_ptr() for t in tensors))
+
+
+@pytest.fixture(scope="module")
+def loops(compile_library):
+    """The loops inside the library that was built and is shipped, not a second build of their sources."""
+    shipped = Path(importlib.import_module("hf_lesionseg.ops._C").__file__)
+    library = compile_library("cpu_loops_by_instruction_set.cpp", flags=[shipped, f"-Wl,-rpath,{shipped.parent}"])
+    library.run_cell.argtypes = [ctypes.c_int] * 3 + [ctypes.c_void_p] + [ctypes.c_int64] * 3 + [ctypes.c_int] * 2
+    return library
+
+
+@pytest.fixture(params=INSTRUCTION_SETS)
+def run(request, loops):
+    """``run(gates, state, activation, recurrence, grads=None)`` on one instruction set."""
+    chosen = INSTRUCTION_SETS.index(request.param)
+    if chosen > loops.best_instruction_set():
+        pytest.skip(f"this processor does not have {request.param}")
+
+    def run_(gates, state, activation, recurrence, grads=None, split=None):
+        rows, filters = gates.shape[0], gates.shape[1] // (3 if recurrence == "no forget gate" else 4)
+        outputs = [gates.new_full((rows, filters, *gates.shape[2:]), float("nan")) for _ in range(2)]
+        grad_gates, grad_state = torch.full_like(gates, float("nan")), torch.full_like(outputs[0], float("nan"))
+        pointers = pointers_of(gates, state, *outputs, *(grads or (None, None)), grad_gates, grad_state)
+        inner = outputs[0][0].numel()
+        blocks = rows * -(-inner // 2048)
+        # float64 has plain loops only.
+        level = 0 if gates.dtype == torch.float64 else chosen
+        for first, last in ((0, blocks),) if split is None else ((split, blocks), (0, split)):
+            arguments = (pointers, inner, first, last, activation == "hard_sigmoid", RECURRENCES.index(recurrence))
+            assert loops.run_cell(level, ELEMENTS[gates.dtype], int(grads is not None), *arguments)
+        return outputs if grads is None else (grad_gates, grad_state)
+
+    return run_
+
+
+def inputs(dtype, recurrence, shape=(2, 3, 29, 31)):
+    generator = torch.Generator().manual_seed(0)
+    rows, filters, *plane = shape
+    gates = 3 * torch.randn(rows, (3 if recurrence == RECURRENCES[0] else 4) * filters, *plane, generator=generator)
+    state = torch.randn(shape, generator=generator).to(dtype) if recurrence == "state" else None
+    return gates.to(dtype), state
+
+
+@pytest.mark.parametrize("dtype", ELEMENTS)
+@pytest.mark.parametrize("activation", reference_ops.GATE_ACTIVATIONS)
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_values_and_gradients(run, dtype, activation, recurrence, extended_precision, assert_as_exact):
+    gates, state = inputs(dtype, recurrence)
+    options = {"gate_activation": activation, "forget_gate": recurrence != "no forget gate"}
+    truth = extended_precision(gates, state, **options)
+    leaves = [t.clone().requires_grad_() for t in (gates, state) if t is not None]
+    plain = reference_ops.convlstm_cell(*leaves, **options)
+    for result, reference, true in zip(run(gates, state, activation, recurrence), plain, truth.results(), strict=True):
+        assert_as_exact(result, reference, true)
+    generator = torch.Generator().manual_seed(1)
+    grads = [torch.randint(-8, 9, p.shape, generator=generator).to(dtype) / 4 for p in plain]
+    results = run(gates, state, activation, recurrence, grads)
+    references = torch.autograd.grad(plain, leaves, grads)
+    for result, reference, true in zip(results, references, truth.gradients(*grads), strict=False):
+        assert_as_exact(result, reference, true)
+
+
+@pytest.mark.parametrize("dtype", ELEMENTS)
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 1, 5, 3), (2, 1, 3, 683), (1, 5, 50, 41)])
+def test_splitting_the_work_changes_no_byte(run, dtype, shape):
+    gates, state = inputs(dtype, "state", shape)
+    whole = run(gates, state, "sigmoid", "state")
+    for result, expected in zip(run(gates, state, "sigmoid", "state", split=1), whole, strict=True):
+        assert torch.equal(result, expected)
+    # Every element by itself gives what it gives among others.
+    pixels = [t.flatten(2).transpose(1, 2).reshape(-1, t.shape[1], 1, 1).contiguous() for t in (gates, state)]
+    alone = run(*pixels, "sigmoid", "state")
+    for result, expected in zip(alone, whole, strict=True):
+        assert torch.equal(result.flatten(), expected.flatten(2).transpose(1, 2).flatten())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_every_16_bit_number_is_read_and_written(run, dtype):
+    # o * tanh(c) with o = 1 and gates that make c the state itself: c = 1 * state + 0.
+    every = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(dtype).reshape(1, 1, 256, 256)
+    gates = torch.tensor([-9.0, 9.0, 0.0, 9.0]).reshape(1, 4, 1, 1).expand(1, 4, 256, 256).to(dtype).contiguous()
+    _, cell = run(gates, every, "hard_sigmoid", "state")
+    torch.testing.assert_close(cell, every, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_rounding_to_16_bits_is_that_of_torch(run, dtype):
+    # With all activations 0 or 1, grad_state is grad_cell + grad_hidden: sums with ties, subnormals, overflow and NaN.
+    one = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(dtype).reshape(1, 1, 256, 256)
+    other = one.flatten()[torch.randperm(2**16, generator=torch.Generator().manual_seed(0))].view_as(one)
+    gates = torch.tensor([-9.0, 9.0, 0.0, 9.0]).reshape(1, 4, 1, 1).expand(1, 4, 256, 256).to(dtype).contiguous()
+    _, grad_state = run(gates, torch.zeros_like(one), "hard_sigmoid", "state", (one, other))
+    expected = (one.float() + other.float()).to(dtype)
+    torch.testing.assert_close(grad_state, expected, rtol=0, atol=0, equal_nan=True)

@@ -1,0 +1,119 @@
+"""The CUDA sources without a GPU: nvcc compiles them, and their kernels run on the CPU through an emulation."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_lesionseg.models import reference_ops
+from hf_lesionseg.ops import build
+
+ELEMENTS = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+RECURRENCES = ("no forget gate", "zero state", "state")
+ARCHITECTURES = ("80", "90")
+
+
+@pytest.mark.parametrize(
+    "source", [path for path in build.cuda_sources() if path.suffix == ".cu"], ids=lambda p: p.name
+)
+def test_nvcc_compiles_for_ampere_and_hopper(source, tmp_path):
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("nvcc is not installed: the CUDA sources were not compiled")
+    targets = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in ARCHITECTURES]
+    include = Path(torch.__file__).parent / "include"
+    command = [nvcc, "-std=c++20", *build.NVCC_FLAGS, *targets, "--threads=2", f"-I{include}", "-Xcompiler=-fPIC"]
+    compiled = tmp_path / "kernels.o"
+    done = subprocess.run(
+        [*command, "-Werror=all-warnings", "-c", source, "-o", compiled], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    content = compiled.read_bytes()
+    assert all(f"sm_{number}".encode() in content for number in ARCHITECTURES)
+
+
+@pytest.fixture(scope="module")
+def emulation(compile_library):
+    library = compile_library("emulated_convlstm_cell.cpp", flags=["-DHF_CUDA_EMULATION", "-Wall", "-Werror"])
+    library.run_cell.argtypes = [ctypes.c_int] * 2 + [ctypes.c_void_p] + [ctypes.c_int64] * 2 + [ctypes.c_int] * 2
+    return library
+
+
+@pytest.fixture(params=["ascending", "descending", "small grid"])
+def run(request, emulation):
+    """``run(gates, state, activation, recurrence, grads=None)`` with threads in one order, or with few blocks."""
+    emulation.configure(request.param == "descending", 3 if request.param == "small grid" else 0)
+
+    def run_(gates, state, activation, recurrence, grads=None, channels_last=False):
+        batch, filters = gates.shape[0], gates.shape[1] // (3 if recurrence == "no forget gate" else 4)
+        outputs = [torch.full_like(gates[:, :filters], float("nan")) for _ in range(2)]
+        grad_gates, grad_state = torch.full_like(gates, float("nan")), torch.full_like(outputs[0], float("nan"))
+        tensors = (gates, state, *outputs, *(grads or (None, None)), grad_gates, grad_state)
+        pointers = (ctypes.c_void_p * 8)(*(None if t is None else t.data_ptr() for t in tensors))
+        pixels = gates.shape[2] * gates.shape[3]
+        rows, inner = (batch * pixels, filters) if channels_last else (batch, filters * pixels)
+        emulation.run_cell(
+            ELEMENTS[gates.dtype],
+            int(grads is not None),
+            pointers,
+            rows,
+            inner,
+            activation == "hard_sigmoid",
+            RECURRENCES.index(recurrence),
+        )
+        return outputs if grads is None else (grad_gates, grad_state)
+
+    return run_
+
+
+def inputs(dtype, recurrence, filters=3, plane=(11, 13)):
+    generator = torch.Generator().manual_seed(0)
+    gates = 3 * torch.randn(2, (3 if recurrence == RECURRENCES[0] else 4) * filters, *plane, generator=generator)
+    state = torch.randn(2, filters, *plane, generator=generator).to(dtype) if recurrence == "state" else None
+    return gates.to(dtype), state
+
+
+@pytest.mark.parametrize("dtype", ELEMENTS)
+@pytest.mark.parametrize("activation", reference_ops.GATE_ACTIVATIONS)
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+@pytest.mark.parametrize("plane", [(11, 13), (12, 16)], ids=["one element at a time", "16 bytes at a time"])
+def test_emulated_values_and_gradients(run, dtype, activation, recurrence, plane, extended_precision, assert_as_exact):
+    gates, state = inputs(dtype, recurrence, plane=plane)
+    options = {"gate_activation": activation, "forget_gate": recurrence != "no forget gate"}
+    truth = extended_precision(gates, state, **options)
+    leaves = [t.clone().requires_grad_() for t in (gates, state) if t is not None]
+    plain = reference_ops.convlstm_cell(*leaves, **options)
+    for result, reference, true in zip(run(gates, state, activation, recurrence), plain, truth.results(), strict=True):
+        assert_as_exact(result, reference, true)
+    generator = torch.Generator().manual_seed(1)
+    grads = [torch.randint(-8, 9, p.shape, generator=generator).to(dtype) / 4 for p in plain]
+    references = torch.autograd.grad(plain, leaves, grads)
+    results = run(gates, state, activation, recurrence, grads)
+    for result, reference, true in zip(results, references, truth.gradients(*grads), strict=False):
+        assert_as_exact(result, reference, true)
+
+
+@pytest.mark.parametrize("filters", [3, 8])
+def test_emulated_channels_last(run, filters):
+    gates, state = (t.contiguous(memory_format=torch.channels_last) for t in inputs(torch.float32, "state", filters))
+    expected = reference_ops.convlstm_cell(gates, state)
+    torch.testing.assert_close(run(gates, state, "hard_sigmoid", "state", channels_last=True), list(expected))
+
+
+@pytest.mark.slow
+def test_emulated_kernels_stay_inside_their_tensors(compile_library):
+    """AddressSanitizer around a program that gives each kernel tensors of exactly the size it may touch."""
+    program = compile_library(
+        "emulated_bounds.cpp",
+        flags=["-DHF_CUDA_EMULATION", "-g", "-fsanitize=address"],
+        program=True,
+    )
+    # The sanitizer's allocator must be the first one in the process: nothing may be loaded before it.
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    done = subprocess.run([program], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "96 launches"
