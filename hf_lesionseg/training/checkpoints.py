@@ -12,6 +12,9 @@ import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
+
+from safetensors import SafetensorError
 
 from ..errors import CheckpointError, OutputError
 
@@ -144,7 +147,7 @@ def load_checkpoint(accelerator, path, scheduler, identity):
             )
     try:
         accelerator.load_state(str(path))
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, SafetensorError, UnpicklingError) as error:
         raise CheckpointError(f"{path}: cannot be loaded ({error}); resume from another step") from error
     scheduler.load_state_dict(record["scheduler"])
     return TrainingState(**record["state"])

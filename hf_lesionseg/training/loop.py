@@ -4,6 +4,7 @@ Two things make a resumed run equal to an uninterrupted one, step by step: the o
 and the epoch alone, and every step seeds the random numbers of dropout from (seed, step, process).
 """
 
+import json
 import math
 import shutil
 import time
@@ -25,6 +26,7 @@ from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
 from .network import build_network, enable_activation_checkpointing
 from .validation import mean_dice, mean_loss, validate
 
+_NOT_OF_THE_NETWORK = ("transformers_version", "_name_or_path", "architectures", "dtype", "auto_map")
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
@@ -70,13 +72,7 @@ def train(arguments):
     optimizer = _OPTIMIZERS[recipe.optimizer](
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
-    scheduler = ReduceLROnPlateau(
-        optimizer,
-        factor=recipe.plateau_factor,
-        patience=recipe.plateau_patience - 1,  # Keras lowers the rate at the patience-th bad epoch, torch after it
-        threshold=recipe.plateau_min_delta,
-        threshold_mode="abs",
-    )
+    scheduler = make_scheduler(optimizer, recipe)
     loader = DataLoader(
         slices,
         batch_size=recipe.batch_size,
@@ -87,7 +83,7 @@ def train(arguments):
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
 
     identity = {
-        "model": accelerator.unwrap_model(model).config.to_diff_dict(),
+        **_network_settings(accelerator.unwrap_model(model).config),
         "data": dataset.fingerprint(),
         "train_cases": len(cases["train"]),
         "batch_size": recipe.batch_size,
@@ -129,7 +125,7 @@ def train(arguments):
         )
 
     every = 0 if arguments.checkpointing_steps == "epoch" else int(arguments.checkpointing_steps)
-    state.finished = _early_stop(state, recipe)
+    state.finished = early_stop(state, recipe)
     while state.epoch < recipe.epochs and not state.finished:
         slices.set_epoch(state.epoch)
         loader.set_epoch(state.epoch)
@@ -190,12 +186,29 @@ def train(arguments):
         if whole_epoch:
             state.epoch, state.batches, state.loss_sum = state.epoch + 1, 0, 0.0
             checkpoint()
-            state.finished = state.finished or _early_stop(state, recipe)
+            state.finished = state.finished or early_stop(state, recipe)
 
     state.seconds = elapsed()
     summary = finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state)
     accelerator.end_training()
     return summary
+
+
+def _network_settings(config):
+    """The settings of a network as a checkpoint keeps them, each under a name of its own."""
+    settings = json.loads(config.to_json_string(use_diff=False))
+    return {f"model.{name}": settings[name] for name in sorted(settings) if name not in _NOT_OF_THE_NETWORK}
+
+
+def make_scheduler(optimizer, recipe):
+    """Keras' ReduceLROnPlateau: it lowers the rate at the patience-th bad validation, torch's after it."""
+    return ReduceLROnPlateau(
+        optimizer,
+        factor=recipe.plateau_factor,
+        patience=recipe.plateau_patience - 1,
+        threshold=recipe.plateau_min_delta,
+        threshold_mode="abs",
+    )
 
 
 def _claim_output(accelerator, output, arguments):
@@ -233,7 +246,8 @@ def _agreed(accelerator, flag):
     return accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), reduction="sum").item() > 0
 
 
-def _early_stop(state, recipe):
+def early_stop(state, recipe):
+    """Why training should stop for want of improvement, or nothing."""
     patience = recipe.early_stopping_patience
     if patience and state.validations_without_best >= patience:
         return f"no better {recipe.monitor} in {patience} validations"

@@ -1,5 +1,6 @@
 """The network that a recipe names, new or from weights that exist."""
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
 from ..errors import ModelError, RecipeError
@@ -46,8 +47,8 @@ def build_network(recipe, model_name_or_path=None, *, channels, token=None):
         if unknown:
             raise RecipeError(f"recipe {recipe.name}: {recipe.model_type} has no setting {', '.join(unknown)}")
         return AutoModelForSemanticSegmentation.from_config(config)
-    except (ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
+    except (ValueError, TypeError, StrictDataclassError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
         raise RecipeError(f"recipe {recipe.name}: the network cannot have these settings: {reason}") from error
 
 

@@ -3,6 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from accelerate.state import AcceleratorState
 
 from hf_lesionseg.datasets.prepare import prepare_cases
 from hf_lesionseg.datasets.records import CaseRecord
@@ -11,15 +12,14 @@ from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 from hf_lesionseg.training.arguments import TrainingArguments
 from hf_lesionseg.training.loop import train
 
-SETTINGS = {
-    "base_width": 2,
-    "epochs": 2,
-    "batch_size": 4,
-    "learning_rate": 1e-2,
-    "logging_steps": 1,
-    "cpu": True,
-    "eval_batch_size": 6,
-}
+# Batch norm's momentum of the paper takes hundreds of steps to forget its initial statistics.
+RECIPE = """
+model_type: clci-net
+model: {base_width: 2, batch_norm_momentum: 0.2}
+epochs: 2
+batch_size: 4
+learning_rate: 0.01
+"""
 
 
 @pytest.fixture(scope="session")
@@ -49,27 +49,37 @@ def prepared(tmp_path_factory):
     return folder / "prepared"
 
 
+@pytest.fixture(autouse=True)
+def fresh_accelerator():
+    """Accelerate keeps one state per process; each test is a run of its own."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
 @pytest.fixture(scope="session")
-def settings():
-    return dict(SETTINGS)
+def settings(tmp_path_factory):
+    """Options of a run that takes seconds."""
+    recipe = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    recipe.write_text(RECIPE)
+    return {"recipe": str(recipe), "logging_steps": 1, "cpu": True, "eval_batch_size": 6}
 
 
 @pytest.fixture
-def run(prepared, tmp_path):
+def run(prepared, settings, tmp_path):
     """Train into ``tmp_path / name``; return the folder and its summary."""
 
     def run_training(name="run", **options):
-        options = SETTINGS | options
         output = tmp_path / name
-        return output, train(TrainingArguments(str(prepared), str(output), **options))
+        return output, train(TrainingArguments(str(prepared), str(output), **(settings | options)))
 
     return run_training
 
 
 @pytest.fixture(scope="session")
-def command_line():
-    """The options of ``SETTINGS`` as words of a command line."""
+def command_line(settings):
+    """The settings as words of a command line."""
     words = []
-    for name, value in SETTINGS.items():
+    for name, value in settings.items():
         words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     return words
