@@ -122,11 +122,18 @@ def evaluate_folders(
 
 
 def _read_splits(splits: str | os.PathLike | Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    if isinstance(splits, Mapping):
-        return {name: list(members) for name, members in splits.items()}
-    from ..datasets.splits import load_splits
-
-    return load_splits(Path(splits))
+    """Read split name -> case names; cases without a truth may be listed, often only the test set's are there."""
+    content, place = splits, "splits"
+    if not isinstance(splits, Mapping):
+        place = os.fspath(splits)
+        try:
+            content = json.loads(Path(splits).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{place}: no splits here ({error}); give a splits.json of `lesionseg prepare`") from error
+        content = content.get("splits", content) if isinstance(content, Mapping) else content
+    if not isinstance(content, Mapping) or not all(isinstance(own, list | tuple) for own in content.values()):
+        raise DataError(f"{place}: must hold a list of case names for each split; give one of `lesionseg prepare`")
+    return {name: list(own) for name, own in content.items()}
 
 
 def _restrict(truth_set: TruthSet, only_split: str, truths: str | os.PathLike) -> TruthSet:

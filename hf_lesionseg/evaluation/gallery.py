@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import ScanError
+from ..errors import DataError, ScanError
 from ..imaging import Scan, read_mask, read_scan
 from ..imaging.scan import check_same_grid
+from ..models.volume_geometry import VolumeError, restore_planes
 from .figures import OverlayPanel, extract_panel, overlay_sheet
 from .matching import TruthCase, TruthSet
 from .metrics import CaseMetrics
 from .scoring import read_prediction
+
+if TYPE_CHECKING:
+    from ..datasets.prepared import PreparedDataset
 
 LONGEST_NAME = 34
 
@@ -41,35 +46,30 @@ def _shortened(name: str) -> str:
     return f"{name[:half]}…{name[-half:]}"
 
 
-def _prepared_scan(prepared, case: str) -> np.ndarray:
+def _prepared_scan(prepared: PreparedDataset, case: str) -> np.ndarray:
     """Rebuild the scan of a prepared case on its file's grid, as far as the network saw it.
 
     float32 (X, Y, Z) of the first channel, normalised intensities; zero outside the window.
     """
-    from ..models.volume_geometry import restore_planes
-
-    found = next(own for own in prepared.cases() if own.id == case)
-    planes = np.asarray(found.pixel_values()[:, 0], dtype=np.float32)
-    return restore_planes(planes, found.geometry, order=1)
+    found = next(own for own in prepared.cases if own.id == case)
+    return restore_planes(found.pixel_values()[:, 0], found.geometry, order=1)
 
 
 def _background(
-    truth: TruthCase, mask: Scan, scans: Mapping[str, Path] | None, prepared
+    truth: TruthCase, mask: Scan, scans: Mapping[str, Path] | None, prepared: PreparedDataset | None
 ) -> tuple[np.ndarray | None, str]:
-    """Intensities to draw a case on, or None and the reason."""
-    if scans is None:
-        if prepared is None:
-            return None, ""
-        return _prepared_scan(prepared, truth.case), ""
-    path = next((scans[name] for name in sorted(truth.aliases) if name in scans), None)
-    if path is None:
-        return None, "no scan of this name"
+    """Intensities to draw a case on, or None and, where there should have been some, the reason."""
     try:
-        scan = read_scan(path)
-        check_same_grid(scan, mask)
-    except ScanError as error:
+        if scans is not None:
+            path = next((scans[name] for name in sorted(truth.aliases) if name in scans), None)
+            if path is None:
+                return None, "no scan of this name"
+            scan = read_scan(path)
+            check_same_grid(scan, mask)
+            return scan.data, ""
+        return (None, "") if prepared is None else (_prepared_scan(prepared, truth.case), "")
+    except (ScanError, DataError, VolumeError) as error:
         return None, str(error)
-    return scan.data, ""
 
 
 def draw_gallery(

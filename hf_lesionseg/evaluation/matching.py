@@ -14,8 +14,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import DataError
+
+if TYPE_CHECKING:
+    from ..datasets.prepared import PreparedDataset
 
 SCAN_SUFFIXES = (".nii.gz", ".nii", ".hdr")
 
@@ -65,7 +69,7 @@ class TruthSet:
         Where the folder knows its splits.
     volumes_ml : mapping of case name to true lesion volume in mL
         Of all cases of a prepared folder; else empty.
-    prepared : hf_lesionseg.datasets.prepared.PreparedDataset or None
+    prepared : PreparedDataset or None
         The prepared folder, if it is one.
     ignored : tuple of Path
         Scans of the folder that were not taken for masks.
@@ -75,7 +79,7 @@ class TruthSet:
     synthetic: bool = False
     splits: Mapping[str, list[str]] | None = None
     volumes_ml: Mapping[str, float] = field(default_factory=dict)
-    prepared: object | None = None
+    prepared: PreparedDataset | None = None
     ignored: tuple[Path, ...] = ()
 
 
@@ -205,26 +209,26 @@ def find_truths(truths: str | Path) -> TruthSet:
 
 
 def _prepared_truths(folder: Path) -> TruthSet:
-    from ..datasets.prepared import PreparedDataset
+    from ..datasets.prepared import SPLITS, PreparedDataset
 
     prepared = PreparedDataset(folder)
-    names = {case.id: {case.id, case_name(case.id), *map(case_name, case.sources)} for case in prepared.cases()}
+    names = {case.id: {case.id, case_name(case.id), *map(case_name, case.sources)} for case in prepared.cases}
     times = Counter(name for own in names.values() for name in own)
     cases = [
         TruthCase(
             case=case.id,
             person=case.person,
-            path=folder / "cases" / case.id / "truth.nii.gz",
+            path=case.folder / "truth.nii.gz",
             # A name that fits two cases (two time points with equally named files) tells neither.
             aliases=frozenset(name for name in names[case.id] if times[name] == 1 or name == case.id),
         )
-        for case in prepared.cases()
+        for case in prepared.cases
     ]
     return TruthSet(
         cases=tuple(sorted(cases, key=lambda case: case.case)),
         synthetic=prepared.synthetic,
-        splits=prepared.splits(),
-        volumes_ml={case.id: case.lesion_ml for case in prepared.cases()},
+        splits=prepared.splits() if (folder / SPLITS).is_file() else None,
+        volumes_ml={case.id: case.lesion_ml for case in prepared.cases},
         prepared=prepared,
     )
 

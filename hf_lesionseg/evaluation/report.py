@@ -89,7 +89,7 @@ def _size_groups(summary: dict) -> dict[str, dict]:
     bounds = {
         "no lesion": "no lesion",
         "small": f"small, < {small} mL",
-        "medium": f"medium, < {large} mL",
+        "medium": f"medium, {small} to {large} mL",
         "large": f"large, ≥ {large} mL",
     }
     return {bounds[name]: block for name, block in summary["by_lesion_size"].items()}
@@ -159,8 +159,10 @@ def print_summary(summary: dict, *, console: Console | None = None) -> None:
         for row in rows:
             groups.add_row(*row)
         console.print(groups)
-    for name in summary.get("predictions_without_truth", ()):
-        console.print(f"not scored, it has no truth: {escape(name)}", highlight=False, soft_wrap=True)
+    if strangers := summary.get("predictions_without_truth"):
+        named = ", ".join(map(escape, strangers[:3])) + (", ..." if len(strangers) > 3 else "")
+        text = f"not scored, no truth belongs to them: {len(strangers)} predictions ({named})"
+        console.print(text, highlight=False, soft_wrap=True)
     for note in summary.get("notes", ()):
         console.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)
     for entry in summary["failed"]:

@@ -168,6 +168,19 @@ def test_splits_give_their_own_means_and_choose_cases(folders, tmp_path):
         evaluate_folders(predictions, truths, output, splits={"test": ["z"]}, only_split="test", progress=False)
 
 
+def test_splits_are_read_from_a_file(folders, tmp_path):
+    path = tmp_path / "splits.json"
+    path.write_text(json.dumps({"seed": 0, "splits": {"train": ["a", "gone"], "test": ["b", "c"]}}))
+    summary = evaluate_folders(*folders, splits=path, progress=False)
+    assert {split: block["n_cases"] for split, block in summary["by_split"].items()} == {"train": 1, "test": 2}
+    for damaged in ("{", "[]", '{"splits": {"train": "a"}}', '{"splits": 3}'):
+        path.write_text(damaged)
+        with pytest.raises(DataError, match="splits"):
+            evaluate_folders(*folders, splits=path, progress=False)
+    with pytest.raises(DataError, match="nowhere"):
+        evaluate_folders(*folders, splits=tmp_path / "nowhere.json", progress=False)
+
+
 def test_overlays_are_drawn_on_the_scans(folders, tmp_path):
     predictions, truths, output = folders
     evaluate_folders(predictions, truths, output, progress=False)

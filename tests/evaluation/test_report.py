@@ -60,3 +60,8 @@ def test_where_nothing_was_scored_no_number_is_printed():
     text = printed(summarize([failed_case("a", "no prediction")]))
     assert "0.0" not in text
     assert "failed: a: no prediction" in text
+
+
+def test_strangers_are_counted_and_the_first_named(cases):
+    summary = summarize(cases) | {"predictions_without_truth": ["[x].nii", "b.nii", "c.nii", "d.nii"]}
+    assert "4 predictions ([x].nii, b.nii, c.nii, ...)" in printed(summary)
