@@ -104,7 +104,7 @@ def test_integer_masks_count_as_boolean_ones(prediction, truth, dtype):
 
 
 @given(masks, masks)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_agrees_with_scikit_learn(prediction, truth):
     sklearn_metrics = pytest.importorskip("sklearn.metrics")
     if not (prediction.any() and truth.any()):
