@@ -77,4 +77,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 # Below `app`, which every one of them adds its command to.
-from . import doctor, evaluate, prepare, push, segment, train  # noqa: E402, F401
+from . import demo, doctor, evaluate, prepare, push, segment, train  # noqa: E402, F401

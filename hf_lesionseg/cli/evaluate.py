@@ -19,16 +19,30 @@ def evaluate(
     scans: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of scans to draw the overlays on.", show_default=False)
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Predictions are probabilities: lesion is above this value (0 to 1).", show_default=False),
+    ] = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A splits.json, for the means of each split.", show_default=False),
+    ] = None,
+    only_split: Annotated[
+        str | None, typer.Option(help="Score the cases of this split only, such as test.", show_default=False)
+    ] = None,
 ) -> None:
     """Compare masks with the truth.
 
     Per person in 3-D: Dice, precision, recall, IoU, VOE (%), RVD (%), volumes (mL). Writes metrics.csv,
     metrics.json and figures. A truth without a prediction is a failed case and makes the exit status 1.
 
-    `lesionseg evaluate results truth -o evaluation`
+    TRUTHS may be a folder of `lesionseg prepare`: `lesionseg evaluate results prepared -o scores --only-split test`
     """
     from ..evaluation import evaluate_folders, print_summary
 
-    summary = evaluate_folders(predictions, truths, output, scans=scans)
+    summary = evaluate_folders(
+        predictions, truths, output, scans=scans, threshold=threshold, splits=splits, only_split=only_split
+    )
     print_summary(summary)
+    print(f"tables and figures: {summary['output']}")
     raise typer.Exit(1 if summary["n_failed"] else 0)

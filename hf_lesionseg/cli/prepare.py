@@ -1,5 +1,6 @@
 """``lesionseg prepare ...``: data sets into the form that training reads."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,3 +40,106 @@ def _processor(recipe: Any) -> Any:
         return LesionImageProcessor(**recipe.processor)
     except (TypeError, ValueError) as error:
         raise UsageError(f"recipe {recipe.name}: its processor settings cannot be used: {error}") from error
+
+
+@prepare.command()
+def atlas(
+    source: Annotated[
+        Path,
+        typer.Argument(help="Folder of ATLAS R1.1, R1.2 or R2.0 as it was unpacked, of any depth.", show_default=False),
+    ],
+    output: Output,
+    recipe: RecipeName = "clci-net-atlas",
+    split_seed: SplitSeed = 0,
+    workers: Workers = 0,
+) -> None:
+    """Prepare ATLAS: T1w scans of chronic stroke with lesion masks.
+
+    Several lesion files of a scan are united; all scans of a person go into one split. Cases that cannot be used are
+    listed with their reason.
+
+    `lesionseg prepare atlas ATLAS_2 -o prepared`
+    """
+    from ..datasets.atlas import prepare_atlas
+    from ..training.recipe import load_recipe
+
+    chosen = load_recipe(recipe)
+    dataset = prepare_atlas(
+        source,
+        output,
+        processor=_processor(chosen),
+        fractions=chosen.split,
+        split_seed=split_seed,
+        workers=workers,
+    )
+    _print_summary(dataset, output)
+
+
+@prepare.command()
+def synthetic(
+    output: Output,
+    count: Annotated[int, typer.Option(help="Cases to generate; more of them add to a folder.", show_default=False)],
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal cases.")] = 0,
+    preset: Annotated[
+        str, typer.Option(help="Lesions as in chronic stroke (atlas, median 5 mL) or acute (median 10 mL).")
+    ] = "atlas",
+    spacing: Annotated[int, typer.Option(help="Voxel size of the scans in mm: 1, 2, 3 or 4.")] = 1,
+    minimum_ml: Annotated[
+        float | None, typer.Option(help="Only lesions of at least this volume in mL.", show_default=False)
+    ] = None,
+    maximum_ml: Annotated[
+        float | None, typer.Option(help="Only lesions of at most this volume in mL.", show_default=False)
+    ] = None,
+    recipe: RecipeName = "clci-net-atlas",
+    split_seed: SplitSeed = 0,
+    workers: Workers = 0,
+) -> None:
+    """Generate T1w scans with strokes of known outline, and prepare them.
+
+    For tests, demonstrations and warm-up: everything made from them is marked synthetic.
+
+    `lesionseg prepare synthetic -o strokes --count 40 --minimum-ml 5 --workers 2`
+    """
+    from ..datasets.synthetic import prepare_synthetic
+    from ..training.recipe import load_recipe
+
+    chosen = load_recipe(recipe)
+    dataset = prepare_synthetic(
+        output,
+        count=count,
+        seed=seed,
+        preset=preset,
+        processor=_processor(chosen),
+        fractions=chosen.split,
+        split_seed=split_seed,
+        spacing=spacing,
+        minimum_ml=minimum_ml,
+        maximum_ml=maximum_ml,
+        workers=workers,
+    )
+    _print_summary(dataset, output)
+
+
+def _print_summary(dataset: Any, output: Path) -> None:
+    """What is in each split, and which cases were left out and why."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{dataset.name}{' (synthetic data)' if dataset.synthetic else ''}: {output}")
+    table.add_column("split")
+    for name in ("cases", "people", "slices", "with lesion", "lesion mL, median"):
+        table.add_column(name, justify="right")
+    for split in dataset.splits():
+        cases = dataset.select(split)
+        volumes = sorted(case.lesion_ml for case in cases)
+        table.add_row(
+            split,
+            str(len(cases)),
+            str(len({case.person for case in cases})),
+            str(sum(case.num_slices for case in cases)),
+            str(sum(len(case.lesion_slices) for case in cases)),
+            f"{volumes[len(volumes) // 2]:.2f}" if volumes else "–",
+        )
+    Console().print(table)
+    for rejected in dataset.rejected:
+        print(f"left out: {rejected['path']}: {rejected['reason']}", file=sys.stderr)

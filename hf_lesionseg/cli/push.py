@@ -24,6 +24,14 @@ def push(
             help="Add the network's source, so that it also loads without this package (trust_remote_code=True).",
         ),
     ] = True,
+    splits: Annotated[
+        bool,
+        typer.Option("--splits/--no-splits", help="Publish which case was in which split, and the cases' figures."),
+    ] = True,
+    license: Annotated[str, typer.Option(help="Licence of the weights, as the Hub spells it.")] = "apache-2.0",
+    check: Annotated[
+        bool, typer.Option("--check", help="Load the network as remote code in a process of its own before uploading.")
+    ] = False,
     message: Annotated[str | None, typer.Option(help="Commit message.", show_default=False)] = None,
 ) -> None:
     """Publish a trained network on the Hub.
@@ -34,5 +42,15 @@ def push(
     """
     from ..hub.publish import publish
 
-    url = publish(folder, repo_id, private=private, token=token, remote_code=remote_code, commit_message=message)
+    url = publish(
+        folder,
+        repo_id,
+        private=private,
+        token=token,
+        remote_code=remote_code,
+        splits=splits,
+        license=license,
+        commit_message=message,
+        verify_remote_code=check,
+    )
     print(url)

@@ -6,8 +6,6 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-
 from .. import __version__
 from ..evaluation.figures import (
     dice_distribution,
@@ -16,6 +14,7 @@ from ..evaluation.figures import (
     overlay_sheet,
     training_curves,
 )
+from ..evaluation.gallery import pick_cases
 from ..evaluation.summary import summarize
 from ..hub.model_card import write_model_card
 from ..imaging.atomic import write_aside
@@ -134,25 +133,23 @@ def _draw(output, dataset, cases, metrics, summary, model, processor, settings):
     training_curves(read_history(output / "history.jsonl"), figures / "curves.png", synthetic=synthetic)
     lesion_volume_histograms(summary["data"]["volume_ml"], figures / "volumes.png", synthetic=synthetic)
     split = "test" if metrics["test"] else "validation"
-    dice = [case.dice for case in metrics[split]]
-    dice_distribution(dice, figures / "dice_distribution.png", synthetic=synthetic)
+    dice_distribution([case.dice for case in metrics[split]], figures / "dice_distribution.png", synthetic=synthetic)
 
-    ranked = [index for index in np.argsort(dice) if not np.isnan(dice[index])]
-    if not ranked:
-        return
-    chosen = {"worst": ranked[0], "median": ranked[len(ranked) // 2], "best": ranked[-1]}
+    prepared = {case.id: case for case in cases[split]}
     panels = []
-    for place, index in chosen.items():
-        case = cases[split][index]
+    for place, scored in pick_cases(metrics[split]):
+        case = prepared[scored.case]
         probability = processor.restore_probability(predict_case(model, case, **settings), case.geometry)
         truth = case.truth()
         panels.append(
             extract_panel(
-                f"{place}: {case.id}, Dice {dice[index]:.2f}",
+                f"{place}: {case.id}\nDice {scored.dice:.3f}, truth {scored.truth_ml:.3g} mL",
                 affine=truth.affine,
                 scan=processor.restore_probability(case.pixel_values()[:, 0], case.geometry),
                 truth=truth.data,
                 prediction=processor.mask_from_probability(probability, case.geometry),
             )
         )
-    overlay_sheet(panels, figures / "overlays.png", title=f"Cases for {split}", synthetic=synthetic)
+    if panels:
+        title = f"Worst, median and best {split} case by Dice"
+        overlay_sheet(panels, figures / "overlays.png", title=title, synthetic=synthetic)
