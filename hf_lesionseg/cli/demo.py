@@ -17,7 +17,7 @@ def demo(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Publish to this Hub and download from it again, such as a Hub on loopback; else the model stays here.",
+            help="Publish to this Hub and download from it again; without one the model stays in its folder.",
             show_default=False,
         ),
     ] = None,

@@ -69,7 +69,7 @@ def atlas(
         output,
         processor=_processor(chosen),
         fractions=chosen.split,
-        split_seed=split_seed,
+        seed=split_seed,
         workers=workers,
     )
     _print_summary(dataset, output)
