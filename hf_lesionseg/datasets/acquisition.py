@@ -56,8 +56,8 @@ def _add_head(rng: np.random.Generator, anatomy: Anatomy, inside: np.ndarray) ->
     mottled = smooth_field(rng, anatomy.shape, 5 / anatomy.spacing)
     depth = distance - 0.5 * uneven
     outer = (inside <= 0) & (depth > -4)
-    fluid_mm, skull_mm = rng.uniform(1.0, 3.0), rng.uniform(3.5, 6.5)
-    scalp_mm = rng.uniform(3.0, 6.0)
+    fluid_mm, skull_mm = rng.uniform(1.0, 2.5), rng.uniform(3.0, 5.0)
+    scalp_mm = rng.uniform(2.5, 4.5)
     marrow = np.clip(1 - np.abs(depth - fluid_mm - skull_mm / 2) / (0.3 * skull_mm), 0, 1)
     skull = 0.06 + 0.25 * rng.random() * marrow
     scalp = rng.uniform(0.6, 1.05) * (1 + 0.25 * mottled)

@@ -15,7 +15,7 @@ from .template import Template
 __all__ = ["Anatomy", "ExVacuo", "draw_anatomy"]
 
 _KNOT_MM = 4.0
-_MARGIN_MM = 14.0
+_MARGIN_MM = 16.0
 _VENTRICLE_HALF_WIDTH_MM = 4.0
 _VENTRICLE_REACH_MM = 14.0
 

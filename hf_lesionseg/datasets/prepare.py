@@ -5,6 +5,7 @@ What a case takes on the disk with CLCI-Net's processor: 189 slices of 224 x 176
 """
 
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -73,6 +74,8 @@ def prepare_cases(
     if missing:
         raise DataError(f"{name}: case {missing[0][0]} has no {missing[0][1]}, which the processor's channels ask for")
     claim_output(output, processor, name=name, synthetic=synthetic)
+    for leftover in (output / CASES).glob(".partial-*"):  # of a run that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
     source = None if source is None else Path(source)
     todo = [record for record in records if not _is_done(record, output, source)]
     refused = list(rejected)
@@ -180,7 +183,8 @@ def _prepare_case(record: CaseRecord, output: Path, processor, source: Path | No
         segmentation_maps=nib.Nifti1Image(truth, first.affine),
         return_tensors="np",
     )
-    values = batch["pixel_values"].astype(np.float16)
+    with np.errstate(over="ignore"):  # what overflows is refused, by name, in the next line
+        values = batch["pixel_values"].astype(np.float16)
     if not np.isfinite(values).all():
         raise DataError(
             f"{first.path}: values beyond float16 after {processor.normalization!r}; choose a normalization"

@@ -47,7 +47,7 @@ def make_splits(cases: Iterable, fractions: Mapping[str, float] = PAPER_FRACTION
     """Split cases so that nobody is in two splits and all splits have small and large lesions in equal shares.
 
     People are ordered by the volume of their largest lesion, and the splits dealt along this order in the wanted
-    proportion; chance decides within runs of neighbours only.
+    proportion, so that chance decides between neighbours only.
 
     Parameters
     ----------
@@ -171,20 +171,18 @@ def _counts(total: int, shares: Mapping[str, float]) -> dict[str, int]:
 
 
 def _deal(counts: Mapping[str, int], total: int, rng: np.random.Generator) -> list[str]:
-    """Names of the splits along the order of volumes: at each place the one that is furthest behind its share.
+    """Names of the splits along the order of volumes.
 
-    Then neighbours are shuffled within runs that hold each split about once, so that chance has a say.
+    At each place chance chooses among the splits that are behind their share, the likelier the further one is behind:
+    so any stretch of the order holds each split's share of it, to about one person.
     """
     names = list(counts)
     given = dict.fromkeys(names, 0)
     dealt: list[str] = []
     for place in range(1, total + 1):
-        behind = {name: counts[name] * place / total - given[name] for name in names if given[name] < counts[name]}
-        name = max(behind, key=behind.get)
+        behind = [max(counts[name] * place / total - given[name], 0.0) for name in names]
+        weights = np.where([given[name] < counts[name] for name in names], np.power(behind, 3), 0.0)
+        name = names[rng.choice(len(names), p=weights / weights.sum())]
         given[name] += 1
         dealt.append(name)
-    run = max(2, round(total / max(1, min(counts.values()))))
-    for start in range(0, total, run):
-        piece = dealt[start : start + run]
-        dealt[start : start + run] = [piece[i] for i in rng.permutation(len(piece))]
     return dealt
