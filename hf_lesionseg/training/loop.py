@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 from accelerate import skip_first_batches
 from accelerate.utils import set_seed, tqdm
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from ..datasets.prepared import PreparedDataset
 from ..datasets.slices import SliceDataset
+from ..datasets.splits import ids_sha256
 from ..errors import DataError, ModelError, UsageError
 from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, save_checkpoint
 from .history import History
@@ -52,7 +53,8 @@ def train(arguments):
     accelerator = make_accelerator(recipe, cpu=arguments.cpu, with_tracking=arguments.with_tracking)
     set_seed(arguments.seed, deterministic=arguments.deterministic)
     dataset = PreparedDataset(arguments.data_dir)
-    cases = {split: dataset.select(split) for split in ("train", "validation", "test")}
+    known = dataset.splits()
+    cases = {split: dataset.select(split) if split in known else [] for split in ("train", "validation", "test")}
     for split in ("train", "validation"):
         if not cases[split]:
             raise DataError(f"{arguments.data_dir}: the split has no case for {split}; prepare more cases")
@@ -72,7 +74,6 @@ def train(arguments):
     optimizer = _OPTIMIZERS[recipe.optimizer](
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
-    scheduler = make_scheduler(optimizer, recipe)
     loader = DataLoader(
         slices,
         batch_size=recipe.batch_size,
@@ -81,14 +82,19 @@ def train(arguments):
         pin_memory=accelerator.device.type == "cuda",
     )
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    steps_per_epoch = math.ceil(len(loader) / recipe.gradient_accumulation_steps)
+    scheduler = make_scheduler(optimizer.optimizer, recipe, steps_per_epoch * recipe.epochs)
 
     identity = {
         **_network_settings(accelerator.unwrap_model(model).config),
         "data": dataset.fingerprint(),
-        "train_cases": len(cases["train"]),
+        "train_cases": ids_sha256(case.id for case in cases["train"]),
         "batch_size": recipe.batch_size,
         "gradient_accumulation_steps": recipe.gradient_accumulation_steps,
         "optimizer": recipe.optimizer,
+        "learning_rate": recipe.learning_rate,
+        "weight_decay": recipe.weight_decay,
+        "scheduler": recipe.scheduler,
         "slices": recipe.slices,
         "processes": accelerator.num_processes,
         "seed": arguments.seed,
@@ -147,8 +153,8 @@ def train(arguments):
             value = accelerator.reduce(loss.detach(), reduction="mean").item()
             if not math.isfinite(value):
                 raise ModelError(
-                    f"the loss is {value} at step {state.step + 1}; lower --learning_rate or use --mixed_precision no, "
-                    "then --resume_from_checkpoint latest"
+                    f"the loss is {value} at step {state.step + 1}; start anew with a lower --learning_rate "
+                    "or with --mixed_precision no"
                 )
             state.batches += 1
             state.loss_sum += value
@@ -160,6 +166,8 @@ def train(arguments):
             if state.step % arguments.logging_steps == 0:
                 rate = optimizer.param_groups[0]["lr"]
                 log("step", epoch=state.epoch + 1, loss=value, learning_rate=rate)
+            if recipe.scheduler != "plateau":
+                scheduler.step()
             if every and state.step % every == 0:
                 checkpoint()
             state.finished = stop_asked()
@@ -179,7 +187,7 @@ def train(arguments):
             record |= {"validation_loss": mean_loss(validated), "validation_dice": mean_dice(validated)}
             if state.note(record, recipe.monitor):
                 save_best(accelerator, model, processor, output)
-            if whole_epoch:
+            if whole_epoch and recipe.scheduler == "plateau":
                 scheduler.step(state.monitored(record, recipe.monitor))
         log("epoch", epoch=state.epoch + 1, **record)
         _print_epoch(accelerator, state.epoch + 1, recipe.epochs, record, elapsed())
@@ -200,15 +208,26 @@ def _network_settings(config):
     return {f"model.{name}": settings[name] for name in sorted(settings) if name not in _NOT_OF_THE_NETWORK}
 
 
-def make_scheduler(optimizer, recipe):
-    """Keras' ReduceLROnPlateau: it lowers the rate at the patience-th bad validation, torch's after it."""
-    return ReduceLROnPlateau(
-        optimizer,
-        factor=recipe.plateau_factor,
-        patience=recipe.plateau_patience - 1,
-        threshold=recipe.plateau_min_delta,
-        threshold_mode="abs",
-    )
+def make_scheduler(optimizer, recipe, total_steps):
+    """The recipe's learning-rate scheduler; ``total_steps`` optimizer steps are a whole run.
+
+    "plateau" is Keras' ReduceLROnPlateau, which lowers the rate at the patience-th bad validation, torch's after it.
+    """
+    if recipe.scheduler == "plateau":
+        return ReduceLROnPlateau(
+            optimizer,
+            factor=recipe.plateau_factor,
+            patience=recipe.plateau_patience - 1,
+            threshold=recipe.plateau_min_delta,
+            threshold_mode="abs",
+        )
+    shapes = {
+        "constant": lambda done: 1.0,
+        "linear": lambda done: 1 - done,
+        "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+    }
+    shape = shapes[recipe.scheduler]
+    return LambdaLR(optimizer, lambda step: shape(min(step / total_steps, 1.0)))
 
 
 def _claim_output(accelerator, output, arguments):

@@ -16,6 +16,7 @@ from ..errors import RecipeError
 _CHOICES = {
     "slices": ("all", "tissue", "lesion"),
     "optimizer": ("adam", "adamw"),
+    "scheduler": ("plateau", "linear", "cosine", "constant"),
     "monitor": ("validation_loss", "validation_dice"),
     "mixed_precision": ("no", "bf16", "fp16"),
 }
@@ -57,6 +58,8 @@ class Recipe:
         Epochs between two validations.
     monitor : {"validation_loss", "validation_dice"}
         Decides which weights are kept, when the learning rate falls and when training stops early.
+    scheduler : {"plateau", "linear", "cosine", "constant"}
+        "linear" and "cosine" fall to zero over ``epochs``, step by step.
     plateau_factor, plateau_patience, plateau_min_delta
         Multiply the learning rate by the factor at the ``plateau_patience``-th validation in a row that did not improve
         by ``plateau_min_delta`` (absolute), as Keras' ReduceLROnPlateau counts.
@@ -82,6 +85,7 @@ class Recipe:
     epochs: int = 100
     validation_every: int = 1
     monitor: str = "validation_loss"
+    scheduler: str = "plateau"
     plateau_factor: float = 0.2
     plateau_patience: int = 3
     plateau_min_delta: float = 1e-3

@@ -175,7 +175,7 @@ def test_an_earlier_run_is_not_overwritten_unasked(run):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(run):
-    with pytest.raises(ModelError, match="lower --learning_rate"):
+    with pytest.raises(ModelError, match="a lower --learning_rate"):
         run(learning_rate=1e30, epochs=5)
 
 
@@ -183,12 +183,35 @@ def test_the_learning_rate_falls_as_in_keras():
     """Keras: the first value is the best, the third in a row that is no better by min_delta lowers the rate."""
     recipe = load_recipe("clci-net-atlas")
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1e-4)
-    scheduler = make_scheduler(optimizer, recipe)
+    scheduler = make_scheduler(optimizer, recipe, total_steps=100)
     rates = []
     for loss in (1.0, 0.9995, 0.9999, 1.2, 0.5, 0.5, 0.5, 0.5):
         scheduler.step(loss)
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([1e-4, 1e-4, 1e-4, 2e-5, 2e-5, 2e-5, 2e-5, 4e-6])
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "rates"), [("linear", [0.75, 0.5, 0.25, 0]), ("cosine", [0.8535534, 0.5, 0.1464466, 0])]
+)
+def test_schedules_that_fall_to_zero(scheduler, rates):
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = make_scheduler(optimizer, load_recipe("clci-net-atlas", scheduler=scheduler), total_steps=4)
+    seen = []
+    for _ in range(4):
+        optimizer.step()
+        schedule.step()
+        seen.append(optimizer.param_groups[0]["lr"])
+    assert seen == pytest.approx(rates)
+
+
+def test_a_run_with_a_schedule_by_steps_resumes(run, settings, tmp_path):
+    recipe = tmp_path / "linear.yaml"
+    recipe.write_text(Path(settings["recipe"]).read_text() + "scheduler: linear\n")
+    expected, _ = run("whole", recipe=str(recipe), epochs=1)
+    run(recipe=str(recipe), epochs=1, max_steps=3)
+    output, _ = run(recipe=str(recipe), epochs=1, resume_from_checkpoint="latest")
+    assert_same_run(output, expected)
 
 
 def test_early_stopping_counts_validations_without_a_new_best():
