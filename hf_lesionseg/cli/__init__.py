@@ -4,6 +4,8 @@ Each command is a module of its own name. Nothing heavy is imported before a com
 answers at once.
 """
 
+# The modules of the commands add themselves to `app`.
+from . import demo, doctor, evaluate, prepare, push, segment, train  # noqa: F401
 from .app import app, main
 
 __all__ = ["app", "main"]

@@ -74,7 +74,3 @@ def main(argv: list[str] | None = None) -> None:
         Arguments without the program's name; by default those of the process.
     """
     app(args=argv, prog_name="lesionseg")
-
-
-# Below `app`, which every one of them adds its command to.
-from . import demo, doctor, evaluate, prepare, push, segment, train  # noqa: E402, F401

@@ -55,12 +55,12 @@ def atlas(
 ) -> None:
     """Prepare ATLAS: T1w scans of chronic stroke with lesion masks.
 
-    Several lesion files of a scan are united; all scans of a person go into one split. Cases that cannot be used are
-    listed with their reason.
+    Several lesion files of a scan are united; all scans of a person go into one split. A case that cannot be read is
+    named with its reason and makes the exit status 1; the others are prepared.
 
     `lesionseg prepare atlas ATLAS_2 -o prepared`
     """
-    from ..datasets.atlas import prepare_atlas
+    from ..datasets.atlas import find_atlas_cases, prepare_atlas
     from ..training.recipe import load_recipe
 
     chosen = load_recipe(recipe)
@@ -72,7 +72,10 @@ def atlas(
         seed=split_seed,
         workers=workers,
     )
+    # What the names alone rule out, such as the scans without masks of R2.0's Testing, is no failure.
+    _, left_out = find_atlas_cases(source)
     _print_summary(dataset, output)
+    raise typer.Exit(_tell_rejected(dataset, {case.path for case in left_out}))
 
 
 @prepare.command()
@@ -118,10 +121,11 @@ def synthetic(
         workers=workers,
     )
     _print_summary(dataset, output)
+    raise typer.Exit(_tell_rejected(dataset, set()))
 
 
 def _print_summary(dataset: Any, output: Path) -> None:
-    """What is in each split, and which cases were left out and why."""
+    """What is in each split."""
     from rich.console import Console
     from rich.table import Table
 
@@ -141,5 +145,19 @@ def _print_summary(dataset: Any, output: Path) -> None:
             f"{volumes[len(volumes) // 2]:.2f}" if volumes else "–",
         )
     Console().print(table)
+
+
+def _tell_rejected(dataset: Any, left_out: set[str]) -> int:
+    """Say what was left out, in brief, and what failed, one by one; returns the exit status."""
+    reasons, status = {}, 0
     for rejected in dataset.rejected:
-        print(f"left out: {rejected['path']}: {rejected['reason']}", file=sys.stderr)
+        path, reason = rejected["path"], rejected["reason"]
+        if path in left_out:
+            reasons.setdefault(reason, []).append(path)
+        else:
+            print(f"error: {reason if path in reason else f'{path}: {reason}'}", file=sys.stderr)
+            status = 1
+    for reason, paths in reasons.items():
+        more = f" and {len(paths) - 1} more, see dataset.json" if len(paths) > 1 else ""
+        print(f"left out: {reason}: {paths[0]}{more}", file=sys.stderr)
+    return status
