@@ -1,8 +1,9 @@
 """Build the package, and its kernels where torch and a compiler are there.
 
 ``pip install --no-build-isolation .`` beside an installed torch compiles ``csrc``; plain ``pip install .`` builds in an
-environment without torch and gives a pure-Python wheel that falls back to plain PyTorch. ``HF_LESIONSEG_BUILD_KERNELS``:
-``auto`` (the default: compile if possible, warn if not), ``require`` (a failure is an error), ``off``.
+environment without torch and gives a pure-Python wheel that falls back to plain PyTorch. The environment variable
+``HF_LESIONSEG_BUILD_KERNELS`` chooses: ``auto`` (the default: compile if possible, warn if not), ``require`` (a failure
+is an error), ``off``.
 """
 
 import os

@@ -104,7 +104,9 @@ struct Kernel {
     store<Scalar, width>(p.grad_gates + gate, grad_in);
     store<Scalar, width>(p.grad_gates + gate + candidate * inner, grad_candidate);
     store<Scalar, width>(p.grad_gates + gate + output * inner, grad_out);
-    if constexpr (recurrence != Recurrence::no_forget_gate) store<Scalar, width>(p.grad_gates + gate + inner, grad_forget);
+    if constexpr (recurrence != Recurrence::no_forget_gate) {
+      store<Scalar, width>(p.grad_gates + gate + inner, grad_forget);
+    }
     if constexpr (recurrence == Recurrence::state) store<Scalar, width>(p.grad_state + at, grad_state);
   }
 };

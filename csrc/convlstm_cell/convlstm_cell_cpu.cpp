@@ -46,7 +46,8 @@ void run(Loop loop, const Cell& cell, const Arguments& arguments) {
   constexpr int64_t elements_per_thread = 8192;  // below this, waking a thread costs more than it saves
   if (cell.rows * cell.inner == 0) return;
   const int64_t elements_per_block = cell.inner < arguments.block ? cell.inner : arguments.block;
-  torch::stable::parallel_for(0, cell.rows * arguments.blocks_per_row, (elements_per_thread - 1) / elements_per_block + 1,
+  const int64_t blocks_per_thread = (elements_per_thread - 1) / elements_per_block + 1;
+  torch::stable::parallel_for(0, cell.rows * arguments.blocks_per_row, blocks_per_thread,
                               [&](int64_t begin, int64_t end) { loop(arguments, begin, end); });
 }
 

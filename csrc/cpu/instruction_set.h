@@ -6,7 +6,7 @@ namespace hf_lesionseg {
 enum class InstructionSet { plain, avx2, avx512 };
 
 inline InstructionSet find_instruction_set() {
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl")) {

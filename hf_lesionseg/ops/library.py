@@ -146,8 +146,8 @@ def backend():
     Returns
     -------
     dict of str to dict of str to str
-        ``{op: {"cpu": path, "cuda": path}}``; path is "compiled" (built by ``setup.py``), "jit" (compiled, or to be
-        compiled, on first use), "reference" (plain PyTorch) or "unavailable" (no such device here).
+        ``{op: {"cpu": path, "cuda": path}}``; path is "compiled" (built by ``setup.py``), "jit" (compiled on first use,
+        and asking counts as use), "reference" (plain PyTorch) or "unavailable" (no such device here).
 
     Examples
     --------

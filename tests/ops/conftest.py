@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from hf_lesionseg.models import reference_ops
 from hf_lesionseg.ops import build
 
 HERE = Path(__file__).parent
@@ -76,6 +77,36 @@ def assert_as_exact():
         assert kernel_error <= 2 * max(reference_error, rounding), (
             f"{kernel.dtype}: the kernel errs by {kernel_error:.3g}, plain PyTorch by {reference_error:.3g}"
         )
+
+    return check
+
+
+@pytest.fixture
+def check_raw_cell(assert_as_exact):
+    """``check_raw_cell(run, dtype, activation, recurrence, shape)``: values and gradients of a cell on raw memory.
+
+    ``run(gates, state, activation, recurrence, grads=None)`` gives (hidden, cell), or with ``grads`` the gradients to
+    (gates, state); recurrence is "no forget gate", "zero state" or "state"; shape is the cell's.
+    """
+
+    def check(run, dtype, activation, recurrence, shape):
+        generator = torch.Generator().manual_seed(0)
+        forget_gate = recurrence != "no forget gate"
+        gates = 3 * torch.randn(shape[0], (4 if forget_gate else 3) * shape[1], *shape[2:], generator=generator)
+        gates = gates.to(dtype)
+        state = torch.randn(shape, generator=generator).to(dtype) if recurrence == "state" else None
+        options = {"gate_activation": activation, "forget_gate": forget_gate}
+        truth = ExtendedPrecision(gates, state, **options)
+        leaves = [t.clone().requires_grad_() for t in (gates, state) if t is not None]
+        plain = reference_ops.convlstm_cell(*leaves, **options)
+        results = run(gates, state, activation, recurrence)
+        for result, reference, true in zip(results, plain, truth.results(), strict=True):
+            assert_as_exact(result, reference, true)
+        grads = [torch.randint(-8, 9, p.shape, generator=generator).to(dtype) / 4 for p in plain]
+        references = torch.autograd.grad(plain, leaves, grads)
+        results = run(gates, state, activation, recurrence, grads)[: len(leaves)]
+        for result, reference, true in zip(results, references, truth.gradients(*grads)[: len(leaves)], strict=True):
+            assert_as_exact(result, reference, true)
 
     return check
 

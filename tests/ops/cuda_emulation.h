@@ -29,7 +29,8 @@ inline int64_t launches = 0;
 
 template <typename KernelFunction, typename... Values>
 void launch(KernelFunction kernel, dim3 grid, dim3 block, Values... values) {
-  const bool grid_fits = grid.x >= 1 && grid.x <= 0x7fffffffu && grid.y >= 1 && grid.y <= 65535 && grid.z >= 1 && grid.z <= 65535;
+  const auto between = [](unsigned value, unsigned limit) { return value >= 1 && value <= limit; };
+  const bool grid_fits = between(grid.x, 0x7fffffffu) && between(grid.y, 65535) && between(grid.z, 65535);
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
   if (!grid_fits || threads < 1 || threads > 1024) throw std::runtime_error("CUDA would refuse this launch");
   if (grid.y != 1 || grid.z != 1 || block.y != 1 || block.z != 1) throw std::runtime_error("only x is emulated");

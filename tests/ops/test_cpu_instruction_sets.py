@@ -51,37 +51,19 @@ def run(request, loops):
     return run_
 
 
-def inputs(dtype, recurrence, shape=(2, 3, 29, 31)):
-    generator = torch.Generator().manual_seed(0)
-    rows, filters, *plane = shape
-    gates = 3 * torch.randn(rows, (3 if recurrence == RECURRENCES[0] else 4) * filters, *plane, generator=generator)
-    state = torch.randn(shape, generator=generator).to(dtype) if recurrence == "state" else None
-    return gates.to(dtype), state
-
-
 @pytest.mark.parametrize("dtype", ELEMENTS)
 @pytest.mark.parametrize("activation", reference_ops.GATE_ACTIVATIONS)
 @pytest.mark.parametrize("recurrence", RECURRENCES)
-def test_values_and_gradients(run, dtype, activation, recurrence, extended_precision, assert_as_exact):
-    gates, state = inputs(dtype, recurrence)
-    options = {"gate_activation": activation, "forget_gate": recurrence != "no forget gate"}
-    truth = extended_precision(gates, state, **options)
-    leaves = [t.clone().requires_grad_() for t in (gates, state) if t is not None]
-    plain = reference_ops.convlstm_cell(*leaves, **options)
-    for result, reference, true in zip(run(gates, state, activation, recurrence), plain, truth.results(), strict=True):
-        assert_as_exact(result, reference, true)
-    generator = torch.Generator().manual_seed(1)
-    grads = [torch.randint(-8, 9, p.shape, generator=generator).to(dtype) / 4 for p in plain]
-    results = run(gates, state, activation, recurrence, grads)
-    references = torch.autograd.grad(plain, leaves, grads)
-    for result, reference, true in zip(results, references, truth.gradients(*grads), strict=False):
-        assert_as_exact(result, reference, true)
+def test_values_and_gradients(run, dtype, activation, recurrence, check_raw_cell):
+    check_raw_cell(run, dtype, activation, recurrence, (2, 3, 29, 31))
 
 
 @pytest.mark.parametrize("dtype", ELEMENTS)
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 1, 5, 3), (2, 1, 3, 683), (1, 5, 50, 41)])
 def test_splitting_the_work_changes_no_byte(run, dtype, shape):
-    gates, state = inputs(dtype, "state", shape)
+    generator = torch.Generator().manual_seed(0)
+    gates = 3 * torch.randn(shape[0], 4 * shape[1], *shape[2:], generator=generator).to(dtype)
+    state = torch.randn(shape, generator=generator).to(dtype)
     whole = run(gates, state, "sigmoid", "state")
     for result, expected in zip(run(gates, state, "sigmoid", "state", split=1), whole, strict=True):
         assert torch.equal(result, expected)

@@ -70,36 +70,21 @@ def run(request, emulation):
     return run_
 
 
-def inputs(dtype, recurrence, filters=3, plane=(11, 13)):
-    generator = torch.Generator().manual_seed(0)
-    gates = 3 * torch.randn(2, (3 if recurrence == RECURRENCES[0] else 4) * filters, *plane, generator=generator)
-    state = torch.randn(2, filters, *plane, generator=generator).to(dtype) if recurrence == "state" else None
-    return gates.to(dtype), state
-
-
 @pytest.mark.parametrize("dtype", ELEMENTS)
 @pytest.mark.parametrize("activation", reference_ops.GATE_ACTIVATIONS)
 @pytest.mark.parametrize("recurrence", RECURRENCES)
 @pytest.mark.parametrize("plane", [(11, 13), (12, 16)], ids=["one element at a time", "16 bytes at a time"])
-def test_emulated_values_and_gradients(run, dtype, activation, recurrence, plane, extended_precision, assert_as_exact):
-    gates, state = inputs(dtype, recurrence, plane=plane)
-    options = {"gate_activation": activation, "forget_gate": recurrence != "no forget gate"}
-    truth = extended_precision(gates, state, **options)
-    leaves = [t.clone().requires_grad_() for t in (gates, state) if t is not None]
-    plain = reference_ops.convlstm_cell(*leaves, **options)
-    for result, reference, true in zip(run(gates, state, activation, recurrence), plain, truth.results(), strict=True):
-        assert_as_exact(result, reference, true)
-    generator = torch.Generator().manual_seed(1)
-    grads = [torch.randint(-8, 9, p.shape, generator=generator).to(dtype) / 4 for p in plain]
-    references = torch.autograd.grad(plain, leaves, grads)
-    results = run(gates, state, activation, recurrence, grads)
-    for result, reference, true in zip(results, references, truth.gradients(*grads), strict=False):
-        assert_as_exact(result, reference, true)
+def test_emulated_values_and_gradients(run, dtype, activation, recurrence, plane, check_raw_cell):
+    check_raw_cell(run, dtype, activation, recurrence, (2, 3, *plane))
 
 
 @pytest.mark.parametrize("filters", [3, 8])
 def test_emulated_channels_last(run, filters):
-    gates, state = (t.contiguous(memory_format=torch.channels_last) for t in inputs(torch.float32, "state", filters))
+    generator = torch.Generator().manual_seed(0)
+    gates, state = (
+        torch.randn(2, channels, 5, 7, generator=generator).contiguous(memory_format=torch.channels_last)
+        for channels in (4 * filters, filters)
+    )
     expected = reference_ops.convlstm_cell(gates, state)
     torch.testing.assert_close(run(gates, state, "hard_sigmoid", "state", channels_last=True), list(expected))
 
