@@ -28,6 +28,7 @@ def paint_distractors(rng: np.random.Generator, anatomy: Anatomy, t1: np.ndarray
     _white_matter_lesions(rng, anatomy, t1)
     _perivascular_spaces(rng, anatomy, t1, fluid)
     _texture(rng, anatomy, t1)
+    np.maximum(t1, np.float32(1e-3), out=t1)
     t1[~brain] = 0
 
 

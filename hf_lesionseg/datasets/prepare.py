@@ -203,10 +203,17 @@ def _prepare_case(record: CaseRecord, output: Path, processor, source: Path | No
         "geometry": geometry.to_dict(),
     }
     with replace_folder_aside(output / CASES / record.id) as aside:
-        np.save(aside / "pixel_values.npy", values)
-        np.save(aside / "labels.npy", labels)
+        _save_array(aside / "pixel_values.npy", values)
+        _save_array(aside / "labels.npy", labels)
         write_mask(aside / "truth.nii.gz", truth, first)
         (aside / "case.json").write_text(json.dumps(description) + "\n")
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    """`numpy.save`, but a full disk is an error: numpy's own loses what C still buffers without a word."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(np.ascontiguousarray(array).data)
 
 
 def _tissue_slices(planes: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ Sci Data 5:180011, 2018). ``acute``: volumes, parts and sides measured on the 14
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from ..errors import DataError
 from .territories import TERRITORIES
@@ -59,8 +59,14 @@ class StrokePreset:
     bilateral: float
     chronic: bool
 
-    def volume_distribution(self, minimum_ml: float | None = None, maximum_ml: float | None = None):
-        """Frozen scipy distribution of ln(volume in mL), truncated further where asked."""
+    def volume_ml(self, quantile: float, minimum_ml: float | None = None, maximum_ml: float | None = None) -> float:
+        """Volume below which this share (0..1) of the strokes lies, mL, among those within the limits.
+
+        Raises
+        ------
+        DataError
+            Where the limits leave nothing of the preset.
+        """
         low = max(self.volume_limits_ml[0], minimum_ml or 0.0)
         high = min(self.volume_limits_ml[1], np.inf if maximum_ml is None else maximum_ml)
         if not low < high:
@@ -68,9 +74,9 @@ class StrokePreset:
                 f"no volumes are left between {low:g} and {high:g} mL: preset {self.name!r} spans "
                 f"{self.volume_limits_ml[0]:g} to {self.volume_limits_ml[1]:g} mL"
             )
-        mean, sigma = self.log_volume_mean, self.log_volume_sigma
-        bounds = (np.log([low, high]) - mean) / sigma
-        return stats.truncnorm(*bounds, loc=mean, scale=sigma)
+        below, up_to = special.ndtr((np.log([low, high]) - self.log_volume_mean) / self.log_volume_sigma)
+        normal = special.ndtri(below + quantile * (up_to - below))
+        return float(np.clip(np.exp(self.log_volume_mean + self.log_volume_sigma * normal), low, high))
 
 
 PRESETS = {
@@ -128,8 +134,7 @@ def draw_plan(
 
     The territory is drawn among those that can hold the volume: nobody has a thalamic infarct of 100 mL.
     """
-    distribution = preset.volume_distribution(minimum_ml, maximum_ml)
-    volume = float(np.exp(distribution.ppf(rng.random())))
+    volume = preset.volume_ml(rng.random(), minimum_ml, maximum_ml)
     parts = _draw_parts(rng, preset, volume)
     weights = np.array([_TERRITORY_WEIGHTS[each.name] if each.capacity_ml >= parts[0] else 0.0 for each in TERRITORIES])
     territory = TERRITORIES[rng.choice(len(TERRITORIES), p=weights / weights.sum())].name

@@ -100,10 +100,10 @@ def _comma_penalty(rng: np.random.Generator, points: np.ndarray, seed: np.ndarra
     t = np.linspace(0, len(knots) - 1, 33)
     course = np.stack([np.interp(t, np.arange(len(knots)), knots[:, i]) for i in range(3)], axis=1)
     course = course + (seed - course[np.argmin(np.linalg.norm(course - seed, axis=1))])
-    course += 1.5 * np.cumsum(rng.standard_normal(course.shape), 0) / np.sqrt(len(course))
+    course += 0.8 * np.cumsum(rng.standard_normal(course.shape), 0) / np.sqrt(len(course))
     distance, nearest = cKDTree(course).query(points)
     radius = 0.3 * length_mm * np.linspace(1.25, 0.6, len(course))[nearest] + 0.8
-    return 1.6 * np.maximum(distance / radius - 0.6, 0)
+    return 2.6 * np.maximum(distance / radius - 0.7, 0)
 
 
 def _log_slowness(

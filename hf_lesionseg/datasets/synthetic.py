@@ -75,7 +75,7 @@ def generate_strokes(
         raise DataError(f"count is {count}; ask for at least one case")
     if seed < 0:
         raise DataError(f"seed is {seed}; take 0 or more")
-    find_preset(preset).volume_distribution(minimum_ml, maximum_ml)
+    find_preset(preset).volume_ml(0.5, minimum_ml, maximum_ml)  # refuses limits that leave nothing
     load_template(spacing)  # the errors of a missing template belong here, not into the workers
     settings = {
         "seed": seed,

@@ -135,10 +135,14 @@ def test_hidden_and_appledouble_files_are_not_there(tmp_path):
     r2_case(tmp_path, "sub-r001s001")
     for path in list(tmp_path.iterdir()):
         (tmp_path / f"._{path.name}").write_bytes(b"\x00\x05\x16\x07")
+    scan(tmp_path / "imagesTr" / "ATLAS_1_0000.nii.gz")
+    mask(tmp_path / "labelsTr" / "ATLAS_1.nii.gz")
+    (tmp_path / "imagesTr" / "._ATLAS_1_0000.nii.gz").write_bytes(b"")
+    (tmp_path / "labelsTr" / "._ATLAS_1.nii.gz").write_bytes(b"")
     r2_case(tmp_path / "__MACOSX", "sub-r001s002")
     r2_case(tmp_path / ".Trash", "sub-r001s003")
     records, rejected = found(tmp_path)
-    assert set(records) == {"sub-r001s001_ses-1"}
+    assert set(records) == {"sub-r001s001_ses-1", "ATLAS_1"}
     assert not rejected
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from hf_lesionseg.datasets.anatomy import draw_anatomy
+from hf_lesionseg.datasets.distractors import paint_distractors
 from hf_lesionseg.datasets.generated_case import generate_case
 from hf_lesionseg.datasets.stroke_presets import PRESETS
 
@@ -61,6 +63,18 @@ def test_dark_is_not_lesion(chronic_cases):
         level = np.median(case.scan[case.mask > 0])
         dark = (case.scan > 3) & (case.scan < level)
         assert case.mask[dark].mean() < 0.6
+
+
+def test_the_scan_shows_its_distractors(template):
+    """Drawn again from the case's own random numbers, they are what modulates the scan outside of the lesion."""
+    case = generate_case(template, PRESETS["atlas"], 21, 3, 0.3, 1.0)
+    anatomy = draw_anatomy(np.random.default_rng([21, 3, 1]), template)
+    painted = anatomy.t1.copy()
+    paint_distractors(np.random.default_rng([21, 3, 2]), anatomy, painted, 0.28)
+    where = (anatomy.surface_distance < -6) & (case.mask[anatomy.box] == 0)
+    drawn = painted[where] / anatomy.t1[where]
+    shown = case.scan[anatomy.box][where] / anatomy.t1[where]
+    assert np.corrcoef(drawn, shown)[0, 1] > 0.5
 
 
 def test_small_lesions_may_be_nearly_iso_intense(template):

@@ -128,6 +128,24 @@ def test_a_killed_run_leaves_no_half_case_and_the_next_goes_on(make_records, sma
     assert not list(output.rglob(".partial*")), "what the kill left is cleared away"
 
 
+def test_a_disk_that_fills_up_stops_the_run_and_leaves_no_half_case(make_records, small_processor, tmp_path):
+    """The system's own limit on a file's size: case.json and the labels fit, the slices do not."""
+    script = textwrap.dedent("""
+        import pickle, resource, sys
+        from hf_lesionseg.datasets.prepare import prepare_cases
+        records, output, processor = pickle.load(open(sys.argv[1], "rb"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+        prepare_cases(records, output, processor, name="test", synthetic=True, progress=False)
+    """)
+    (tmp_path / "job").write_bytes(pickle.dumps((make_records(2), tmp_path / "out", small_processor)))
+    result = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "job"], capture_output=True, text=True, check=False
+    )
+    assert "OutputError" in result.stderr
+    assert "case000: cannot be written" in result.stderr
+    assert not list((tmp_path / "out" / "cases").iterdir())
+
+
 def test_a_changed_scan_is_prepared_again(make_records, small_processor, tmp_path):
     records = make_records(2)
     before = prepare(records, tmp_path / "out", small_processor).cases[1].pixel_values()
