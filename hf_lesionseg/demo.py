@@ -22,7 +22,7 @@ REPOSITORY = "org/clci-net"
 DICE_BAR = 0.6
 
 
-def run_demo(folder, *, endpoint=None, cases=45, minutes=6.0, seed=0):
+def run_demo(folder, *, endpoint=None, cases=130, minutes=6.0, seed=0):
     """Prepare, train, publish, download with an empty cache, segment and evaluate.
 
     Parameters
@@ -58,7 +58,7 @@ def run_demo(folder, *, endpoint=None, cases=45, minutes=6.0, seed=0):
     (folder / ".lesionseg-demo").touch()
     run = _Steps(folder)
 
-    run("prepare", "synthetic", "-o", data, "--count", cases, "--seed", seed, "--minimum-ml", 5, "--recipe", RECIPE,
+    run("prepare", "synthetic", "-o", data, "--count", cases, "--seed", seed, "--minimum-ml", 5, "--spacing", 3, "--recipe", RECIPE,
         "--workers", os.cpu_count() or 1)  # fmt: skip
     run(
         "train", "--recipe", RECIPE, "--data_dir", data, "--output_dir", model, "--max_minutes", minutes, "--seed", seed

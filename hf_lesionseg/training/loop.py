@@ -63,6 +63,8 @@ def train(arguments):
 
     processor = dataset.processor()
     model = build_network(recipe, arguments.model_name_or_path, channels=len(dataset.channel_names))
+    if recipe.channels_last:
+        model.to(memory_format=torch.channels_last)
     if arguments.activation_checkpointing:
         enable_activation_checkpointing(model)
     slices = SliceDataset(
