@@ -3,11 +3,13 @@
 ``HF_ENDPOINT`` and ``HF_HOME`` are read when ``huggingface_hub`` is imported, hence the process. Prints JSON.
 """
 
+import contextlib
 import json
 import sys
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants
+from transformers import AutoModelForSemanticSegmentation
 
 from hf_lesionseg.errors import LesionSegError
 from hf_lesionseg.inference import load_model, segment_cases
@@ -19,6 +21,22 @@ def error_of(*args, **kwargs):
     except LesionSegError as error:
         return f"{type(error).__name__}: {error}"
     return "no error"
+
+
+@contextlib.contextmanager
+def push_before_the_weights_are_read(hub, folder):
+    """Another threshold reaches the repository after its ``config.json`` was read and before the rest is."""
+    settings = json.loads((folder / "preprocessor_config.json").read_text()) | {"threshold": 0.9}
+    load = AutoModelForSemanticSegmentation.from_pretrained
+
+    def from_pretrained(*args, **kwargs):
+        content = json.dumps(settings).encode()
+        hub.upload_file(repo_id="org/tiny", path_or_fileobj=content, path_in_repo="preprocessor_config.json")
+        return load(*args, **kwargs)
+
+    AutoModelForSemanticSegmentation.from_pretrained = from_pretrained
+    yield
+    AutoModelForSemanticSegmentation.from_pretrained = load
 
 
 def main(folder, scan, output):
@@ -33,7 +51,10 @@ def main(folder, scan, output):
     report["revision"] = error_of("org/tiny", revision="v9")
     report["token"] = error_of("org/hidden", token="hf_wrong")
 
-    loaded = load_model("org/tiny")
+    with push_before_the_weights_are_read(hub, folder):
+        loaded = load_model("org/tiny")
+    report["threshold_then"] = loaded.processor.threshold
+    report["threshold_now"] = load_model("org/tiny").processor.threshold
     report["cold"] = loaded.identity()
     run = segment_cases([scan], loaded, output)
     report["record"] = json.loads(run.outcomes[0].files["record"].read_text())["model"]

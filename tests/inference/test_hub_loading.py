@@ -50,6 +50,11 @@ def test_a_commit_stays_what_it_was(report):
     assert report["newer"].startswith("ModelError: org/tiny: model_type None is none of this package's")
 
 
+def test_a_push_in_the_middle_of_loading_mixes_nothing(report):
+    assert report["threshold_then"] == 0.5
+    assert report["threshold_now"] == 0.9
+
+
 def test_offline_from_the_cache(report):
     assert report["offline"] == report["pushed"]
     assert report["offline_absent"].startswith("ModelError: org/absent: not in the local cache")

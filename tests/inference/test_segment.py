@@ -17,6 +17,7 @@ from PIL import Image
 
 from hf_lesionseg.errors import OutputError, ScanError, UsageError
 from hf_lesionseg.inference import LoadedModel, segment_cases
+from hf_lesionseg.inference.preview import write_preview
 from hf_lesionseg.inference.record import STAGES
 
 ENDINGS = ("_lesions.json", "_mask.nii.gz", "_preview.png", "_record.json")
@@ -186,6 +187,18 @@ def test_ctrl_c_while_writing_leaves_nothing_either(loaded, write_head, out, mon
     with pytest.raises(KeyboardInterrupt):
         segment_cases([write_head().path], loaded, out)
     assert listing(out) == []
+
+
+def test_results_that_cannot_all_be_renamed_are_taken_back(loaded, write_head, out, monkeypatch):
+    def drawn_while_someone_takes_the_last_name(*args, **kwargs):
+        (out / "scan_record.json").mkdir()
+        write_preview(*args, **kwargs)
+
+    monkeypatch.setattr("hf_lesionseg.inference.segment.write_preview", drawn_while_someone_takes_the_last_name)
+    run = segment_cases([write_head().path], loaded, out)
+    assert isinstance(run.failed[0].error, OutputError)
+    assert "scan_record.json" in run.failed[0].reason
+    assert listing(out) == ["scan_record.json"]
 
 
 def test_two_inputs_of_one_name_are_refused_before_any_work(write_head, out):
