@@ -58,11 +58,10 @@ def run_demo(folder, *, endpoint=None, cases=130, minutes=6.0, seed=0):
     (folder / ".lesionseg-demo").touch()
     run = _Steps(folder)
 
-    run("prepare", "synthetic", "-o", data, "--count", cases, "--seed", seed, "--minimum-ml", 5, "--spacing", 3, "--recipe", RECIPE,
-        "--workers", os.cpu_count() or 1)  # fmt: skip
-    run(
-        "train", "--recipe", RECIPE, "--data_dir", data, "--output_dir", model, "--max_minutes", minutes, "--seed", seed
-    )
+    size = ("--count", cases, "--seed", seed, "--minimum-ml", 5, "--spacing", 3, "--workers", os.cpu_count() or 1)
+    run("prepare", "synthetic", "-o", data, "--recipe", RECIPE, *size)
+    limits = ("--max_minutes", minutes, "--seed", seed)
+    run("train", "--recipe", RECIPE, "--data_dir", data, "--output_dir", model, *limits)
     source = model
     if endpoint:
         hub = {"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"}
