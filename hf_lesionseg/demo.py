@@ -30,7 +30,8 @@ def run_demo(folder, *, endpoint=None, cases=130, minutes=6.0, seed=0):
     folder : path
         Where everything goes; an earlier demo in it is replaced.
     endpoint : str, optional
-        A Hub to publish to and download from, such as a loopback server; without one the model stays in its folder.
+        A Hub on loopback to publish to and download from, with the token "hf_demo"; without one the model stays in its
+        folder.
     cases : int
         Generated strokes, shared out to training, validation and test.
     minutes : float
@@ -50,6 +51,8 @@ def run_demo(folder, *, endpoint=None, cases=130, minutes=6.0, seed=0):
     started = time.monotonic()
     folder = Path(folder)
     data, model, masks, scores = (folder / name for name in ("strokes", "model", "masks", "evaluation"))
+    if folder.is_file():
+        raise LesionSegError(f"{folder}: is a file; give a folder with -o")
     if folder.exists():
         if any(folder.iterdir()) and not (folder / ".lesionseg-demo").exists():
             raise LesionSegError(f"{folder}: is not empty and holds no earlier demo; give another folder with -o")
@@ -64,10 +67,13 @@ def run_demo(folder, *, endpoint=None, cases=130, minutes=6.0, seed=0):
     run("train", "--recipe", RECIPE, "--data_dir", data, "--output_dir", model, *limits)
     source = model
     if endpoint:
-        hub = {"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"}
-        hub["HF_TOKEN"] = os.environ.get("HF_TOKEN", "hf_demo")
-        run("push", model, REPOSITORY, **hub)
-        run.environment |= hub | {"HF_HOME": str(folder / "empty-cache")}  # as another person on another machine
+        run.environment |= {"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
+        run.environment |= {"NO_PROXY": "127.0.0.1,localhost", "HF_TOKEN": "hf_demo"}
+        run("push", model, REPOSITORY)
+        # Then another person on another machine, with an empty cache.
+        cache = folder / "empty-cache"
+        run.environment |= {"HF_HOME": str(cache), "HF_HUB_CACHE": str(cache / "hub")}
+        run.environment |= {"HF_MODULES_CACHE": str(cache / "modules")}
         source = REPOSITORY
 
     held_out = held_out_scans(data)
@@ -94,12 +100,12 @@ class _Steps:
         self.folder = folder
         self.environment = {}
 
-    def __call__(self, *words, **environment):
+    def __call__(self, *words):
         words = [str(word) for word in words]
         print(f"\n$ lesionseg {shlex.join(words)}", flush=True)
         begun = time.monotonic()
         command = [sys.executable, "-m", "hf_lesionseg.cli", *words]
-        status = subprocess.run(command, env=os.environ | self.environment | environment, check=False).returncode
+        status = subprocess.run(command, env=os.environ | self.environment, check=False).returncode
         print(f"({time.monotonic() - begun:.0f} s)", flush=True)
         if status:
             raise LesionSegError(f"the demo's step `lesionseg {words[0]}` ended with status {status}; see above")

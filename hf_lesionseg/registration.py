@@ -59,6 +59,26 @@ def _links():
     yield "transformers.pipelines", f"{__package__}.inference.pipeline", _register_pipeline
 
 
+class _LinkingLoader(importlib.abc.Loader):
+    """Load a module as its own loader would, then tell the finder that it is complete."""
+
+    def __init__(self, loader, finder):
+        self.loader = loader
+        self.finder = finder
+
+    def __getattr__(self, name):  # resources, source and the like
+        return getattr(self.loader, name)
+
+    def create_module(self, spec):
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module):
+        # From here on the module is as if this loader had never been.
+        module.__loader__ = module.__spec__.loader = self.loader
+        self.loader.exec_module(module)
+        self.finder.link(module.__name__)
+
+
 class _FactoryFinder(importlib.abc.MetaPathFinder):
     """Find the modules of ``links`` as Python would, and link each pair once both have been executed."""
 
@@ -66,25 +86,23 @@ class _FactoryFinder(importlib.abc.MetaPathFinder):
         self.links = links
         self.waiting = {name for factory, ours, _ in links for name in (factory, ours)}
         self.loaded = set()
+        self.asking = set()
 
     def find_spec(self, name, path=None, target=None):
-        if name not in self.waiting:
+        if name not in self.waiting or name in self.asking:
             return None
-        self.waiting.remove(name)
-        spec = importlib.util.find_spec(name)  # no longer waiting for it: this asks the other finders
-        if spec is None or spec.loader is None:
-            return spec
-        execute = spec.loader.exec_module
-
-        def execute_and_link(module):
-            execute(module)
-            self.link(name)
-
-        spec.loader.exec_module = execute_and_link
+        self.asking.add(name)  # the other finders answer; a mere probe must not use up the waiting
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.asking.discard(name)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _LinkingLoader(spec.loader, self)
         return spec
 
     def link(self, name):
         """Note that ``name`` is complete, and register what this makes possible."""
+        self.waiting.discard(name)
         self.loaded.add(name)
         for factory, ours, register in self.links:
             if name == factory and ours not in self.loaded:
@@ -98,5 +116,4 @@ def register_with_transformers():
     finder = _FactoryFinder(list(_links()))
     sys.meta_path.insert(0, finder)
     for name in sorted(finder.waiting & set(sys.modules)):
-        finder.waiting.remove(name)
         finder.link(name)

@@ -19,10 +19,16 @@ def main():
             text=True,
         )
         try:
-            run_demo(REPOSITORY / "demo-output", endpoint=server.stdout.readline().strip())
+            endpoint = server.stdout.readline().strip()
+            if not endpoint.startswith("http://"):
+                raise LesionSegError("the Hub on loopback did not start; see its message above")
+            run_demo(REPOSITORY / "demo-output", endpoint=endpoint)
         except LesionSegError as error:
             print(f"error: {error}", file=sys.stderr)
             return error.exit_status
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
         finally:
             server.terminate()
             server.wait()

@@ -40,6 +40,11 @@ def test_import_is_light():
             "import hf_lesionseg; from transformers import PreTrainedModel; import hf_lesionseg.inference.pipeline",
             marks=pytest.mark.slow,
         ),
+        pytest.param(
+            "import hf_lesionseg; from importlib.util import find_spec; "
+            "assert find_spec('transformers.models.auto.modeling_auto')",
+            marks=pytest.mark.slow,
+        ),
         pytest.param("from hf_lesionseg import LesionImageProcessor", marks=pytest.mark.slow),
         pytest.param("import transformers.pipelines, hf_lesionseg", marks=pytest.mark.slow),
     ],

@@ -17,7 +17,7 @@ def demo(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Publish to this Hub and download from it again; without one the model stays in its folder.",
+            help="A Hub on loopback to publish to and download from; without one the model stays in its folder.",
             show_default=False,
         ),
     ] = None,

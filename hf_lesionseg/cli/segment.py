@@ -148,7 +148,9 @@ def _tell(outcome) -> None:
         print(f"warning: {outcome.case}: {warning}", file=sys.stderr)
     if outcome.status == "failed":
         print("error:", outcome.reason.replace("\n", " "), file=sys.stderr)
-        if not isinstance(outcome.error, (LesionSegError, ValueError)):
+        from ..models.volume_geometry import VolumeError
+
+        if not isinstance(outcome.error, (LesionSegError, VolumeError)):
             traceback.print_exception(outcome.error)
 
 

@@ -70,6 +70,13 @@ class TrainingArguments:
             raise UsageError(
                 f"--checkpointing_steps is {self.checkpointing_steps!r}; give a number of steps or 'epoch'"
             )
+        if self.model_name_or_path and self.base_width is not None:
+            raise UsageError("--base_width goes with a new network; --model_name_or_path brings its own widths")
+        if self.num_workers < 0:
+            raise UsageError(f"--num_workers is {self.num_workers}; give 0 or more")
+        for name in ("max_steps", "max_minutes"):
+            if getattr(self, name) is not None and getattr(self, name) <= 0:
+                raise UsageError(f"--{name} is {getattr(self, name)}; it must be positive")
         for name in ("eval_batch_size", "checkpoints_total_limit", "logging_steps"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} is {getattr(self, name)}; it must be 1 or more")

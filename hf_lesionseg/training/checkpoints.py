@@ -1,24 +1,28 @@
 """Checkpoints of a training run: complete or absent, and refused where they do not belong.
 
-A checkpoint is ``checkpoints/step_N`` with Accelerate's files (weights, optimizer, random states) and
-``training_state.json``. It is written to ``.step_N.partial`` and renamed when all processes are done, so a killed run
-leaves either the whole of it or none.
+A checkpoint is ``checkpoints/step_N`` with Accelerate's files (weights, optimizer, random states), the best weights so
+far and ``training_state.json``. It is written to ``.step_N.partial`` and renamed when all processes are done, so a
+killed run leaves either the whole of it or none. Accelerate keeps the optimizer and the random states as pickles:
+resume from your own checkpoints only. They are never published.
 """
 
 import json
 import math
 import os
-import re
 import shutil
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 
 from safetensors import SafetensorError
 
-from ..errors import CheckpointError, OutputError
+from ..errors import CheckpointError, ModelError, OutputError
 
 STATE_FILE = "training_state.json"
+BEST = "best"
+#: The model folder's files that belong to the best weights; the weights come first when they are put in place.
+BEST_FILES = ("model.safetensors", "config.json", "preprocessor_config.json")
 
 
 @dataclass
@@ -50,6 +54,11 @@ class TrainingState:
     def note(self, record, monitor):
         """Count a validation; return whether it is the best so far."""
         value = self.monitored(record, monitor)
+        if not math.isfinite(value):
+            raise ModelError(
+                f"{monitor} is {value} after epoch {self.epoch + 1}: no weights can be kept; start anew with a lower "
+                "--learning_rate, and see that the validation cases have lesions"
+            )
         if not value < self.best_value:
             self.validations_without_best += 1
             return False
@@ -59,51 +68,88 @@ class TrainingState:
         return True
 
 
+@contextmanager
+def writing(path):
+    """Turn a failure to write under ``path`` into an :class:`OutputError`, whichever library reports it."""
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise OutputError(
+            f"{path}: cannot be written ({reason}); free space or choose another --output_dir, "
+            "then go on with --resume_from_checkpoint latest"
+        ) from error
+
+
 def save_checkpoint(accelerator, folder, state, scheduler, identity, limit):
     """Write ``folder/step_N`` for the current step, then drop all but the ``limit`` newest.
+
+    The best weights so far go along, so that a resumed run keeps the ones that its state speaks of.
 
     Parameters
     ----------
     folder : Path
-        The run's ``checkpoints`` folder.
+        The ``checkpoints`` folder in the model folder of the run.
     state : TrainingState
-    scheduler : torch.optim.lr_scheduler.ReduceLROnPlateau
+    scheduler : torch.optim.lr_scheduler.LRScheduler
     identity : dict
         What a run must share with the checkpoint to resume from it.
     """
     final = folder / f"step_{state.step}"
     partial = folder / f".{final.name}.partial"
-    try:
+    with writing(final):
         if accelerator.is_main_process:
             shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            (partial / BEST).mkdir(parents=True)
         accelerator.wait_for_everyone()
         accelerator.save_state(str(partial))
         if accelerator.is_main_process:
             record = {"state": asdict(state), "scheduler": scheduler.state_dict(), "identity": identity}
             (partial / STATE_FILE).write_text(json.dumps(record, indent=1))
+            if state.best_step:
+                for name in BEST_FILES:
+                    shutil.copy2(folder.parent / name, partial / BEST / name)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            for path in partial.iterdir():
-                with path.open("rb") as written:
-                    os.fsync(written.fileno())
-            if final.exists():  # the same step again, after resuming from an older checkpoint
-                shutil.rmtree(final)
+            for path in partial.rglob("*"):
+                if path.is_file():
+                    with path.open("rb") as written:
+                        os.fsync(written.fileno())
+            remove_checkpoint(final)  # of the same step: the one in an epoch's last step, or of an abandoned branch
             partial.rename(final)
             for old in list_checkpoints(folder)[:-limit]:
-                shutil.rmtree(old)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise OutputError(
-            f"{final}: cannot write the checkpoint ({error.strerror}); free space or choose another "
-            "--output_dir, then go on with --resume_from_checkpoint latest"
-        ) from error
+                remove_checkpoint(old)
     accelerator.wait_for_everyone()
+
+
+def remove_checkpoint(path):
+    """Delete a checkpoint so that a kill in between leaves no half of it under its name."""
+    if path.exists():
+        aside = path.with_name(f".{path.name}.old")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+        shutil.rmtree(aside)
+
+
+def restore_best(path, output):
+    """Put the best weights of a checkpoint back into the model folder, and drop what came after the checkpoint."""
+    with writing(output):
+        for newer in list_checkpoints(output / "checkpoints"):
+            if newer != path and int(newer.name.removeprefix("step_")) > int(path.name.removeprefix("step_")):
+                remove_checkpoint(newer)
+        for name in BEST_FILES:
+            saved = path / BEST / name
+            if saved.is_file():
+                aside = output / f".{name}.partial"
+                shutil.copy2(saved, aside)
+                aside.replace(output / name)
+            else:
+                (output / name).unlink(missing_ok=True)
 
 
 def list_checkpoints(folder):
     """Complete checkpoints under ``folder``, oldest first."""
-    found = [path for path in Path(folder).glob("step_*") if re.fullmatch(r"step_\d+", path.name)]
+    found = [path for path in Path(folder).glob("step_*") if (path / STATE_FILE).is_file()]
     return sorted(found, key=lambda path: int(path.name.removeprefix("step_")))
 
 

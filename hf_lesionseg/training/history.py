@@ -2,6 +2,8 @@
 
 import json
 
+from .checkpoints import writing
+
 
 class History:
     """Append-only log of a run.
@@ -19,11 +21,12 @@ class History:
                 if record["step"] <= resume_step and (record["kind"] == "step" or record["epoch"] <= resume_epoch)
             ]
         aside = path.with_name(f".{path.name}.partial")
-        aside.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        aside.replace(path)
+        with writing(path):
+            aside.write_text("".join(json.dumps(record) + "\n" for record in kept))
+            aside.replace(path)
 
     def append(self, **record):
-        with self.path.open("a") as lines:
+        with writing(self.path), self.path.open("a") as lines:
             lines.write(json.dumps(record) + "\n")
 
 

@@ -22,14 +22,23 @@ def make_accelerator(recipe, *, cpu=False, with_tracking=False):
     LaunchError
         If the launcher started several processes but this one is alone: each would train, and write, by itself.
     """
-    accelerator = Accelerator(
-        cpu=cpu,
-        mixed_precision=recipe.mixed_precision,
-        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
-        # Shuffling that depends on (seed, epoch) alone: without it a resumed epoch has another order under DDP.
-        dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),
-        log_with="trackio" if with_tracking else None,
-    )
+    try:
+        accelerator = Accelerator(
+            cpu=cpu,
+            # Where the recipe asks for none, `accelerate launch --mixed_precision` decides.
+            mixed_precision=None if recipe.mixed_precision == "no" else recipe.mixed_precision,
+            gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+            # Shuffling that depends on (seed, epoch) alone: without it a resumed epoch has another order under DDP.
+            dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),
+            log_with="trackio" if with_tracking else None,
+        )
+    except ValueError as error:
+        raise LaunchError(f"{error}; use --mixed_precision no, or bf16 where the device has it") from error
+    if accelerator.gradient_accumulation_steps != recipe.gradient_accumulation_steps:
+        raise LaunchError(
+            f"the launcher asks for {accelerator.gradient_accumulation_steps} accumulation steps, the recipe for "
+            f"{recipe.gradient_accumulation_steps}; give --gradient_accumulation_steps to the training only"
+        )
     check_launch(accelerator.num_processes)
     return accelerator
 

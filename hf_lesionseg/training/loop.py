@@ -20,7 +20,7 @@ from ..datasets.prepared import PreparedDataset
 from ..datasets.slices import SliceDataset
 from ..datasets.splits import ids_sha256
 from ..errors import DataError, ModelError, UsageError
-from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, save_checkpoint
+from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, restore_best, save_checkpoint, writing
 from .history import History
 from .launch import make_accelerator, start_tracking
 from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
@@ -62,7 +62,9 @@ def train(arguments):
     resume = _claim_output(accelerator, output, arguments)
 
     processor = dataset.processor()
-    model = build_network(recipe, arguments.model_name_or_path, channels=len(dataset.channel_names))
+    model = build_network(
+        recipe, arguments.model_name_or_path, channels=len(dataset.channel_names), token=arguments.hub_token
+    )
     if recipe.channels_last:
         model.to(memory_format=torch.channels_last)
     if arguments.activation_checkpointing:
@@ -89,21 +91,19 @@ def train(arguments):
 
     identity = {
         **_network_settings(accelerator.unwrap_model(model).config),
+        **_settings_to_keep(recipe),
+        "mixed_precision": accelerator.mixed_precision,
         "data": dataset.fingerprint(),
         "train_cases": ids_sha256(case.id for case in cases["train"]),
-        "batch_size": recipe.batch_size,
-        "gradient_accumulation_steps": recipe.gradient_accumulation_steps,
-        "optimizer": recipe.optimizer,
-        "learning_rate": recipe.learning_rate,
-        "weight_decay": recipe.weight_decay,
-        "scheduler": recipe.scheduler,
-        "slices": recipe.slices,
+        "validation_cases": ids_sha256(case.id for case in cases["validation"]),
         "processes": accelerator.num_processes,
         "seed": arguments.seed,
     }
     state = load_checkpoint(accelerator, resume, scheduler, identity) if resume else TrainingState()
     history = None
     if accelerator.is_main_process:
+        if resume:
+            restore_best(resume, output)
         history = History(output / "history.jsonl", state.step if resume else None, state.epoch)
     if arguments.with_tracking:
         start_tracking(accelerator, arguments.project, recipe.to_dict() | {"seed": arguments.seed})
@@ -113,9 +113,11 @@ def train(arguments):
     def elapsed():
         return before + time.monotonic() - started
 
-    def stop_asked():
-        if arguments.max_steps is not None and state.step >= arguments.max_steps:
-            return f"--max_steps {arguments.max_steps}"
+    def enough_steps():
+        reached = arguments.max_steps is not None and state.step >= arguments.max_steps
+        return f"--max_steps {arguments.max_steps}" if reached else ""
+
+    def out_of_time():
         late = arguments.max_minutes is not None and time.monotonic() - started > 60 * arguments.max_minutes
         return f"--max_minutes {arguments.max_minutes}" if _agreed(accelerator, late) else ""
 
@@ -133,7 +135,7 @@ def train(arguments):
         )
 
     every = 0 if arguments.checkpointing_steps == "epoch" else int(arguments.checkpointing_steps)
-    state.finished = early_stop(state, recipe)
+    state.finished = early_stop(state, recipe) or enough_steps()
     while state.epoch < recipe.epochs and not state.finished:
         slices.set_epoch(state.epoch)
         loader.set_epoch(state.epoch)
@@ -172,7 +174,7 @@ def train(arguments):
                 scheduler.step()
             if every and state.step % every == 0:
                 checkpoint()
-            state.finished = stop_asked()
+            state.finished = enough_steps() or out_of_time()
             if state.finished:
                 break
         bar.close()
@@ -184,7 +186,7 @@ def train(arguments):
         if state.finished or (state.epoch + 1) % recipe.validation_every == 0 or state.epoch + 1 == recipe.epochs:
             validated = validate(
                 accelerator, model, processor, cases["validation"],
-                batch_size=arguments.eval_batch_size, mixed_precision=recipe.mixed_precision,
+                batch_size=arguments.eval_batch_size, mixed_precision=accelerator.mixed_precision,
             )  # fmt: skip
             record |= {"validation_loss": mean_loss(validated), "validation_dice": mean_dice(validated)}
             if state.note(record, recipe.monitor):
@@ -199,6 +201,8 @@ def train(arguments):
             state.finished = state.finished or early_stop(state, recipe)
 
     state.seconds = elapsed()
+    if not state.best_step and not (output / "config.json").is_file():
+        save_best(accelerator, model, processor, output)  # resumed where nothing was left to do, before any validation
     summary = finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state)
     accelerator.end_training()
     return summary
@@ -208,6 +212,14 @@ def _network_settings(config):
     """The settings of a network as a checkpoint keeps them, each under a name of its own."""
     settings = json.loads(config.to_json_string(use_diff=False))
     return {f"model.{name}": settings[name] for name in sorted(settings) if name not in _NOT_OF_THE_NETWORK}
+
+
+def _settings_to_keep(recipe):
+    """What of a recipe may not change between a checkpoint and the run that resumes from it."""
+    free = {"name", "paper", "model", "processor", "split", "early_stopping_patience", "mixed_precision"}
+    if recipe.scheduler in ("plateau", "constant"):
+        free.add("epochs")  # the others fall to zero at the last epoch
+    return {name: value for name, value in recipe.to_dict().items() if name not in free}
 
 
 def make_scheduler(optimizer, recipe, total_steps):
@@ -237,20 +249,22 @@ def _claim_output(accelerator, output, arguments):
     resume = None
     if arguments.resume_from_checkpoint:
         resume = find_checkpoint(arguments.resume_from_checkpoint, output / "checkpoints")
-    taken = (output / "history.jsonl").exists() or (output / "config.json").exists()
-    if taken and not resume and not arguments.resume_from_checkpoint and not arguments.overwrite_output_dir:
+    taken = (output / "config.json").exists()
+    begun = taken or (output / "history.jsonl").exists()
+    if begun and not resume and not arguments.overwrite_output_dir and (taken or not arguments.resume_from_checkpoint):
         raise UsageError(
-            f"{output}: holds an earlier run; go on with --resume_from_checkpoint latest, "
+            f"{output}: holds an earlier run; go on with --resume_from_checkpoint latest where it has checkpoints, "
             "or start anew with --overwrite_output_dir"
         )
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        if taken and arguments.overwrite_output_dir and not resume:
-            for name in ("checkpoints", "figures"):
-                shutil.rmtree(output / name, ignore_errors=True)
-            for name in OUTPUT_FILES:
-                (output / name).unlink(missing_ok=True)
-        output.mkdir(parents=True, exist_ok=True)
+        with writing(output):
+            if arguments.overwrite_output_dir and not resume:
+                for name in ("checkpoints", "figures"):
+                    shutil.rmtree(output / name, ignore_errors=True)
+                for name in OUTPUT_FILES:
+                    (output / name).unlink(missing_ok=True)
+            output.mkdir(parents=True, exist_ok=True)
     accelerator.wait_for_everyone()
     return resume
 

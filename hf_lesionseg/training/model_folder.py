@@ -19,15 +19,14 @@ from ..evaluation.summary import summarize
 from ..hub.model_card import write_model_card
 from ..imaging.atomic import write_aside
 from ..inference.loading import load_model
+from .checkpoints import BEST_FILES, writing
 from .history import read_history
 from .validation import predict_case, validate
 
 SUMMARY_FILE = "training_summary.json"
 #: Files of a run that --overwrite_output_dir removes.
 OUTPUT_FILES = (
-    "config.json",
-    "model.safetensors",
-    "preprocessor_config.json",
+    *BEST_FILES,
     "splits.json",
     "history.jsonl",
     "README.md",
@@ -40,13 +39,14 @@ def save_best(accelerator, model, processor, output):
     """Put the present weights into the model folder: written aside, then renamed file by file, the weights first."""
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        aside = output / ".best.partial"
-        shutil.rmtree(aside, ignore_errors=True)
-        accelerator.unwrap_model(model).save_pretrained(aside)
-        processor.save_pretrained(aside)
-        for path in sorted(aside.iterdir(), key=lambda path: path.suffix != ".safetensors"):
-            path.replace(output / path.name)
-        aside.rmdir()
+        with writing(output):
+            aside = output / ".best.partial"
+            shutil.rmtree(aside, ignore_errors=True)
+            accelerator.unwrap_model(model).save_pretrained(aside, max_shard_size="100GB")
+            processor.save_pretrained(aside)
+            for name in BEST_FILES:
+                (aside / name).replace(output / name)
+            shutil.rmtree(aside)
     accelerator.wait_for_everyone()
 
 
@@ -60,7 +60,7 @@ def finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, 
     """
     best = load_model(output, device=str(accelerator.device))
     model, processor = best.model, best.processor
-    settings = {"batch_size": arguments.eval_batch_size, "mixed_precision": recipe.mixed_precision}
+    settings = {"batch_size": arguments.eval_batch_size, "mixed_precision": accelerator.mixed_precision}
     metrics = {
         split: [case.metrics for case in validate(accelerator, model, processor, cases[split], **settings)]
         for split in ("validation", "test")
@@ -84,7 +84,7 @@ def finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, 
 
 def _summary(accelerator, arguments, recipe, dataset, cases, state, metrics, model):
     return {
-        "recipe": recipe.to_dict(),
+        "recipe": recipe.to_dict() | {"processor": dataset.processor().settings()},
         "paper": recipe.paper,
         "started_from": arguments.model_name_or_path,
         "data": {
@@ -113,7 +113,7 @@ def _summary(accelerator, arguments, recipe, dataset, cases, state, metrics, mod
             "seconds": round(state.seconds, 1),
             "device": str(accelerator.device),
             "processes": accelerator.num_processes,
-            "mixed_precision": recipe.mixed_precision,
+            "mixed_precision": accelerator.mixed_precision,
             "seed": arguments.seed,
             "versions": {"hf_lesionseg": __version__, "python": platform.python_version()}
             | {name: metadata.version(name) for name in _VERSIONS},
@@ -128,7 +128,8 @@ def _summary(accelerator, arguments, recipe, dataset, cases, state, metrics, mod
 
 def _draw(output, dataset, cases, metrics, summary, model, processor, settings):
     figures = output / "figures"
-    figures.mkdir(exist_ok=True)
+    with writing(figures):
+        figures.mkdir(exist_ok=True)
     synthetic = dataset.synthetic
     training_curves(read_history(output / "history.jsonl"), figures / "curves.png", synthetic=synthetic)
     lesion_volume_histograms(summary["data"]["volume_ml"], figures / "volumes.png", synthetic=synthetic)

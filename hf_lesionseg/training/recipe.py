@@ -3,6 +3,7 @@
 ``load_recipe("clci-net-atlas")`` reads one that comes with the package, ``load_recipe("my-recipe.yaml")`` a file.
 """
 
+import contextlib
 import difflib
 import typing
 from dataclasses import asdict, dataclass, field, fields
@@ -20,7 +21,21 @@ _CHOICES = {
     "monitor": ("validation_loss", "validation_dice"),
     "mixed_precision": ("no", "bf16", "fp16"),
 }
-_POSITIVE = ("learning_rate", "batch_size", "epochs", "gradient_accumulation_steps", "validation_every")
+#: field -> (whether a value is possible, what is); NaN fails every comparison.
+_RANGES = {
+    "learning_rate": (lambda value: 0 < value < 10, "above 0 and below 10"),
+    "weight_decay": (lambda value: 0 <= value < 10, "0 or more"),
+    "empty_slice_fraction": (lambda value: 0 <= value <= 1, "0 to 1"),
+    "batch_size": (lambda value: value >= 1, "1 or more"),
+    "epochs": (lambda value: value >= 1, "1 or more"),
+    "gradient_accumulation_steps": (lambda value: value >= 1, "1 or more"),
+    "validation_every": (lambda value: value >= 1, "1 or more"),
+    "plateau_factor": (lambda value: 0 < value < 1, "above 0 and below 1"),
+    "plateau_patience": (lambda value: value >= 1, "1 or more"),
+    "plateau_min_delta": (lambda value: 0 <= value < 1e6, "0 or more"),
+    "early_stopping_patience": (lambda value: value is None or value >= 1, "1 or more, or null"),
+    "max_gradient_norm": (lambda value: value is None or 0 < value < 1e9, "above 0, or null"),
+}
 
 
 @dataclass(frozen=True)
@@ -101,11 +116,9 @@ class Recipe:
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise RecipeError(f"recipe {self.name}: {name} is {getattr(self, name)!r}; use one of {allowed}")
-        for name in _POSITIVE:
-            if getattr(self, name) <= 0:
-                raise RecipeError(f"recipe {self.name}: {name} is {getattr(self, name)}; it must be positive")
-        if not 0 <= self.empty_slice_fraction <= 1:
-            raise RecipeError(f"recipe {self.name}: empty_slice_fraction is {self.empty_slice_fraction}; use 0 to 1")
+        for name, (possible, wanted) in _RANGES.items():
+            if not possible(getattr(self, name)):
+                raise RecipeError(f"recipe {self.name}: {name} is {getattr(self, name)}; use {wanted}")
 
     def _check_type(self, name, annotation):
         value = getattr(self, name)
@@ -118,6 +131,9 @@ class Recipe:
 
     def to_dict(self):
         return asdict(self)
+
+
+_FLOATS = {entry.name for entry in fields(Recipe) if float in (typing.get_args(entry.type) or (entry.type,))}
 
 
 def packaged_recipes():
@@ -145,7 +161,10 @@ def load_recipe(name, **overrides):
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise RecipeError(f"{path}: no such recipe file")
-        text, origin = path.read_text(encoding="utf-8"), str(path)
+        try:
+            text, origin = path.read_text(encoding="utf-8"), str(path)
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path}: is not text in UTF-8 ({error.reason}); save it as UTF-8") from error
     elif str(name) in packaged_recipes():
         text = (resources.files(__package__) / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
         origin = str(name)
@@ -160,6 +179,12 @@ def load_recipe(name, **overrides):
     if not isinstance(values, dict):
         raise RecipeError(f"{origin}: a recipe is a mapping of fields to values")
     values = {"name": path.stem if path.suffix else str(name)} | values
+    if values.get("mixed_precision") is False:
+        values["mixed_precision"] = "no"  # which YAML reads as a boolean
+    for key in _FLOATS & set(values):
+        if isinstance(values[key], str):  # YAML takes 1e-4 for a string, 1.0e-4 for a number
+            with contextlib.suppress(ValueError):
+                values[key] = float(values[key])
     values |= {key: value for key, value in overrides.items() if value is not None}
     known = [entry.name for entry in fields(Recipe)]
     for key in values:

@@ -129,6 +129,7 @@ def test_same_mask_same_bytes(save, brain, tmp_path):
     scan = read_scan(save(brain))
     first = write_mask(tmp_path / "first.nii.gz", brain > 50, like=scan).read_bytes()
     assert write_mask(tmp_path / "second.nii.gz", np.asfortranarray(brain > 50), like=scan).read_bytes() == first
+    assert first[3:8] == bytes(5)  # no name and no time of writing in the gzip header
     assert gzip.decompress(first)[:4] == (348).to_bytes(4, "little")
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -12,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoImageProcessor, AutoModel
 
-from hf_lesionseg.errors import CheckpointError, DataError, LaunchError, ModelError, UsageError
+from hf_lesionseg.errors import CheckpointError, DataError, LaunchError, ModelError, OutputError, UsageError
 from hf_lesionseg.training.arguments import TrainingArguments
 from hf_lesionseg.training.checkpoints import STATE_FILE, TrainingState, find_checkpoint, list_checkpoints
 from hf_lesionseg.training.command import main
@@ -102,7 +103,6 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.02)
 
 
-@pytest.mark.slow
 def test_kill_9_in_mid_epoch_loses_only_the_steps_since_the_checkpoint(prepared, whole, run, command_line, tmp_path):
     output = tmp_path / "run"
     options = ["--checkpointing_steps", "2", "--checkpoints_total_limit", "100"]
@@ -174,9 +174,76 @@ def test_an_earlier_run_is_not_overwritten_unasked(run):
     assert [step for step, _ in losses(output)] == [1]
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(run):
+def test_a_loss_that_is_not_finite_stops_the_run(run, whole, tmp_path):
+    shutil.copytree(whole[0] / "run", tmp_path / "broken", ignore=shutil.ignore_patterns("checkpoints"))
+    broken = {name: tensor * math.nan if tensor.is_floating_point() else tensor for name, tensor in
+              weights(tmp_path / "broken").items()}  # fmt: skip
+    save_file(broken, tmp_path / "broken" / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match="a lower --learning_rate"):
-        run(learning_rate=1e30, epochs=5)
+        run(model_name_or_path=str(tmp_path / "broken"))
+
+
+def test_a_validation_that_is_not_finite_is_an_error():
+    with pytest.raises(ModelError, match="validation_dice is nan"):
+        TrainingState().note({"validation_loss": 1.0, "validation_dice": math.nan}, "validation_dice")
+
+
+def test_a_stop_in_mid_epoch_does_not_change_the_best_weights_of_the_resumed_run(run, whole):
+    """Stopping validates weights that the uninterrupted run never validated; resuming forgets them."""
+    run(max_steps=8)
+    output, summary = run(resume_from_checkpoint="latest")
+    best, expected = weights(output), weights(whole[0] / "run")
+    assert all(torch.equal(best[name], expected[name]) for name in expected)
+    assert summary["best"] == whole[1]["best"]
+
+
+def test_resuming_where_nothing_is_left_takes_no_step(run):
+    run(max_steps=2)
+    output, summary = run(max_steps=2, resume_from_checkpoint="latest")
+    assert summary["run"]["steps"] == 2
+    assert [step for step, _ in losses(output)] == [1, 2]
+
+
+def test_resuming_from_an_older_step_drops_the_newer_ones(run):
+    options = {"checkpointing_steps": "2", "checkpoints_total_limit": 3}
+    output, _ = run(**options)
+    older = list_checkpoints(output / "checkpoints")[0]
+    assert older.name == "step_8"
+    run(resume_from_checkpoint=str(older), max_steps=10, **options)
+    assert [path.name for path in list_checkpoints(output / "checkpoints")] == ["step_8", "step_10"]
+
+
+def test_resuming_into_another_folder_brings_the_best_weights(run):
+    output, summary = run()
+    checkpoint = list_checkpoints(output / "checkpoints")[-1]
+    other, again = run("other", resume_from_checkpoint=str(checkpoint))
+    assert all(torch.equal(weights(other)[name], tensor) for name, tensor in weights(output).items())
+    assert again["best"] == summary["best"]
+
+
+@pytest.mark.parametrize("obstacle", ["file", "limit"])
+def test_a_folder_that_cannot_be_written_is_one_line(run, tmp_path, obstacle):
+    if obstacle == "file":
+        (tmp_path / "run").write_text("in the way")
+        with pytest.raises(OutputError, match="run"):
+            run(max_steps=1)
+        return
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(OutputError, match="--resume_from_checkpoint latest"):
+            run(max_steps=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list_checkpoints(tmp_path / "run" / "checkpoints") == []
+
+
+def test_workers_and_a_time_limit(run):
+    output, summary = run(num_workers=1, max_minutes=0.001)
+    assert summary["run"]["finished"] == "--max_minutes 0.001"
+    assert len(losses(output)) == 1
+    assert len(list_checkpoints(output / "checkpoints")) == 1
 
 
 def test_the_learning_rate_falls_as_in_keras():

@@ -47,7 +47,12 @@ def test_packaged_recipes_build_their_network_and_processor(name):
         ("model_type: clci-net\nlearnig_rate: 1.0", "unknown field 'learnig_rate'; did you mean 'learning_rate'"),
         ("model_type: clci-net\nbatch_size: eight", "batch_size is 'eight'; it must be of type int"),
         ("model_type: clci-net\nbatch_size: true", "batch_size is True"),
-        ("model_type: clci-net\nepochs: 0", "epochs is 0; it must be positive"),
+        ("model_type: clci-net\nepochs: 0", "epochs is 0; use 1 or more"),
+        ("model_type: clci-net\nweight_decay: -1", "weight_decay is -1"),
+        ("model_type: clci-net\nlearning_rate: .nan", "learning_rate is nan"),
+        ("model_type: clci-net\nlearning_rate: fast", "it must be of type float"),
+        ("model_type: clci-net\nplateau_factor: 1.0", "plateau_factor is 1.0"),
+        ("model_type: clci-net\nearly_stopping_patience: -1", "early_stopping_patience is -1"),
         ("model_type: clci-net\nslices: some", "use one of"),
         ("model_type: clci-net\nempty_slice_fraction: 2", "use 0 to 1"),
         ("learning_rate: 1.0", "'model_type' is missing"),
@@ -76,6 +81,14 @@ def test_impossible_networks_are_named(tmp_path, text, message):
         build_network(load_recipe(write(tmp_path, text)), channels=1)
 
 
+def test_values_that_yaml_reads_otherwise(tmp_path):
+    recipe = load_recipe(write(tmp_path, "model_type: clci-net\nmixed_precision: no\nlearning_rate: 1e-4"))
+    assert (recipe.mixed_precision, recipe.learning_rate) == ("no", 1e-4)
+    (tmp_path / "mine.yaml").write_bytes(b"paper: \xff\xfe")
+    with pytest.raises(RecipeError, match="UTF-8"):
+        load_recipe(tmp_path / "mine.yaml")
+
+
 def test_there_is_no_such_recipe(tmp_path):
     with pytest.raises(RecipeError, match="clci-net-atlas"):
         load_recipe("clci-net-atals")
@@ -97,6 +110,10 @@ def test_options_replace_the_recipes_values():
         ({"checkpointing_steps": "0"}, "--checkpointing_steps"),
         ({"checkpointing_steps": "often"}, "--checkpointing_steps"),
         ({"logging_steps": 0}, "--logging_steps"),
+        ({"max_steps": 0}, "--max_steps"),
+        ({"max_minutes": -1.0}, "--max_minutes"),
+        ({"num_workers": -1}, "--num_workers"),
+        ({"model_name_or_path": "x", "base_width": 4}, "--base_width"),
     ],
 )
 def test_wrong_options_are_named(options, message):

@@ -47,7 +47,6 @@ def losses(output):
     return [(record["step"], record["loss"]) for record in records if record["kind"] == "step"]
 
 
-@pytest.mark.slow
 def test_two_processes_train_together_and_resume_after_kill_9(prepared, command_line, tmp_path):
     status, text = finish(start(prepared, tmp_path / "whole", command_line))
     assert status == 0, text
@@ -85,5 +84,5 @@ def test_two_independent_processes_are_refused(prepared, command_line, tmp_path)
     """Without ACCELERATE_USE_CPU and --cpu this launch gives two processes that both believe to be rank 0."""
     status, text = finish(start(prepared, tmp_path / "run", command_line, use_cpu=False, cpu_option=False))
     assert status != 0
-    assert "each runs alone as rank 0" in text or "CUDA" in text
-    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert "each runs alone as rank 0" in text
+    assert not (tmp_path / "run").exists()
