@@ -21,7 +21,7 @@ def demo(
             show_default=False,
         ),
     ] = None,
-    cases: Annotated[int, typer.Option(help="Generated strokes.")] = 130,
+    cases: Annotated[int, typer.Option(help="Generated strokes.")] = 160,
     minutes: Annotated[float, typer.Option(help="Longest time for training.")] = 6.0,
     seed: Annotated[int, typer.Option(help="Of strokes and training.")] = 0,
 ) -> None:

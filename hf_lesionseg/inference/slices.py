@@ -14,7 +14,7 @@ import torch
 from ..errors import LesionSegError, ModelError, UsageError
 from ..models.outputs import lesion_probability
 
-#: Slices per step where nothing is asked: more do not run faster on a CPU, and only cost memory there.
+#: Slices per step where nothing is asked. On a CPU each slice of 224 x 176 takes the full-width CLCI-Net 0.1 GB.
 DEFAULT_BATCH_SIZE = {"cpu": 4, "cuda": 32}
 
 #: Names of ``precision`` -> dtype of autocast; None computes in the dtype of the weights.
