@@ -22,7 +22,7 @@ REPOSITORY = "org/clci-net"
 DICE_BAR = 0.6
 
 
-def run_demo(folder, *, endpoint=None, cases=160, minutes=6.0, seed=0):
+def run_demo(folder, *, endpoint=None, cases=160, minutes=7.5, seed=0):
     """Prepare, train, publish, download with an empty cache, segment and evaluate.
 
     Parameters

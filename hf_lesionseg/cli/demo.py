@@ -22,7 +22,7 @@ def demo(
         ),
     ] = None,
     cases: Annotated[int, typer.Option(help="Generated strokes.")] = 160,
-    minutes: Annotated[float, typer.Option(help="Longest time for training.")] = 6.0,
+    minutes: Annotated[float, typer.Option(help="Longest time for training.")] = 7.5,
     seed: Annotated[int, typer.Option(help="Of strokes and training.")] = 0,
 ) -> None:
     """Generate strokes, train a narrow CLCI-Net, publish, segment, evaluate: ten minutes on two cores.

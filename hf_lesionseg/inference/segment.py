@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -309,7 +310,8 @@ def _write_outputs(case, targets, files, scans, loaded, settings, input_sha256, 
         "lesions": result["lesions"],
     }
     channels = f" · {next(iter(scans))} shown" if len(scans) > 1 else ""
-    note = f"{loaded.source}{channels} · threshold {settings['threshold']:g}"
+    network = loaded.source if loaded.commit else Path(loaded.source).name
+    note = f"{network}{channels} · threshold {settings['threshold']:.3g}"
     try:
         # All are written aside and renamed together on the way out, the record last.
         with contextlib.ExitStack() as stack:
@@ -341,4 +343,7 @@ def _write_outputs(case, targets, files, scans, loaded, settings, input_sha256, 
 
 
 def _write_json(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    # Coordinates and matrix rows on one line each; a line break never stands inside a JSON string.
+    text = re.sub(r"\[\n\s+([-+.,\deE\s]+?)\n\s+\]", lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
+    path.write_text(text + "\n", encoding="utf-8")
