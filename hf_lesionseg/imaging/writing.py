@@ -10,7 +10,7 @@ from hf_lesionseg.errors import GridMismatchError, OutputError
 
 from .atomic import write_aside
 
-#: measured on 197 x 233 x 189: higher levels make probability maps slower and not smaller, masks a few percent smaller
+#: measured on 197 x 233 x 189: level 6 takes a probability map twice as long for the same size; a mask saves 0.2 MB
 GZIP_LEVEL = 1
 
 
