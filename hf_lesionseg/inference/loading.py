@@ -116,7 +116,10 @@ def load_model(
     import torch
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
-    from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+    from transformers import AutoModelForSemanticSegmentation
+
+    # Not `from transformers`: before 5.18 that spelling is refused where torchvision is absent.
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
     import hf_lesionseg  # noqa: F401  (fills the Auto factories)
 
