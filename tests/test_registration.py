@@ -6,7 +6,7 @@ import sys
 import pytest
 
 CHECK = """
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForSemanticSegmentation
+from transformers import AutoConfig, AutoModel, AutoModelForSemanticSegmentation
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 from transformers.pipelines import PIPELINE_REGISTRY
 config = AutoConfig.for_model("clci-net", base_width=2)

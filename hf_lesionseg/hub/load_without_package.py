@@ -5,7 +5,8 @@ import sys
 
 sys.modules["hf_lesionseg"] = None  # whoever imports it gets ModuleNotFoundError, as without the package
 
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForSemanticSegmentation  # noqa: E402
+from transformers import AutoConfig, AutoModel, AutoModelForSemanticSegmentation  # noqa: E402
+from transformers.models.auto.image_processing_auto import AutoImageProcessor  # noqa: E402
 
 
 def main(folder):

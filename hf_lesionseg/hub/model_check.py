@@ -57,7 +57,7 @@ def _load_model(folder):
 
 
 def _load_processor(folder):
-    from transformers import AutoImageProcessor
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
     try:
         return AutoImageProcessor.from_pretrained(folder, local_files_only=True)

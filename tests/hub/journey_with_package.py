@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoImageProcessor, AutoModel, AutoModelForSemanticSegmentation
+from transformers import AutoModel, AutoModelForSemanticSegmentation
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 import hf_lesionseg
 

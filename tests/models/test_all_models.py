@@ -6,7 +6,8 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForSemanticSegmentation
+from transformers import AutoConfig, AutoModel, AutoModelForSemanticSegmentation
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 from hf_lesionseg.training.network import enable_activation_checkpointing

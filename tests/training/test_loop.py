@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoImageProcessor, AutoModel
+from transformers import AutoModel
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from hf_lesionseg.errors import CheckpointError, DataError, LaunchError, ModelError, OutputError, UsageError
 from hf_lesionseg.training.arguments import TrainingArguments
