@@ -102,7 +102,7 @@ def test_a_killed_run_leaves_no_half_case_and_the_next_goes_on(make_records, sma
     """)
     (tmp_path / "job").write_bytes(pickle.dumps((records, output, small_processor)))
     process = subprocess.Popen([sys.executable, "-c", script, tmp_path / "job"])
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 400
     while len(list((output / "cases").glob("case*"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
