@@ -160,7 +160,7 @@ def test_655_volumes_hold_less_than_2_gb(tmp_path):
     description |= {"channel_names": ["t1w"], "rejected": [], "cases": records}
     (tmp_path / "dataset.json").write_text(json.dumps(description))
     result = subprocess.run(
-        [sys.executable, "-c", MEASURE, tmp_path, "3000"], capture_output=True, text=True, check=True, timeout=300
+        [sys.executable, "-c", MEASURE, tmp_path, "3000"], capture_output=True, text=True, check=True, timeout=550
     )
     measured = json.loads(result.stdout)
     assert measured["slices"] == 655 * 189
