@@ -25,7 +25,7 @@ def demo(
     minutes: Annotated[float, typer.Option(help="Longest time for training.")] = 7.5,
     seed: Annotated[int, typer.Option(help="Of strokes and training.")] = 0,
 ) -> None:
-    """Generate strokes, train a narrow CLCI-Net, publish, segment, evaluate: ten minutes on two cores.
+    """Generate strokes, train a narrow CLCI-Net, publish, segment, evaluate: up to twelve minutes.
 
     Every step is an ordinary command, printed before it runs. The scores are synthetic.
 
