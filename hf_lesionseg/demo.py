@@ -113,7 +113,11 @@ class _Steps:
 
 def _report(scores, masks, held_out, seconds):
     with (scores / "metrics.csv").open(newline="") as table:
-        dice = {row["case"]: float(row["dice"]) for row in csv.DictReader(table) if row["case"] in held_out}
+        rows = [row for row in csv.DictReader(table) if row["case"] in held_out]
+    dice = {row["case"]: float(row["dice"]) for row in rows if row["dice"]}
+    if len(dice) < len(held_out):
+        missing = ", ".join(sorted(set(held_out) - set(dice)))
+        raise LesionSegError(f"{scores / 'metrics.csv'}: has no Dice for {missing}; see above what went wrong")
     print("\nHeld-out generated strokes (synthetic; says nothing about patients):")
     for case, value in dice.items():
         print(f"  {case}  3-D Dice {value:.3f}")
@@ -124,6 +128,6 @@ def _report(scores, masks, held_out, seconds):
     print(f"  card         {masks.parent / 'model' / 'README.md'}")
     print(f"  figures      {scores}")
     print(f"\nDone in {seconds / 60:.1f} minutes.")
-    if len(dice) < len(held_out) or mean < DICE_BAR:
+    if mean < DICE_BAR:
         raise LesionSegError(f"mean Dice {mean:.3f} of {len(dice)} cases is below {DICE_BAR}; training fell short")
     return mean

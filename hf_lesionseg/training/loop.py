@@ -6,8 +6,10 @@ and the epoch alone, and every step seeds the random numbers of dropout from (se
 
 import json
 import math
+import os
 import shutil
 import time
+import warnings
 from pathlib import Path
 
 import torch
@@ -20,6 +22,7 @@ from ..datasets.prepared import PreparedDataset
 from ..datasets.slices import SliceDataset
 from ..datasets.splits import ids_sha256
 from ..errors import DataError, ModelError, UsageError
+from ..models.image_processing_lesion import LesionImageProcessor
 from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, restore_best, save_checkpoint, writing
 from .history import History
 from .launch import make_accelerator, start_tracking
@@ -51,6 +54,8 @@ def train(arguments):
     started = time.monotonic()
     recipe = arguments.load_recipe()
     accelerator = make_accelerator(recipe, cpu=arguments.cpu, with_tracking=arguments.with_tracking)
+    if arguments.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA's first matrix product runs
     set_seed(arguments.seed, deterministic=arguments.deterministic)
     dataset = PreparedDataset(arguments.data_dir)
     known = dataset.splits()
@@ -62,6 +67,7 @@ def train(arguments):
     resume = _claim_output(accelerator, output, arguments)
 
     processor = dataset.processor()
+    _say_what_the_data_decide(accelerator, recipe, processor)
     model = build_network(
         recipe, arguments.model_name_or_path, channels=len(dataset.channel_names), token=arguments.hub_token
     )
@@ -145,6 +151,7 @@ def train(arguments):
             leave=False, disable=not accelerator.is_main_process,
         )  # fmt: skip
         model.train()
+        pending = []  # losses of the batches since the last optimizer step
         for batch in batches:
             _seed_step(arguments.seed, state.epoch, state.batches, accelerator.process_index)
             with accelerator.accumulate(model):
@@ -154,18 +161,20 @@ def train(arguments):
                     accelerator.clip_grad_norm_(model.parameters(), recipe.max_gradient_norm)
                 optimizer.step()
                 optimizer.zero_grad()
-            value = accelerator.reduce(loss.detach(), reduction="mean").item()
+            pending.append(loss.detach())
+            state.batches += 1
+            bar.update()
+            if not accelerator.sync_gradients:
+                continue
+            value = accelerator.reduce(torch.stack(pending).mean(), reduction="mean").item()
             if not math.isfinite(value):
                 raise ModelError(
                     f"the loss is {value} at step {state.step + 1}; start anew with a lower --learning_rate "
                     "or with --mixed_precision no"
                 )
-            state.batches += 1
-            state.loss_sum += value
+            state.loss_sum += value * len(pending)
+            pending.clear()
             bar.set_postfix(loss=f"{state.loss_sum / state.batches:.4f}", refresh=False)
-            bar.update()
-            if not accelerator.sync_gradients:
-                continue
             state.step += 1
             if state.step % arguments.logging_steps == 0:
                 rate = optimizer.param_groups[0]["lr"]
@@ -204,8 +213,25 @@ def train(arguments):
     if not state.best_step and not (output / "config.json").is_file():
         save_best(accelerator, model, processor, output)  # resumed where nothing was left to do, before any validation
     summary = finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state)
-    accelerator.end_training()
+    publishes = arguments.push_to_hub and accelerator.is_main_process
+    accelerator.end_training()  # the other processes need not wait for the upload
+    if publishes:
+        from ..hub.publish import publish
+
+        url = publish(output, arguments.hub_model_id, private=arguments.hub_private, token=arguments.hub_token)
+        print(f"published: {url}", flush=True)
     return summary
+
+
+def _say_what_the_data_decide(accelerator, recipe, processor):
+    """Warn where the data were prepared in another way than the recipe would: the slices are what they are."""
+    settings, wanted = processor.settings(), LesionImageProcessor(**recipe.processor).settings()
+    other = [name for name in recipe.processor if settings[name] != wanted[name]]
+    if other and accelerator.is_main_process:
+        shown = ", ".join(f"{name}={settings[name]!r} instead of {wanted[name]!r}" for name in other)
+        warnings.warn(
+            f"the data were not prepared as recipe {recipe.name} says; used as they are: {shown}", stacklevel=3
+        )
 
 
 def _network_settings(config):

@@ -51,7 +51,7 @@ def save_best(accelerator, model, processor, output):
 
 
 def finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state):
-    """Score the best weights on validation and test cases, draw, write the summary and the card, publish if asked.
+    """Score the best weights on validation and test cases, draw, write the summary and the card.
 
     Returns
     -------
@@ -73,11 +73,6 @@ def finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, 
             shutil.copyfile(Path(arguments.data_dir) / "splits.json", path)
         _draw(output, dataset, cases, metrics, summary, model, processor, settings)
         write_model_card(output, repo_id=arguments.hub_model_id)
-        if arguments.push_to_hub:
-            from ..hub.publish import publish
-
-            url = publish(output, arguments.hub_model_id, private=arguments.hub_private, token=arguments.hub_token)
-            accelerator.print(f"published: {url}")
     accelerator.wait_for_everyone()
     return summary
 

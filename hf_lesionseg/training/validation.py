@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from accelerate.utils import broadcast, gather_object
+from accelerate.utils import broadcast, gather_object, tqdm
 
 from ..evaluation.metrics import CaseMetrics, VoxelCounts, case_metrics, count_voxels
 from ..inference.slices import predict_slices
@@ -39,7 +39,7 @@ def validate_case(model, processor, case, *, batch_size, mixed_precision="no"):
     return ValidatedCase(loss.item(), case_metrics(case.id, counts, truth.voxel_ml, person=case.person))
 
 
-def validate(accelerator, model, processor, cases, *, batch_size, mixed_precision="no", progress=None):
+def validate(accelerator, model, processor, cases, *, batch_size, mixed_precision="no"):
     """Validate all ``cases``, shared out among the processes.
 
     The loss is the paper's Dice loss with each volume as one batch, averaged over volumes, so that it does not depend
@@ -57,13 +57,10 @@ def validate(accelerator, model, processor, cases, *, batch_size, mixed_precisio
             buffer.copy_(broadcast(buffer))
     training = model.training
     found = []
-    for index, case in enumerate(cases):
-        if index % accelerator.num_processes == accelerator.process_index:
-            found.append(
-                (index, validate_case(model, processor, case, batch_size=batch_size, mixed_precision=mixed_precision))
-            )
-        if progress is not None:
-            progress(index + 1, len(cases))
+    mine = range(accelerator.process_index, len(cases), accelerator.num_processes)
+    for index in tqdm(mine, desc="validation", unit="volume", leave=False):
+        case = validate_case(model, processor, cases[index], batch_size=batch_size, mixed_precision=mixed_precision)
+        found.append((index, case))
     model.train(training)
     if accelerator.num_processes > 1:
         records = gather_object([(index, case.loss, asdict(case.metrics)) for index, case in found])

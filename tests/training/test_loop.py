@@ -124,6 +124,11 @@ def test_gradient_accumulation_takes_fewer_steps_and_resumes(run):
     options = {"gradient_accumulation_steps": 2, "epochs": 1, "checkpointing_steps": "1"}
     expected, _ = run("whole", **options)
     assert [step for step, _ in losses(expected)] == [1, 2, 3]
+    single, _ = run("single", epochs=1, max_steps=1)
+    double, _ = run("double", epochs=1, max_steps=2, learning_rate=1e-12)
+    assert losses(expected)[0][1] != losses(single)[0][1]
+    # The loss of a step is the mean over its batches.
+    assert losses(expected)[0][1] == pytest.approx(sum(loss for _, loss in losses(double)) / 2, rel=1e-5)
     run(max_steps=1, **options)
     output, _ = run(resume_from_checkpoint="latest", **options)
     assert_same_run(output, expected)

@@ -80,6 +80,33 @@ def test_two_processes_train_together_and_resume_after_kill_9(prepared, command_
 
 
 @pytest.mark.slow
+def test_two_processes_that_accumulate_equal_one_that_accumulates_twice_as_long(prepared, settings, run, tmp_path):
+    """Both see the same four batches before the first step, so they move the weights in the same direction."""
+    recipe = tmp_path / "no-dropout.yaml"  # which differs from process to process
+    recipe.write_text(Path(settings["recipe"]).read_text().replace("base_width: 2", "base_width: 2, dropout: 0"))
+    options = {"recipe": str(recipe), "epochs": 1, "max_steps": 1}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    words += ["--cpu", "--logging_steps", "1", "--gradient_accumulation_steps", "2"]
+    status, text = finish(start(prepared, tmp_path / "two", words))
+    assert status == 0, text
+    one, _ = run("one", gradient_accumulation_steps=4, **options)
+    still, _ = run("still", gradient_accumulation_steps=4, learning_rate=1e-30, **options)
+    other, _ = run("other", **options)
+    assert losses(tmp_path / "two")[0][1] == pytest.approx(losses(one)[0][1], rel=1e-5)
+
+    moves = [learned_weights(output) - learned_weights(still) for output in (tmp_path / "two", one, other)]
+    two, one, other = (move / move.norm() for move in moves)
+    assert two @ one > 0.95  # Adam's first step is the sign of the gradient, of which rounding decides a few
+    assert two @ other < 0.9
+
+
+def learned_weights(output):
+    """All weights with a gradient of more than rounding, in one vector; biases before a batch norm have none."""
+    weights = load_file(output / "model.safetensors")
+    return torch.cat([value.flatten() for name, value in weights.items() if name.endswith("weight")]).double()
+
+
+@pytest.mark.slow
 def test_two_independent_processes_are_refused(prepared, command_line, tmp_path):
     """Without ACCELERATE_USE_CPU and --cpu this launch gives two processes that both believe to be rank 0."""
     status, text = finish(start(prepared, tmp_path / "run", command_line, use_cpu=False, cpu_option=False))
