@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from hf_lesionseg.training.loop import train
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))
-from loopback_hub import LoopbackHub  # noqa: E402
+from loopback_hub import LoopbackHub
 
 
 @pytest.fixture(scope="module")
