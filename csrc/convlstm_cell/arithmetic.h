@@ -6,13 +6,7 @@
 
 #include <cmath>
 
-#if defined(__CUDACC__) || defined(HF_CUDA_EMULATION)
-#define HF_HOST_DEVICE __host__ __device__
-#else
-#define HF_HOST_DEVICE
-#endif
-
-#define HF_INLINE HF_HOST_DEVICE inline __attribute__((always_inline))
+#include "../common/host_device.h"
 
 namespace hf_lesionseg {
 

@@ -1,9 +1,13 @@
 """The kernels of :mod:`hf_lesionseg.ops` in plain PyTorch: the fallback, and the truth their tests compare with.
 
-Imports torch only, so that a network published to the Hub as remote code can carry this file along.
+Imports torch and a sibling only, so that a network published to the Hub as remote code can carry this file along.
 """
 
 import torch
+
+from .reference_roi import roi_paste, roi_sample
+
+__all__ = ["convlstm_cell", "roi_paste", "roi_sample"]
 
 #: What ``gate_activation`` may be.
 GATE_ACTIVATIONS = ("hard_sigmoid", "sigmoid")

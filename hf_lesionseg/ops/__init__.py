@@ -7,8 +7,9 @@
 
 from .convlstm_cell import convlstm_cell
 from .library import backend, load_compiled
+from .roi_sampling import roi_paste, roi_sample
 
-__all__ = ["backend", "convlstm_cell"]
+__all__ = ["backend", "convlstm_cell", "roi_paste", "roi_sample"]
 
 # After the schemas are known. Programs saved by torch.export find the compiled kernels as soon as this is imported.
 load_compiled()

@@ -1,0 +1,89 @@
+// Builds the axes of boxes: the tables that the CPU loops interpolate by.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "cpu_kernels.h"
+
+namespace hf_lesionseg::roi_sampling {
+
+// The memory behind an Axis.
+template <typename T>
+class AxisTable {
+ public:
+  AxisTable() = default;
+
+  AxisTable(Direction direction, double low, double high, int64_t inputs, int64_t outputs, int lanes) {
+    axis_.outputs = static_cast<int32_t>(outputs);
+    axis_.padded = round_up(outputs, lanes);
+    indices_.assign(2 * axis_.padded, -1);
+    weights_.assign(2 * axis_.padded, T(0));
+    slopes_.assign(2 * axis_.padded, T(0));
+    std::vector<int32_t> readers(inputs, 0);
+    axis_.first = axis_.outputs;
+    axis_.input_first = static_cast<int32_t>(inputs);
+    for (int32_t output = 0; output < axis_.outputs; ++output) {
+      const Position position = position_of(direction, output, outputs, inputs, low, high);
+      const Taps<T> taps = taps_at<T>(position.at, inputs);
+      for (int tap = 0; tap < 2; ++tap) {
+        const int32_t input = taps.index[tap];
+        if (input < 0) continue;
+        indices_[tap * axis_.padded + output] = input;
+        weights_[tap * axis_.padded + output] = taps.weight[tap];
+        slopes_[output] = static_cast<T>(position.to_low);
+        slopes_[axis_.padded + output] = static_cast<T>(position.to_high);
+        axis_.first = std::min(axis_.first, output);
+        axis_.last = output + 1;
+        axis_.input_first = std::min(axis_.input_first, input);
+        axis_.input_last = std::max(axis_.input_last, input + 1);
+        axis_.depth = std::max(axis_.depth, ++readers[input]);
+      }
+    }
+    axis_.first = std::min(axis_.first, axis_.last);
+    axis_.input_first = std::min(axis_.input_first, axis_.input_last);
+    axis_.input_padded = round_up(axis_.input_last - axis_.input_first, lanes);
+  }
+
+  // The transpose, which only the backward pass reads.
+  void transpose() {
+    const int64_t cells = int64_t{axis_.depth} * axis_.input_padded;
+    readers_.assign(cells, -1);
+    reader_weights_.assign(cells, T(0));
+    std::vector<int32_t> filled(axis_.input_padded, 0);
+    for (int32_t output = axis_.first; output < axis_.last; ++output) {
+      for (int tap = 0; tap < 2; ++tap) {
+        const int32_t input = indices_[tap * axis_.padded + output];
+        if (input < 0) continue;
+        const int32_t column = input - axis_.input_first;
+        const int64_t cell = int64_t{filled[column]++} * axis_.input_padded + column;
+        readers_[cell] = output;
+        reader_weights_[cell] = weights_[tap * axis_.padded + output];
+      }
+    }
+  }
+
+  // Valid until the table moves or ends.
+  Axis<T> axis() const {
+    Axis<T> view = axis_;
+    for (int tap = 0; tap < 2; ++tap) {
+      view.index[tap] = indices_.data() + tap * axis_.padded;
+      view.weight[tap] = weights_.data() + tap * axis_.padded;
+    }
+    view.to_low = slopes_.data();
+    view.to_high = slopes_.data() + axis_.padded;
+    view.reader = readers_.data();
+    view.reader_weight = reader_weights_.data();
+    return view;
+  }
+
+ private:
+  static int32_t round_up(int64_t count, int lanes) { return static_cast<int32_t>((count + lanes - 1) / lanes * lanes); }
+
+  Axis<T> axis_{};
+  std::vector<int32_t> indices_, readers_;
+  std::vector<T> weights_, slopes_, reader_weights_;
+};
+
+}  // namespace hf_lesionseg::roi_sampling
