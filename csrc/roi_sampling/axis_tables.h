@@ -23,7 +23,7 @@ class AxisTable {
     axis_.padded = round_up(outputs, lanes);
     indices_.assign(2 * axis_.padded, -1);
     weights_.assign(2 * axis_.padded, T(0));
-    slopes_.assign(2 * axis_.padded, T(0));
+    slopes_.assign(2 * axis_.padded, 0.0);
     std::vector<int32_t> readers(inputs, 0);
     axis_.first = axis_.outputs;
     axis_.input_first = static_cast<int32_t>(inputs);
@@ -35,8 +35,8 @@ class AxisTable {
         if (input < 0) continue;
         indices_[tap * axis_.padded + output] = input;
         weights_[tap * axis_.padded + output] = taps.weight[tap];
-        slopes_[output] = static_cast<T>(position.to_low);
-        slopes_[axis_.padded + output] = static_cast<T>(position.to_high);
+        slopes_[output] = position.to_low;
+        slopes_[axis_.padded + output] = position.to_high;
         axis_.first = std::min(axis_.first, output);
         axis_.last = output + 1;
         axis_.input_first = std::min(axis_.input_first, input);
@@ -111,7 +111,8 @@ class AxisTable {
   Axis<T> axis_{};
   int lanes_ = 1;
   std::vector<int32_t> indices_, readers_, windows_, reader_windows_;
-  std::vector<T> weights_, slopes_, reader_weights_;
+  std::vector<T> weights_, reader_weights_;
+  std::vector<double> slopes_;
 };
 
 }  // namespace hf_lesionseg::roi_sampling

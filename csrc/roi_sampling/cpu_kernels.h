@@ -18,7 +18,7 @@ struct Axis {
   const int32_t* index[2];          // inputs of each output, -1 where there is none
   const T* weight[2];
   const int32_t* window;            // for each vector of outputs, the lowest input where all are near it, or -1
-  const T *to_low, *to_high;        // slope of the position by the sides of the box; 0 where nothing is read
+  const double *to_low, *to_high;   // slope of the position by the sides of the box; 0 where nothing is read
   int32_t input_first, input_last;  // inputs that are read
   int32_t input_padded, depth;
   const int32_t* reader;            // (depth, input_padded): outputs that read an input, then -1

@@ -134,8 +134,8 @@ struct RoiLoops {
   static void backward_plane(const Scalar* inputs, int64_t input_width, const Gradient* grad, const Axis& y,
                              const Axis& x, T* grad_inputs, double* grad_box, T* scratch) {
     const int32_t begin = floor_to_vector(x.first), end = x.last;
-    T *values = scratch, *zeros = values + 2 * x.padded, *slope = zeros + x.padded, *sum = slope + x.padded;
-    T *to_x = sum + x.padded, *converted = to_x + x.padded;
+    T *values = scratch, *slopes = values + 2 * x.padded, *zeros = slopes + 2 * x.padded;
+    T *sum = zeros + x.padded, *to_x = sum + x.padded, *converted = to_x + x.padded;
     double sides[4] = {};
     if (grad_box != nullptr) {
       for (int32_t j = begin; j < end; j += lanes) {
@@ -147,13 +147,14 @@ struct RoiLoops {
       const int32_t* readers = y.reader + (input - y.input_first);
       const T* weights = y.reader_weight + (input - y.input_first);
       if (readers[0] < 0) continue;
-      T *value = values + (input & 1) * x.padded, *value_before = values + (~input & 1) * x.padded;
+      // Values and slopes along x of this row of inputs and of the one before.
+      const int32_t here = (input & 1) * x.padded, before = (~input & 1) * x.padded;
       if (grad_box != nullptr) {
         const T* row = row_as(inputs + input * input_width, x, converted);
         for (int32_t j = begin; j < end; j += lanes) {
           const Neighbours neighbours(row, x, j);
-          store<T>(value + j, neighbours.between(x, j));
-          store<T>(slope + j, neighbours.upper - neighbours.lower);
+          store<T>(values + here + j, neighbours.between(x, j));
+          store<T>(slopes + here + j, neighbours.upper - neighbours.lower);
         }
       }
       for (int32_t turn = 0; turn < y.depth; ++turn) {
@@ -161,26 +162,27 @@ struct RoiLoops {
         if (i < 0) break;
         const Value weight = splat<T>(weights[int64_t{turn} * y.input_padded]);
         const Gradient* row = grad + int64_t{i} * x.outputs;
-        for (int32_t j = begin; j < end; j += lanes) {
+        for (int32_t j = begin; grad_inputs != nullptr && j < end; j += lanes) {
           const Value g = Elements<Gradient, T>::load_some(row + j, x.outputs - j);
           store<T>(sum + j, turn == 0 ? weight * g : load<T>(sum + j) + weight * g);
         }
-        // An output's slope along y is the difference of its two rows, taken where the upper one is at hand.
-        const bool is_upper = y.index[1][i] == input;
-        if (grad_box == nullptr || !(is_upper || y.index[1][i] < 0)) continue;
-        const T* upper = is_upper ? value : zeros;
-        const T* lower = is_upper ? (y.index[0][i] < 0 ? zeros : value_before) : value;
+        // The box's part of an output is done where the upper one of its two rows is at hand.
+        const bool is_upper = y.index[1][i] == input, alone = is_upper ? y.index[0][i] < 0 : y.index[1][i] < 0;
+        if (grad_box == nullptr || !(is_upper || alone)) continue;
+        const T* upper = is_upper ? values + here : zeros;
+        const T* lower = is_upper ? (alone ? zeros : values + before) : values + here;
+        const T* upper_slope = is_upper ? slopes + here : zeros;
+        const T* lower_slope = is_upper ? (alone ? zeros : slopes + before) : slopes + here;
+        const Value upper_weight = splat<T>(y.weight[1][i]), lower_weight = splat<T>(y.weight[0][i]);
         Value dot{};
         for (int32_t j = begin; j < end; j += lanes) {
-          dot += Elements<Gradient, T>::load_some(row + j, x.outputs - j) * (load<T>(upper + j) - load<T>(lower + j));
+          const Value g = Elements<Gradient, T>::load_some(row + j, x.outputs - j);
+          dot += g * (load<T>(upper + j) - load<T>(lower + j));
+          const Value slope = upper_weight * load<T>(upper_slope + j) + lower_weight * load<T>(lower_slope + j);
+          store<T>(to_x + j, load<T>(to_x + j) + g * slope);
         }
         sides[1] += sum_of(dot) * y.to_low[i];
         sides[3] += sum_of(dot) * y.to_high[i];
-      }
-      if (grad_box != nullptr) {
-        for (int32_t j = begin; j < end; j += lanes) {
-          store<T>(to_x + j, load<T>(to_x + j) + load<T>(slope + j) * load<T>(sum + j));
-        }
       }
       if (grad_inputs != nullptr) add_gathered(sum, x, grad_inputs + input * input_width);
     }

@@ -70,7 +70,7 @@ def arithmetic_dtype(values):
 def sample(images, boxes, batch_indices, height, width):
     """:func:`roi_sample` of arguments that were checked."""
     region = Region.of_sampling(images.shape, boxes, batch_indices, height, width)
-    rois = region.interpolate(images[region.image].to(arithmetic_dtype(images)))
+    rois = region.interpolate(region.take(images).to(arithmetic_dtype(images)))
     nothing = torch.full_like(rois, float("nan"))
     return torch.where(region.exists[:, None, None, None], rois, nothing).to(images.dtype)
 
@@ -89,7 +89,7 @@ def sample_backward(grad, images, boxes, batch_indices, batch, height, width, to
             grad_images = grad_images.index_add(0, region.image, region.transposed(grad_rois))
         grad_images = grad_images.to(grad.dtype)
     if images is not None:
-        grad_boxes = region.box_gradient(images[region.image].to(boxes.dtype), grad_rois)
+        grad_boxes = region.box_gradient(region.take(images).to(boxes.dtype), grad_rois)
     return grad_images, grad_boxes
 
 
@@ -103,13 +103,12 @@ def paste_backward(grad, rois, boxes, batch_indices, to_rois, to_boxes):
     batch, _, height, width = grad.shape
     _, winner, region = _paste(rois, boxes, batch_indices, height, width, batch)
     grad_rois, grad_boxes = rois.new_empty(0), boxes.new_empty(0)
-    numbers = torch.arange(rois.shape[0], device=rois.device)[:, None, None, None]
-    won = winner[region.image] == numbers if batch else numbers.bool() & False
-    grads = region.only_existing(grad[region.image].to(boxes.dtype) * won) if batch else None
+    won = region.take(winner) == torch.arange(rois.shape[0], device=rois.device)[:, None, None, None]
+    grads = region.only_existing(region.take(grad).to(boxes.dtype) * won)
     if to_rois:
-        grad_rois = (region.transposed(grads) if batch else torch.zeros_like(rois)).to(rois.dtype)
+        grad_rois = region.transposed(grads).to(rois.dtype)
     if to_boxes:
-        grad_boxes = region.box_gradient(rois.to(boxes.dtype), grads) if batch else torch.zeros_like(boxes)
+        grad_boxes = region.box_gradient(rois.to(boxes.dtype), grads)
     return grad_rois, grad_boxes
 
 
@@ -128,6 +127,8 @@ def _paste(rois, boxes, batch_indices, height, width, batch_size):
         better = torch.ones_like(current, dtype=torch.bool) if turn == 0 else maps[chosen] > current
         canvas = canvas.index_copy(0, image, torch.where(better, maps[chosen], current))
         winner[image] = torch.where(better, chosen[:, None, None, None], winner[image])
+    if not rank.numel():
+        canvas = canvas + maps.sum()  # zero, but a function of the RoIs as always
     return canvas, winner, region
 
 
@@ -198,6 +199,12 @@ class Region:
             torch.where(exists, batch_indices, 0),
             exists,
         )
+
+    def take(self, images):
+        """The image of each box; zeros where there are no images at all."""
+        if images.shape[0] == 0:
+            return images.new_zeros(self.image.shape[0], *images.shape[1:])
+        return images[self.image]
 
     def interpolate(self, values):
         """(rois, channels, inputs) to (rois, channels, outputs)."""

@@ -144,8 +144,8 @@ def train(arguments):
     state.finished = early_stop(state, recipe) or enough_steps()
     while state.epoch < recipe.epochs and not state.finished:
         slices.set_epoch(state.epoch)
-        loader.set_epoch(state.epoch)
         batches = skip_first_batches(loader, state.batches) if state.batches else loader
+        batches.set_epoch(state.epoch)  # also of the loader that skips: older versions of Accelerate begin it at 0
         bar = tqdm(
             desc=f"epoch {state.epoch + 1}/{recipe.epochs}", total=len(loader), initial=state.batches, unit="batch",
             leave=False, disable=not accelerator.is_main_process,

@@ -65,17 +65,20 @@ def extended_precision():
 def assert_as_exact():
     """The tolerance rule: the kernel errs at most twice as much as plain PyTorch in the same dtype.
 
-    Both against the truth, by the largest absolute error; the last argument is the size of one rounding of the dtype at
-    the largest value, which two correct answers may differ by when plain PyTorch happens to be exact.
+    Both against the truth, by the largest absolute error, or by its root mean square. Plain PyTorch is granted one
+    rounding of the dtype at the largest value: it may happen to be exact.
     """
 
-    def check(kernel, reference, truth):
+    def check(kernel, reference, truth, dtype=None, root_mean_square=False):
+        def size_of(error):
+            return np.sqrt(np.mean(error**2)) if root_mean_square else np.abs(error).max(initial=0)
+
         truth = truth if isinstance(truth, np.ndarray) else _extended(truth)
-        kernel_error = np.abs(_extended(kernel) - truth).max(initial=0)
-        reference_error = np.abs(_extended(reference) - truth).max(initial=0)
-        rounding = torch.finfo(kernel.dtype).eps * np.abs(truth).max(initial=0) / 2
+        kernel_error = size_of(_extended(kernel) - truth)
+        reference_error = size_of(_extended(reference) - truth)
+        rounding = torch.finfo(dtype or kernel.dtype).eps * np.abs(truth).max(initial=0) / 2
         assert kernel_error <= 2 * max(reference_error, rounding), (
-            f"{kernel.dtype}: the kernel errs by {kernel_error:.3g}, plain PyTorch by {reference_error:.3g}"
+            f"{dtype or kernel.dtype}: the kernel errs by {kernel_error:.3g}, plain PyTorch by {reference_error:.3g}"
         )
 
     return check
