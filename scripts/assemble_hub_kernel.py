@@ -49,7 +49,12 @@ def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="made if it does not exist")
     parser.add_argument("--no-build", action="store_true", help="write the project for kernel-builder only")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    folder = options.folder.resolve()
+    made_here = (folder / "build.toml").exists() and not (folder / "setup.py").exists()
+    if folder.exists() and any(folder.iterdir()) and not made_here:
+        parser.error(f"{options.folder} holds other files; name a new folder, or one that this script made")
+    return options
 
 
 def main():
@@ -63,12 +68,13 @@ def main():
 
 def write_project(folder, settings):
     """The project that kernel-builder compiles: the sources that build.toml lists, and the kernel's Python."""
+    for name in ("csrc", "torch-ext"):  # of an earlier run
+        shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("build.toml", "flake.nix", "CARD.md", "LICENSE", *listed_sources(settings)):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
     python = folder / "torch-ext" / python_name(settings)
-    shutil.rmtree(python, ignore_errors=True)
-    shutil.copytree(ROOT / "torch-ext", folder / "torch-ext", dirs_exist_ok=True, ignore=without_caches)
+    shutil.copytree(ROOT / "torch-ext", folder / "torch-ext", ignore=without_caches)
     for path in shared_python():
         shutil.copy2(path, python / path.relative_to(ROOT / "hf_lesionseg"))
 

@@ -32,7 +32,7 @@ def publish(project, repo_id, version):
 
 def main():
     publish(Path(sys.argv[1]), "org/lesion-kernels", version=1)
-    kernel = get_kernel("org/lesion-kernels", version=1, trust_remote_code=True)
+    kernel = get_kernel("org/lesion-kernels", version=1, backend="cpu", trust_remote_code=True)
     gates = torch.randn(2, 8, 3, 5, dtype=torch.float64, requires_grad=True)
     with warnings.catch_warnings(), torch.profiler.profile() as profile:
         warnings.simplefilter("ignore")

@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import dataclasses
 import runpy
 import shutil
 import subprocess
@@ -47,7 +48,7 @@ def kernels():
 
 @pytest.fixture(scope="module")
 def kernel(kernels, variant):
-    return kernels.get_local_kernel(variant.parent)
+    return kernels.get_local_kernel(variant.parent, backend="cpu")
 
 
 @pytest.fixture
@@ -146,6 +147,16 @@ def test_nvcc_compiles_the_cuda_sources_for_the_kernels_namespace(project, tmp_p
             assert done.returncode == 0, done.stderr
             assert b"\0_lesion_cuda_1a2b\0" in compiled.read_bytes()
             assert b"\0hf_lesionseg\0" not in compiled.read_bytes()
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    for folder in (tmp_path, ROOT):
+        done = subprocess.run([sys.executable, str(SCRIPT), str(folder), "--no-build"], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert "name a new folder" in done.stderr
+    assert list(tmp_path.iterdir()) == [notes]
 
 
 def test_other_sources_get_another_namespace(project, tmp_path):
@@ -253,6 +264,19 @@ def test_it_compiles_without_a_graph_break(kernel):
 # -- the layers
 
 
+@dataclasses.dataclass(frozen=True)
+class CPULayerRepository:
+    """As ``kernels.LocalLayerRepository``, which would look for a CUDA build where torch was built for CUDA."""
+
+    path: Path
+    layer_name: str
+
+    def load(self):
+        import kernels
+
+        return getattr(kernels.get_local_kernel(self.path, backend="cpu").layers, self.layer_name)
+
+
 @pytest.fixture
 def swap(kernels, kernel, variant):
     """``swap(model, mode, **layers)``: kernelize with the kernel's layer for each class, and undo the preparation."""
@@ -262,10 +286,7 @@ def swap(kernels, kernel, variant):
         for name, cls in classes.items():
             kernels.replace_kernel_forward_from_hub(cls, name)
             prepared.append(cls)
-        mapping = {
-            name: {"cpu": kernels.LocalLayerRepository(variant.parent, layer_name=name)}
-            for name in kernel.layers.__all__
-        }
+        mapping = {name: {"cpu": CPULayerRepository(variant.parent, name)} for name in kernel.layers.__all__}
         with kernels.use_kernel_mapping(mapping, inherit_mapping=False):
             return kernels.kernelize(model, mode=mode, use_fallback=False)
 
