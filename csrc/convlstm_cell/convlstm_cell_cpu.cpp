@@ -1,7 +1,6 @@
-// hf_lesionseg::convlstm_cell and its backward on the CPU. The schemas are defined in Python, in ops/convlstm_cell.py.
-#include <torch/csrc/stable/library.h>
-
+// convlstm_cell and convlstm_cell_backward on the CPU. Their schemas are defined in Python, in ops/convlstm_cell.py.
 #include "../cpu/instruction_set.h"
+#include "../op_library.h"
 #include "cpu_kernels.h"
 #include "tensors.h"
 
@@ -82,7 +81,7 @@ std::tuple<Tensor, Tensor> backward(const std::optional<Tensor>& grad_hidden, co
 }  // namespace
 }  // namespace hf_lesionseg::convlstm_cell
 
-STABLE_TORCH_LIBRARY_IMPL(hf_lesionseg, CPU, m) {
+HF_IMPLEMENT_OPS(CPU, m) {
   m.impl("convlstm_cell", TORCH_BOX(&hf_lesionseg::convlstm_cell::forward));
   m.impl("convlstm_cell_backward", TORCH_BOX(&hf_lesionseg::convlstm_cell::backward));
 }

@@ -1,12 +1,12 @@
-// hf_lesionseg::convlstm_cell and its backward on CUDA. The schemas are defined in Python, in ops/convlstm_cell.py.
+// convlstm_cell and convlstm_cell_backward on CUDA. Their schemas are defined in Python, in ops/convlstm_cell.py.
 #include "convlstm_cell.cuh"
 
 #include <torch/csrc/stable/accelerator.h>
-#include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/macros.h>
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
 
+#include "../op_library.h"
 #include "tensors.h"
 
 namespace hf_lesionseg::convlstm_cell {
@@ -85,7 +85,7 @@ std::tuple<Tensor, Tensor> backward(const std::optional<Tensor>& grad_hidden, co
 }  // namespace
 }  // namespace hf_lesionseg::convlstm_cell
 
-STABLE_TORCH_LIBRARY_IMPL(hf_lesionseg, CUDA, m) {
+HF_IMPLEMENT_OPS(CUDA, m) {
   m.impl("convlstm_cell", TORCH_BOX(&hf_lesionseg::convlstm_cell::forward));
   m.impl("convlstm_cell_backward", TORCH_BOX(&hf_lesionseg::convlstm_cell::backward));
 }

@@ -1,9 +1,12 @@
-"""The fused ConvLSTM cell: schema, shapes, gradients and the public function."""
+"""The fused ConvLSTM cell: schema, shapes, gradients and the public function.
+
+The Hub kernel carries a copy of this file, so it imports nothing but torch and, relatively, these two modules.
+"""
 
 import torch
 
 from ..models import reference_ops
-from .library import declare_op, uses_kernel
+from .library import declare_op, ops, uses_kernel
 
 _NAME = "convlstm_cell"
 
@@ -54,7 +57,7 @@ def convlstm_cell(gates, cell_state=None, *, gate_activation="hard_sigmoid", for
     """
     gates, cell_state = reference_ops.check_convlstm_cell(gates, cell_state, gate_activation, forget_gate)
     if uses_kernel(_NAME, gates.device.type):
-        return torch.ops.hf_lesionseg.convlstm_cell(gates, cell_state, gate_activation == "hard_sigmoid", forget_gate)
+        return ops.convlstm_cell(gates, cell_state, gate_activation == "hard_sigmoid", forget_gate)
     return reference_ops.convlstm_cell(gates, cell_state, gate_activation=gate_activation, forget_gate=forget_gate)
 
 
@@ -149,7 +152,7 @@ def _backward(ctx, grad_hidden, grad_cell):
     gates, cell_state = ctx.saved_tensors
     if grad_hidden is None and grad_cell is None:
         return None, None, None, None
-    grad_gates, grad_state = torch.ops.hf_lesionseg.convlstm_cell_backward(
+    grad_gates, grad_state = ops.convlstm_cell_backward(
         grad_hidden, grad_cell, gates, cell_state, ctx.hard_sigmoid, ctx.forget_gate
     )
     return grad_gates, None if cell_state is None else grad_state, None, None
@@ -167,11 +170,8 @@ def _double_backward(ctx, grad_grad_gates, grad_grad_state):
         # Aliases give the gradient to each argument alone, though one may have been computed from another.
         arguments = [None if t is None else t.view_as(t).requires_grad_() for t in ctx.saved_tensors]
         outputs = _reference_backward(*arguments, ctx.hard_sigmoid, ctx.forget_gate)
-    reached = [
-        (output, grad)
-        for output, grad in zip(outputs, (grad_grad_gates, grad_grad_state), strict=True)
-        if grad is not None and output.requires_grad
-    ]
+    pairs = (outputs[0], grad_grad_gates), (outputs[1], grad_grad_state)
+    reached = [(output, grad) for output, grad in pairs if grad is not None and output.requires_grad]
     if not reached:
         return (None,) * 6
     gradients = iter(

@@ -13,6 +13,9 @@ from . import build
 #: Schemas and Python implementations are registered here; the C++ libraries add their kernels to the same names.
 LIBRARY = torch.library.Library("hf_lesionseg", "FRAGMENT")
 
+#: The ops by name. The files of the ops take it from here, since in the Hub kernel they lie in another namespace.
+ops = torch.ops.hf_lesionseg
+
 #: Names of the ops of this package, in the order they were declared.
 OP_NAMES = []
 
