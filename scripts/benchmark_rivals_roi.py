@@ -1,4 +1,4 @@
-"""RoI sampling and pasting as torch users write them, with affine_grid and grid_sample: the rivals, and a second opinion."""
+"""RoI sampling and pasting as torch users write them, with affine_grid and grid_sample."""
 
 import torch
 from torch.nn import functional as F
