@@ -41,11 +41,9 @@ def run(request, loops):
         pointers = pointers_of(gates, state, *outputs, *(grads or (None, None)), grad_gates, grad_state)
         inner = outputs[0][0].numel()
         blocks = rows * -(-inner // 2048)
-        # float64 has plain loops only.
-        level = 0 if gates.dtype == torch.float64 else chosen
         for first, last in ((0, blocks),) if split is None else ((split, blocks), (0, split)):
             arguments = (pointers, inner, first, last, activation == "hard_sigmoid", RECURRENCES.index(recurrence))
-            assert loops.run_cell(level, ELEMENTS[gates.dtype], int(grads is not None), *arguments)
+            assert loops.run_cell(chosen, ELEMENTS[gates.dtype], int(grads is not None), *arguments)
         return outputs if grads is None else (grad_gates, grad_state)
 
     return run_
