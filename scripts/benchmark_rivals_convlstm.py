@@ -29,12 +29,8 @@ class StraightforwardConvLSTM2d(ConvLSTM2d):
         cell = torch.zeros_like(hidden)
         for step in steps:
             gates = self.input_conv(step) + self.recurrent_conv(hidden)
-            hidden, cell = self.cell(gates, cell)
+            hidden, cell = eager_cell(gates, cell, gate_activation=self.gate_activation)
         return hidden
-
-    def cell(self, gates, cell):
-        """The pointwise part, in plain PyTorch."""
-        return reference_ops.convlstm_cell(gates, cell, gate_activation=self.gate_activation)
 
 
 def straightforward_layer(layer):

@@ -1,5 +1,6 @@
 // The CPU loops of the ConvLSTM cell that run everywhere: four floats or two doubles at a time (SSE2 and NEON are what
-// compilers may take for granted).
+// compilers may take for granted). They are the yardstick of the others and not registered, since torch's own are faster
+// there; see beats_plain_pytorch.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>

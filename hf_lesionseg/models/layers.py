@@ -163,10 +163,7 @@ class ConvLSTM2d(nn.Module):
             raise ValueError("ConvLSTM2d needs at least one step; give it one or more feature maps")
         if self._shares_input_conv(steps[0]):
             return self._with_shared_input_conv(steps)
-        if not _prefers_channels_last(steps[0], self.recurrent_conv.in_channels):
-            return self._with_joined_convs(steps)
-        channels_last = [step.contiguous(memory_format=torch.channels_last) for step in steps]
-        return self._with_joined_convs(channels_last).contiguous()
+        return self._with_joined_convs(steps)
 
     def _shares_input_conv(self, step):
         """Whether to run the input convolution over all steps at once, and to call both convolutions as modules.
@@ -176,7 +173,10 @@ class ConvLSTM2d(nn.Module):
         """
         if not (_is_plain(self.input_conv, InputGateConv2d) and _is_plain(self.recurrent_conv, RecurrentGateConv2d)):
             return True
-        return _is_measured_case(step) and step.shape[0] * step.shape[2] * step.shape[3] < _FEW_PIXELS
+        # A compiler does without: a branch on sizes would fix them.
+        if step.device.type != "cpu" or torch.compiler.is_compiling():
+            return False
+        return step.shape[0] * step.shape[2] * step.shape[3] <= _FEW_PIXELS
 
     def _with_shared_input_conv(self, steps):
         batch = steps[0].shape[0]
@@ -203,20 +203,10 @@ class ConvLSTM2d(nn.Module):
         return hidden
 
 
-# Chosen by measurement on a CPU (two AVX-512 cores, float32, 3x3, sizes of CLCI-Net): fewer pixels in the batch than
-# _FEW_PIXELS and one call for all input convolutions wins; up to _CHANNELS_LAST_FILTERS filters on larger maps and
-# channels_last wins.
+# Chosen by measurement on a CPU (two AVX-512 cores, float32, 3x3, the sizes of CLCI-Net): pixels in a batch up to
+# which one call for all input convolutions is faster. channels_last is not chosen, though up to 1.1x faster on large
+# maps: its convolutions sum in one chain and err 1.6 (32 filters) to 4 times (256) as much.
 _FEW_PIXELS = 1024
-_CHANNELS_LAST_FILTERS = 64
-
-
-def _is_measured_case(step):
-    """float32 on a CPU, run eagerly: a compiler plans its own layouts, and a branch on sizes would fix them."""
-    return step.device.type == "cpu" and step.dtype == torch.float32 and not torch.compiler.is_compiling()
-
-
-def _prefers_channels_last(step, filters):
-    return _is_measured_case(step) and step.is_contiguous() and filters <= _CHANNELS_LAST_FILTERS
 
 
 def _is_plain(conv, kind):
