@@ -16,8 +16,8 @@ from datetime import date
 from pathlib import Path
 
 import torch
-
 from benchmark_rivals_convlstm import StraightforwardConvLSTM2d, eager_cell
+
 from hf_lesionseg import ops
 from hf_lesionseg.models import layers
 from hf_lesionseg.models.configuration_clci_net import CLCINetConfig
