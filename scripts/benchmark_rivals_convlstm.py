@@ -48,7 +48,11 @@ def straightforward_layer(layer):
 
 
 def layer_rivals(layer):
-    """The layers to time beside ``layer``, by name: "eager" and "torch.compile" of the straightforward one."""
+    """The layers to time beside ``layer``, by name: "eager" and "torch.compile" of the straightforward one.
+
+    Ask anew for each size: what was compiled before is forgotten, so that no limit of recompilations is met.
+    """
+    torch._dynamo.reset()
     return {
         "eager": straightforward_layer(layer),
         "torch.compile": torch.compile(straightforward_layer(layer), fullgraph=True, dynamic=False),
@@ -61,7 +65,8 @@ def eager_cell(gates, cell_state=None, *, gate_activation="hard_sigmoid", forget
 
 
 def cell_rivals():
-    """The cells to time beside :func:`hf_lesionseg.ops.convlstm_cell`, by name."""
+    """The cells to time beside :func:`hf_lesionseg.ops.convlstm_cell`, by name; ask anew for each size."""
+    torch._dynamo.reset()
     return {"eager": eager_cell, "torch.compile": torch.compile(eager_cell, fullgraph=True, dynamic=False)}
 
 
