@@ -92,7 +92,7 @@ def listed_sources(settings, backend=None):
 def shared_python():
     """Python files that the kernel carries as they are in the package."""
     ops = sorted(path for path in (ROOT / "hf_lesionseg" / "ops").glob("*.py") if path.name not in NOT_SHARED)
-    return [ROOT / "hf_lesionseg" / "models" / "reference_ops.py", *ops]
+    return [*sorted((ROOT / "hf_lesionseg" / "models").glob("reference_*.py")), *ops]
 
 
 def without_caches(folder, names):

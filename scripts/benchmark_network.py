@@ -1,10 +1,14 @@
-"""Slices per second of full-width CLCI-Net, forward and training step, with the fused cell and without.
+"""Slices per second of full-width CLCI-Net, forward and training step, with our ConvLSTM and with a rival.
 
-The two are measured in turn in one process; medians are printed, and written as JSON with ``--output``.
+``--rival layer`` is the straightforward two-step layer in eager PyTorch, ``--rival cell`` our layer with the cell in
+eager PyTorch. The two are measured in turn in one process, so that they meet the same weather; the ratio is the median
+of the ratios of neighbouring runs. Results are printed, and written as JSON with ``--output``.
 """
 
 import argparse
+import contextlib
 import json
+import os
 import platform
 import statistics
 import time
@@ -12,13 +16,26 @@ from datetime import date
 from pathlib import Path
 
 import torch
+from benchmark_rivals_convlstm import StraightforwardConvLSTM2d, eager_cell
 
 from hf_lesionseg import ops
-from hf_lesionseg.models import layers, reference_ops
+from hf_lesionseg.models import layers
 from hf_lesionseg.models.configuration_clci_net import CLCINetConfig
 from hf_lesionseg.models.modeling_clci_net import CLCINetForSemanticSegmentation
 
-CELLS = {"fused": ops.convlstm_cell, "reference": reference_ops.convlstm_cell}
+
+@contextlib.contextmanager
+def rival_in_place(rival):
+    """Run the network's ConvLSTM layers the rival's way, with the parameters that they have."""
+    ours = layers.ConvLSTM2d.forward, layers.convlstm_cell
+    try:
+        if rival == "layer":
+            layers.ConvLSTM2d.forward = StraightforwardConvLSTM2d.forward
+        else:
+            layers.convlstm_cell = eager_cell
+        yield
+    finally:
+        layers.ConvLSTM2d.forward, layers.convlstm_cell = ours
 
 
 def forward(model, images, _labels):
@@ -31,20 +48,22 @@ def training_step(model, images, labels):
     model.zero_grad()
 
 
-def measure(work, model, images, labels, repeats):
-    seconds = {name: [] for name in CELLS}
+def measure(work, model, images, labels, rival, repeats):
+    """Seconds of each run: ours, and the rival's."""
+    ours, theirs = [], []
     for repeat in range(repeats + 1):  # the first round warms up
-        for name, cell in CELLS.items():
-            layers.convlstm_cell = cell
-            begun = time.perf_counter()
-            work(model, images, labels)
-            if repeat:
-                seconds[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+        for seconds, in_place in ((ours, contextlib.nullcontext()), (theirs, rival_in_place(rival))):
+            with in_place:
+                begun = time.perf_counter()
+                work(model, images, labels)
+                if repeat:
+                    seconds.append(time.perf_counter() - begun)
+    return ours, theirs
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rival", choices=("layer", "cell"), default="layer")
     parser.add_argument("--base_width", type=int, default=32)
     parser.add_argument("--batch_size", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=5)
@@ -61,18 +80,22 @@ def main():
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "backend": ops.backend(),
+        "rival": arguments.rival,
+        "load_average": list(os.getloadavg()),
         "base_width": arguments.base_width,
         "batch_size": arguments.batch_size,
         "repeats": arguments.repeats,
         "slices_per_second": {},
+        "ratio": {},
     }
     for name, work in (("forward", forward), ("training step", training_step)):
-        seconds = measure(work, model, images, labels, arguments.repeats)
-        rates = {cell: arguments.batch_size / value for cell, value in seconds.items()}
-        result["slices_per_second"][name] = rates
+        ours, theirs = measure(work, model, images, labels, arguments.rival, arguments.repeats)
+        rates = {who: arguments.batch_size / statistics.median(s) for who, s in (("ours", ours), ("rival", theirs))}
+        ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
+        result["slices_per_second"][name], result["ratio"][name] = rates, ratio
         print(
-            f"{name:14} fused {rates['fused']:.3f}  reference {rates['reference']:.3f} slices/s  "
-            f"ratio {rates['fused'] / rates['reference']:.2f}"
+            f"{name:14} ours {rates['ours']:.3f}  rival {rates['rival']:.3f} slices/s  ratio {ratio:.2f}",
+            flush=True,
         )
     if arguments.output:
         arguments.output.write_text(json.dumps(result, indent=1) + "\n")

@@ -2,8 +2,10 @@
 //
 // Standard headers come before the target is raised, so that their inline functions stay ordinary code.
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 
 #if defined(__x86_64__)
 
@@ -33,13 +35,14 @@ Loops avx2_loops(Variant variant) {
   switch (variant.element) {
     case Element::float32:
       return loops_of<FloatPack<float>, float>(variant);
+    case Element::float64:
+      return loops_of<FloatPack<double>, double>(variant);
     case Element::bfloat16:
       return loops_of<FloatPack<BFloat16>, BFloat16>(variant);
     case Element::float16:
       return loops_of<FloatPack<Half>, Half>(variant);
-    default:
-      return {nullptr, nullptr};
   }
+  return {nullptr, nullptr};
 }
 
 }  // namespace hf_lesionseg::convlstm_cell

@@ -82,6 +82,9 @@ std::tuple<Tensor, Tensor> backward(const std::optional<Tensor>& grad_hidden, co
 }  // namespace hf_lesionseg::convlstm_cell
 
 HF_IMPLEMENT_OPS(CPU, m) {
+  // The plain loops lose to torch's own without AVX2 (float64 forward from the zero state: 0.73x), so that such a
+  // processor stays with plain PyTorch: registering nothing is how backend() learns of it.
+  if (!hf_lesionseg::beats_plain_pytorch()) return;
   m.impl("convlstm_cell", TORCH_BOX(&hf_lesionseg::convlstm_cell::forward));
   m.impl("convlstm_cell_backward", TORCH_BOX(&hf_lesionseg::convlstm_cell::backward));
 }

@@ -3,8 +3,6 @@
 // Every element goes through the same vector arithmetic, the last few of a row in a vector filled up with zeros. So an
 // element's result depends neither on its place nor on the number of threads.
 
-#define HF_LAMBDA_INLINE __attribute__((always_inline))
-
 namespace {
 
 using hf_lesionseg::Recurrence;

@@ -1,9 +1,11 @@
-// A vector of HF_LANES floats with exp and tanh, in GCC's and clang's portable vector syntax.
+// Vectors of HF_LANES floats, or half as many doubles, with exp and tanh, in GCC's and clang's portable vector syntax.
 //
 // Included once by each source file of an instruction set, after `#pragma GCC target`. Everything is in an unnamed
 // namespace and inlined: code made for AVX-512 must never be the copy that the linker keeps for another file.
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 
 namespace {
 
@@ -12,58 +14,95 @@ typedef int32_t Ints __attribute__((vector_size(HF_LANES * 4)));
 typedef uint32_t Words __attribute__((vector_size(HF_LANES * 4)));
 typedef uint16_t HalfWords __attribute__((vector_size(HF_LANES * 2)));
 
-struct VectorMath {
-  static HF_INLINE Floats splat(double value) { return Floats{} + static_cast<float>(value); }
+typedef double Doubles __attribute__((vector_size(HF_LANES * 4)));
+typedef int64_t Longs __attribute__((vector_size(HF_LANES * 4)));
+
+// What exp and tanh need to know of a floating-point format. The polynomial is the minimax one for (exp(r) - 1 - r) / r^2
+// on |r| <= ln 2 / 2, highest power first.
+struct Single {
+  using Number = float;
+  using Vector = Floats;
+  using Bits = Ints;
+  static constexpr int mantissa_bits = 23, bias = 127;
+  static constexpr int32_t sign_bit = INT32_MIN;
+  static constexpr double magic = 0x1.8p23;  // adding it rounds to the nearest integer
+  // ln 2 in two parts: the first has few bits, so that its product with a small integer is exact.
+  static constexpr double ln2_high = 0.693145751953125, ln2_low = 1.42860682e-6;
+  static constexpr double lowest = -87, highest = 88;  // arguments of exp whose results have full precision
+  static constexpr double tanh_is_one = -30;           // where exp(-2|x|) is lost beside 1
+  static constexpr double polynomial[] = {0.0013941166, 0.008363205, 0.041666374, 0.16666577, 0.5};  // error 6.3e-8
+};
+
+struct Double {
+  using Number = double;
+  using Vector = Doubles;
+  using Bits = Longs;
+  static constexpr int mantissa_bits = 52, bias = 1023;
+  static constexpr int64_t sign_bit = INT64_MIN;
+  static constexpr double magic = 0x1.8p52;
+  static constexpr double ln2_high = 0.693145751953125, ln2_low = 1.42860682030941723212e-6;
+  static constexpr double lowest = -708, highest = 709;
+  static constexpr double tanh_is_one = -60;
+  static constexpr double polynomial[] = {  // error 1.0e-16
+      2.511003372003628e-08,  2.7620089181319404e-07, 2.7557242377671555e-06, 2.480152129418443e-05,
+      0.00019841269886557576, 0.0013888888917215057,  0.008333333333322217,   0.04166666666662412,
+      0.16666666666666674,    0.5};
+};
+
+template <typename Format>
+struct MathOf {
+  using Vector = typename Format::Vector;
+  using Bits = typename Format::Bits;
+
+  static HF_INLINE Vector splat(double value) { return Vector{} + static_cast<typename Format::Number>(value); }
   // Comparisons that are false for NaN leave it as it is.
-  static HF_INLINE Floats clamp(Floats x, Floats low, Floats high) {
+  static HF_INLINE Vector clamp(Vector x, Vector low, Vector high) {
     x = x < low ? low : x;
     return x > high ? high : x;
   }
-  static HF_INLINE Floats select_between(Floats x, Floats low, Floats high, Floats inside, Floats outside) {
+  static HF_INLINE Vector select_between(Vector x, Vector low, Vector high, Vector inside, Vector outside) {
     return (x >= low) & (x <= high) ? inside : outside;
   }
 
   // x = power * ln 2 + r with |r| <= ln 2 / 2; gives 2^power and exp(r) - 1.
   struct Reduced {
-    Floats scale, exponential_minus_one;
+    Vector scale, exponential_minus_one;
   };
-  static HF_INLINE Reduced reduce(Floats x) {
-    const Floats magic = splat(12582912.0);  // 1.5 * 2^23: adding it rounds to the nearest integer
-    const Floats shifted = x * splat(1.44269504088896341) + magic;
-    const Ints power = (Ints)shifted - (Ints)magic;
-    const Floats rounded = shifted - magic;
-    // ln 2 in two parts: the first has few bits, so that its product with `rounded` is exact.
-    const Floats r = (x - rounded * splat(0.693145751953125)) - rounded * splat(1.42860682e-6);
-    // Minimax polynomial for (exp(r) - 1 - r) / r^2, error 6.3e-8.
-    Floats p = splat(0.0013941166);
-    p = p * r + splat(0.008363205);
-    p = p * r + splat(0.041666374);
-    p = p * r + splat(0.16666577);
-    p = p * r + splat(0.5);
-    return {(Floats)((power + 127) << 23), p * (r * r) + r};
+  static HF_INLINE Reduced reduce(Vector x) {
+    const Vector magic = splat(Format::magic);
+    const Vector shifted = x * splat(1.44269504088896341) + magic;
+    const Bits power = (Bits)shifted - (Bits)magic;
+    const Vector rounded = shifted - magic;
+    const Vector r = (x - rounded * splat(Format::ln2_high)) - rounded * splat(Format::ln2_low);
+    Vector p = splat(Format::polynomial[0]);
+    for (size_t k = 1; k < std::size(Format::polynomial); ++k) p = p * r + splat(Format::polynomial[k]);
+    return {(Vector)((power + Format::bias) << Format::mantissa_bits), p * (r * r) + r};
   }
 
-  // Below -87 the result stays at 1.6e-38, above 88 it is infinite.
-  static HF_INLINE Floats exponential(Floats x) {
-    const Reduced e = reduce(clamp(x, splat(-87.0), splat(88.0)));
-    const Floats finite = e.scale * e.exponential_minus_one + e.scale;
-    return x > splat(88.0) ? splat(__builtin_inff()) : finite;
+  // Below `lowest` the result stays at its smallest value, above `highest` it is infinite.
+  static HF_INLINE Vector exponential(Vector x) {
+    const Reduced e = reduce(clamp(x, splat(Format::lowest), splat(Format::highest)));
+    const Vector finite = e.scale * e.exponential_minus_one + e.scale;
+    return x > splat(Format::highest) ? splat(__builtin_inf()) : finite;
   }
 
   // With e = exp(-2|x|): (1 - e) / (1 + e) near zero, where 1 - e is exact to the last bit by way of exp - 1, and
   // 1 - 2e / (1 + e) further out, where the rounding of 1 + e would otherwise show. Then the sign of x.
-  static HF_INLINE Floats tanh(Floats x) {
-    const Ints sign = (Ints)x & INT32_MIN;
-    Floats doubled = (Floats)((Ints)(x + x) | INT32_MIN);
-    doubled = doubled < splat(-30.0) ? splat(-30.0) : doubled;
+  static HF_INLINE Vector tanh(Vector x) {
+    const Bits sign = (Bits)x & Format::sign_bit;
+    Vector doubled = (Vector)((Bits)(x + x) | Format::sign_bit);
+    doubled = doubled < splat(Format::tanh_is_one) ? splat(Format::tanh_is_one) : doubled;
     const Reduced reduced = reduce(doubled);
-    const Floats e = reduced.scale * reduced.exponential_minus_one + reduced.scale;
-    const Floats one_minus_e = (splat(1.0) - reduced.scale) - reduced.scale * reduced.exponential_minus_one;
-    const Ints far = e < splat(0.3);
-    const Floats quotient = (far ? splat(-2.0) * e : one_minus_e) / (splat(1.0) + e);
-    return (Floats)((Ints)((far ? splat(1.0) : splat(0.0)) + quotient) | sign);
+    const Vector e = reduced.scale * reduced.exponential_minus_one + reduced.scale;
+    const Vector one_minus_e = (splat(1.0) - reduced.scale) - reduced.scale * reduced.exponential_minus_one;
+    const Bits far = e < splat(0.3);
+    const Vector quotient = (far ? splat(-2.0) * e : one_minus_e) / (splat(1.0) + e);
+    return (Vector)((Bits)((far ? splat(1.0) : splat(0.0)) + quotient) | sign);
   }
 };
+
+using VectorMath = MathOf<Single>;
+using DoubleVectorMath = MathOf<Double>;
 
 // How a vector is read from and written to memory, by the type of the elements there.
 template <typename Scalar>
@@ -80,6 +119,19 @@ struct FloatPack<float> {
     return values;
   }
   static HF_INLINE void store(float* to, Floats values) { std::memcpy(to, &values, sizeof(values)); }
+};
+
+template <>
+struct FloatPack<double> {
+  using Value = Doubles;
+  using Math = DoubleVectorMath;
+  static constexpr int lanes = HF_LANES / 2;
+  static HF_INLINE Doubles load(const double* from) {
+    Doubles values;
+    std::memcpy(&values, from, sizeof(values));
+    return values;
+  }
+  static HF_INLINE void store(double* to, Doubles values) { std::memcpy(to, &values, sizeof(values)); }
 };
 
 struct BFloat16 {

@@ -17,9 +17,24 @@ inline InstructionSet find_instruction_set() {
   return InstructionSet::plain;
 }
 
+// The best one here. Tests and benchmarks build with HF_INSTRUCTION_SET=plain or =avx2 to stand in for a processor that
+// has no more.
 inline InstructionSet instruction_set() {
+#if defined(HF_INSTRUCTION_SET)
+  return InstructionSet::HF_INSTRUCTION_SET;
+#else
   static const InstructionSet found = find_instruction_set();
   return found;
+#endif
+}
+
+// Whether vector loops of ours are worth registering here. HF_PLAIN_LOOPS registers the plain ones too, to time them.
+inline bool beats_plain_pytorch() {
+#if defined(HF_PLAIN_LOOPS)
+  return true;
+#else
+  return instruction_set() != InstructionSet::plain;
+#endif
 }
 
 }  // namespace hf_lesionseg

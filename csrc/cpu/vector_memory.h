@@ -5,7 +5,6 @@
 
 namespace {
 
-typedef double WideDoubles __attribute__((vector_size(HF_LANES * 4)));
 typedef int32_t HalfInts __attribute__((vector_size(HF_LANES * 2)));
 
 HF_INLINE Floats load_floats(const void* from) {
@@ -30,15 +29,15 @@ HF_INLINE Floats gather(const float* from, Ints index) {
 #endif
 }
 
-HF_INLINE WideDoubles gather(const double* from, HalfInts index) {
+HF_INLINE Doubles gather(const double* from, HalfInts index) {
 #if HF_LANES == 16
   const __mmask8 mask = _mm256_cmpge_epi32_mask((__m256i)index, _mm256_setzero_si256());
-  return (WideDoubles)_mm512_mask_i32gather_pd(_mm512_setzero_pd(), mask, (__m256i)index, from, 8);
+  return (Doubles)_mm512_mask_i32gather_pd(_mm512_setzero_pd(), mask, (__m256i)index, from, 8);
 #elif HF_LANES == 8
   const __m256d mask = (__m256d)_mm256_cvtepi32_epi64((__m128i)~index);
-  return (WideDoubles)_mm256_mask_i32gather_pd(_mm256_setzero_pd(), from, (__m128i)index, mask, 8);
+  return (Doubles)_mm256_mask_i32gather_pd(_mm256_setzero_pd(), from, (__m128i)index, mask, 8);
 #else
-  WideDoubles values{};
+  Doubles values{};
   for (int lane = 0; lane < HF_LANES / 2; ++lane) {
     if (index[lane] >= 0) values[lane] = from[index[lane]];
   }
@@ -54,13 +53,13 @@ HF_INLINE __mmask16 first_lanes(int64_t count) {
 HF_INLINE Floats load_first(const float* from, int64_t count) {
   return (Floats)_mm512_maskz_loadu_ps(first_lanes(count), from);
 }
-HF_INLINE WideDoubles load_first(const double* from, int64_t count) {
-  return (WideDoubles)_mm512_maskz_loadu_pd(static_cast<__mmask8>(first_lanes(count)), from);
+HF_INLINE Doubles load_first(const double* from, int64_t count) {
+  return (Doubles)_mm512_maskz_loadu_pd(static_cast<__mmask8>(first_lanes(count)), from);
 }
 HF_INLINE void store_first(float* to, Floats values, int64_t count) {
   _mm512_mask_storeu_ps(to, first_lanes(count), (__m512)values);
 }
-HF_INLINE void store_first(double* to, WideDoubles values, int64_t count) {
+HF_INLINE void store_first(double* to, Doubles values, int64_t count) {
   _mm512_mask_storeu_pd(to, static_cast<__mmask8>(first_lanes(count)), (__m512d)values);
 }
 #elif HF_LANES == 8
@@ -72,13 +71,13 @@ HF_INLINE __m256i first_wide_lanes(int64_t count) { return _mm256_cvtepi32_epi64
 HF_INLINE Floats load_first(const float* from, int64_t count) {
   return (Floats)_mm256_maskload_ps(from, first_lanes(count));
 }
-HF_INLINE WideDoubles load_first(const double* from, int64_t count) {
-  return (WideDoubles)_mm256_maskload_pd(from, first_wide_lanes(count));
+HF_INLINE Doubles load_first(const double* from, int64_t count) {
+  return (Doubles)_mm256_maskload_pd(from, first_wide_lanes(count));
 }
 HF_INLINE void store_first(float* to, Floats values, int64_t count) {
   _mm256_maskstore_ps(to, first_lanes(count), (__m256)values);
 }
-HF_INLINE void store_first(double* to, WideDoubles values, int64_t count) {
+HF_INLINE void store_first(double* to, Doubles values, int64_t count) {
   _mm256_maskstore_pd(to, first_wide_lanes(count), (__m256d)values);
 }
 #else
@@ -87,15 +86,15 @@ HF_INLINE Floats load_first(const float* from, int64_t count) {
   for (int lane = 0; lane < HF_LANES && lane < count; ++lane) values[lane] = from[lane];
   return values;
 }
-HF_INLINE WideDoubles load_first(const double* from, int64_t count) {
-  WideDoubles values{};
+HF_INLINE Doubles load_first(const double* from, int64_t count) {
+  Doubles values{};
   for (int lane = 0; lane < HF_LANES / 2 && lane < count; ++lane) values[lane] = from[lane];
   return values;
 }
 HF_INLINE void store_first(float* to, Floats values, int64_t count) {
   for (int lane = 0; lane < HF_LANES && lane < count; ++lane) to[lane] = values[lane];
 }
-HF_INLINE void store_first(double* to, WideDoubles values, int64_t count) {
+HF_INLINE void store_first(double* to, Doubles values, int64_t count) {
   for (int lane = 0; lane < HF_LANES / 2 && lane < count; ++lane) to[lane] = values[lane];
 }
 #endif
@@ -144,7 +143,7 @@ struct Wide<float> {
 
 template <>
 struct Wide<double> {
-  using Value = WideDoubles;
+  using Value = Doubles;
   using Index = HalfInts;
   static constexpr int lanes = HF_LANES / 2;
 };
@@ -186,7 +185,7 @@ HF_INLINE double sum_of(Floats values) {
 #endif
 }
 
-HF_INLINE double sum_of(WideDoubles values) {
+HF_INLINE double sum_of(Doubles values) {
   double sum = 0;
   for (int lane = 0; lane < HF_LANES / 2; ++lane) sum += values[lane];
   return sum;

@@ -2,8 +2,10 @@
 //
 // Standard headers come before the target is raised, so that their inline functions stay ordinary code.
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <type_traits>
 
 #if defined(__x86_64__)

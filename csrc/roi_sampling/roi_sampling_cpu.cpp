@@ -1,12 +1,11 @@
 // hf_lesionseg::roi_sample, roi_paste and their backward on the CPU. The schemas are defined in Python, in
 // ops/roi_sampling.py.
-#include <torch/csrc/stable/library.h>
-
 #include <cmath>
 #include <memory>
 #include <vector>
 
 #include "../cpu/instruction_set.h"
+#include "../op_library.h"
 #include "axis_tables.h"
 #include "tensors.h"
 
@@ -260,7 +259,7 @@ std::tuple<Tensor, Tensor> paste_backward(const Tensor& given_grad, const Tensor
 }  // namespace
 }  // namespace hf_lesionseg::roi_sampling
 
-STABLE_TORCH_LIBRARY_IMPL(hf_lesionseg, CPU, m) {
+HF_IMPLEMENT_OPS(CPU, m) {
   m.impl("roi_sample", TORCH_BOX(&hf_lesionseg::roi_sampling::sample));
   m.impl("roi_sample_backward", TORCH_BOX(&hf_lesionseg::roi_sampling::sample_backward));
   m.impl("roi_paste", TORCH_BOX(&hf_lesionseg::roi_sampling::paste));

@@ -1,8 +1,10 @@
 // The CPU loops of RoI sampling and pasting that run everywhere: four floats or two doubles at a time (SSE2 and NEON are
 // what compilers may take for granted).
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <type_traits>
 
 #define HF_LANES 4

@@ -25,6 +25,7 @@ _LIBRARIES = {"cpu": "_C", "cuda": "_C_cuda"}
 
 _load_errors = {}
 _compile_lock = threading.Lock()
+_jit_compiled = threading.Event()
 
 
 def declare_op(name, schema, *, reference, fake, setup_context=None, backward=None):
@@ -83,7 +84,7 @@ def load_compiled():
 
 def _jit_compile():
     with _compile_lock:
-        if has_kernel(OP_NAMES[0], "cpu"):
+        if _jit_compiled.is_set():
             return
         from torch.utils import cpp_extension
 
@@ -107,6 +108,7 @@ def _jit_compile():
                 "HF_LESIONSEG_KERNELS=jit could not compile the kernels; it needs a C++20 compiler (GCC or clang) and "
                 f"ninja. Unset it to go on in plain PyTorch. The compiler said: {error}"
             ) from error
+        _jit_compiled.set()  # kernels or not: a processor without AVX2 registers none
 
 
 def has_kernel(name, device_type):
@@ -150,7 +152,8 @@ def backend():
     -------
     dict of str to dict of str to str
         ``{op: {"cpu": path, "cuda": path}}``; path is "compiled" (built by ``setup.py``), "jit" (compiled on first use,
-        and asking counts as use), "reference" (plain PyTorch) or "unavailable" (no such device here).
+        and asking counts as use), "reference" (plain PyTorch; also where the processor has no AVX2, since plain PyTorch
+        is the faster one there) or "unavailable" (no such device here).
 
     Examples
     --------

@@ -3,7 +3,7 @@
 import torch
 
 from ..models import reference_roi
-from .library import declare_op, uses_kernel
+from .library import declare_op, ops, uses_kernel
 
 
 def roi_sample(images, boxes, batch_indices, output_size):
@@ -54,7 +54,7 @@ def roi_sample(images, boxes, batch_indices, output_size):
     """
     boxes, batch_indices = reference_roi.check_roi_sample(images, boxes, batch_indices, output_size)
     if uses_kernel("roi_sample", images.device.type):
-        return torch.ops.hf_lesionseg.roi_sample(images, boxes, batch_indices, *output_size)
+        return ops.roi_sample(images, boxes, batch_indices, *output_size)
     return reference_roi.sample(images, boxes, batch_indices, *output_size)
 
 
@@ -99,7 +99,7 @@ def roi_paste(rois, boxes, batch_indices, image_size, batch_size):
     """
     boxes, batch_indices = reference_roi.check_roi_paste(rois, boxes, batch_indices, image_size, batch_size)
     if uses_kernel("roi_paste", rois.device.type):
-        return torch.ops.hf_lesionseg.roi_paste(rois, boxes, batch_indices, *image_size, batch_size)
+        return ops.roi_paste(rois, boxes, batch_indices, *image_size, batch_size)
     return reference_roi.paste(rois, boxes, batch_indices, *image_size, batch_size)
 
 
@@ -111,7 +111,7 @@ def _save_for_sample(ctx, inputs, output):
 
 def _sample_backward(ctx, grad):
     images, boxes, batch_indices = ctx.saved_tensors
-    grad_images, grad_boxes = torch.ops.hf_lesionseg.roi_sample_backward(
+    grad_images, grad_boxes = ops.roi_sample_backward(
         grad, images, boxes, batch_indices, *ctx.image_shape, ctx.needs_input_grad[0]
     )
     return _where(ctx.needs_input_grad[0], grad_images), _where(images is not None, grad_boxes), None, None, None
@@ -123,7 +123,7 @@ def _save_for_paste(ctx, inputs, output):
 
 def _paste_backward(ctx, grad):
     to_rois, to_boxes = ctx.needs_input_grad[:2]
-    grad_rois, grad_boxes = torch.ops.hf_lesionseg.roi_paste_backward(grad, *ctx.saved_tensors, to_rois, to_boxes)
+    grad_rois, grad_boxes = ops.roi_paste_backward(grad, *ctx.saved_tensors, to_rois, to_boxes)
     return _where(to_rois, grad_rois), _where(to_boxes, grad_boxes), None, None, None, None
 
 
@@ -166,14 +166,14 @@ def _differentiate(formula):
             outputs = formula(*(next(pending) if tensor else next(others) for tensor in ctx.is_tensor))
         reached = [
             (output, grad)
-            for output, grad in zip(outputs, grads, strict=True)
+            for output, grad in zip(outputs, grads)
             if output.requires_grad and output.numel() and grad is not None
         ]
         if not reached:
             return (None,) * len(ctx.is_tensor)
-        outputs, grads = zip(*reached, strict=True)
+        outputs, grads = zip(*reached)
         found = torch.autograd.grad(outputs, floating, grads, create_graph=torch.is_grad_enabled(), allow_unused=True)
-        found = dict(zip(map(id, floating), found, strict=True))
+        found = dict(zip(map(id, floating), found))
         pending = iter(tensors)
         return tuple(found.get(id(next(pending))) if tensor else None for tensor in ctx.is_tensor)
 

@@ -116,17 +116,18 @@ def check_raw_cell(assert_as_exact):
 
 @pytest.fixture(scope="session")
 def compile_library(tmp_path_factory):
-    """``compile_library(source, flags=(), program=False)``: compile a C++ file of this folder.
+    """``compile_library(source, flags=(), program=False, load=True)``: compile a C++ file of this folder.
 
-    Gives it loaded by ctypes, or its path as a program. A failure to compile fails the test.
+    Gives it loaded by ctypes, its path where it shall not be loaded here, or its path as a program. A failure to
+    compile fails the test.
     """
 
-    def compile_(source, *, flags=(), program=False):
+    def compile_(source, *, flags=(), program=False, load=True):
         target = tmp_path_factory.mktemp("compiled") / (Path(source).stem if program else f"{Path(source).stem}.so")
         includes = [build.source_folder(), HERE, Path(torch.__file__).parent / "include"]
         kind = [] if program else ["-shared", "-fPIC"]
         command = ["g++", "-std=c++20", "-O1", *kind, "-o", target, HERE / source, *flags]
         subprocess.run([*command, *(f"-I{folder}" for folder in includes)], check=True)
-        return target if program else ctypes.CDLL(str(target))
+        return target if program or not load else ctypes.CDLL(str(target))
 
     return compile_

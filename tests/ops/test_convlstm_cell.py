@@ -239,9 +239,23 @@ def test_random_shapes(batch, filters, height, width, channels_last, variant, se
 
 
 @pytest.mark.parametrize("activation", reference_ops.GATE_ACTIVATIONS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_special_values_spread_as_in_pytorch(activation, dtype):
-    special = [0.0, -0.0, 1e-30, -1e-6, 88.0, -104.0, 1e4, -1e4, float("inf"), float("-inf"), float("nan")]
+    special = [
+        0.0,
+        -0.0,
+        1e-30,
+        -1e-6,
+        88.0,
+        -104.0,
+        709.5,
+        -745.0,
+        1e4,
+        -1e4,
+        float("inf"),
+        float("-inf"),
+        float("nan"),
+    ]
     rows = torch.tensor(list(itertools.product(special, repeat=2)), dtype=dtype)
     gates = torch.zeros(1, 4, len(rows), 5, dtype=dtype)
     for place in range(4):
@@ -249,8 +263,9 @@ def test_special_values_spread_as_in_pytorch(activation, dtype):
     gates[0, :, :, 4] = rows[:, 0]
     state = rows[:, 1].reshape(1, 1, -1, 1).expand(1, 1, len(rows), 5)
     ours = convlstm_cell(gates, state, gate_activation=activation)
-    # Plain PyTorch in float32: inside the kernel too, nothing is rounded to 16 bits before the end.
-    plain = reference_ops.convlstm_cell(gates.float(), state.float(), gate_activation=activation)
+    # Plain PyTorch in float32 or more: inside the kernel too, nothing is rounded to 16 bits before the end.
+    wide = torch.promote_types(dtype, torch.float32)
+    plain = reference_ops.convlstm_cell(gates.to(wide), state.to(wide), gate_activation=activation)
     for result, expected in zip(ours, plain, strict=True):
         torch.testing.assert_close(
             result, expected.to(dtype), rtol=2 * torch.finfo(dtype).eps, atol=1e-7, equal_nan=True

@@ -2,12 +2,15 @@
 
 import ctypes
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from hf_lesionseg.models import reference_ops
+from hf_lesionseg.ops import build
 
 INSTRUCTION_SETS = ("plain", "avx2", "avx512")
 ELEMENTS = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
@@ -41,11 +44,9 @@ def run(request, loops):
         pointers = pointers_of(gates, state, *outputs, *(grads or (None, None)), grad_gates, grad_state)
         inner = outputs[0][0].numel()
         blocks = rows * -(-inner // 2048)
-        # float64 has plain loops only.
-        level = 0 if gates.dtype == torch.float64 else chosen
         for first, last in ((0, blocks),) if split is None else ((split, blocks), (0, split)):
             arguments = (pointers, inner, first, last, activation == "hard_sigmoid", RECURRENCES.index(recurrence))
-            assert loops.run_cell(level, ELEMENTS[gates.dtype], int(grads is not None), *arguments)
+            assert loops.run_cell(chosen, ELEMENTS[gates.dtype], int(grads is not None), *arguments)
         return outputs if grads is None else (grad_gates, grad_state)
 
     return run_
@@ -92,3 +93,34 @@ def test_rounding_to_16_bits_is_that_of_torch(run, dtype):
     _, grad_state = run(gates, torch.zeros_like(one), "hard_sigmoid", "state", (one, other))
     expected = (one.float() + other.float()).to(dtype)
     torch.testing.assert_close(grad_state, expected, rtol=0, atol=0, equal_nan=True)
+
+
+STAND_IN = """
+import sys, warnings
+warnings.simplefilter("error")
+sys.modules["hf_lesionseg.ops._C"] = library = type(sys)("_C")  # in place of the shipped library, the one below
+import ctypes, torch
+from hf_lesionseg import ops
+from hf_lesionseg.models import reference_ops
+
+ctypes.CDLL(sys.argv[1])
+print(ops.backend()["convlstm_cell"]["cpu"])
+gates, state = torch.randn(2, 12, 5, 7), torch.randn(2, 3, 5, 7)
+results, expected = ops.convlstm_cell(gates, state), reference_ops.convlstm_cell(gates, state)
+torch.testing.assert_close(results, expected)
+torch.testing.assert_close(torch.ops.hf_lesionseg.convlstm_cell(gates, state, True, True), expected)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("instruction_set", "path"), [("plain", "reference"), ("avx2", "compiled")])
+def test_a_lesser_processor_takes_the_path_that_backend_tells(instruction_set, path, compile_library):
+    if instruction_set == "avx2" and torch.backends.cpu.get_cpu_capability() == "DEFAULT":
+        pytest.skip("this processor does not have avx2")
+    sources = [source for source in build.cpu_sources() if source.name != "module.cpp"]
+    torch_libraries = Path(torch.__file__).parent / "lib"
+    flags = [*build.CXX_FLAGS, "-O0", f"-DHF_INSTRUCTION_SET={instruction_set}", f"-L{torch_libraries}", "-ltorch_cpu"]
+    library = compile_library(sources[0], flags=[*sources[1:], *flags], load=False)
+    done = subprocess.run([sys.executable, "-c", STAND_IN, str(library)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [path]

@@ -1,6 +1,7 @@
-"""hf_lesionseg's kernels as a Hub kernel: fused ConvLSTM cell, and layers that ``kernels.kernelize`` swaps in."""
+"""hf_lesionseg's kernels as a Hub kernel: fused ConvLSTM cell, bilinear RoI sampling, and layers that ``kernels.kernelize`` swaps in."""
 
 from . import layers
 from .ops.convlstm_cell import convlstm_cell
+from .ops.roi_sampling import roi_paste, roi_sample
 
-__all__ = ["convlstm_cell", "layers"]
+__all__ = ["convlstm_cell", "layers", "roi_paste", "roi_sample"]

@@ -1,6 +1,8 @@
 """Layers for ``kernels.kernelize``: each lends its ``forward`` to a layer that holds the weights named here."""
 
+import torch
 from torch import nn
+from torch.nn import functional as F
 
 from .ops.convlstm_cell import convlstm_cell
 
@@ -37,10 +39,15 @@ class ConvLSTM2d(nn.Module):
     gate_activation: str
 
     def forward(self, *steps):
-        hidden, cell = None, None
-        for step in steps:
-            gates = self.input_conv(step)
-            if hidden is not None:
-                gates = gates + self.recurrent_conv(hidden)
+        # From the zero state the first step needs no forget gate and no recurrent convolution; each later one is one
+        # convolution over its input and the hidden state side by side.
+        weight, bias = self.input_conv.weight, self.input_conv.bias
+        padding, filters = self.input_conv.padding, self.recurrent_conv.in_channels
+        without_forget = [torch.cat([tensor[:filters], tensor[2 * filters :]]) for tensor in (weight, bias)]
+        gates = F.conv2d(steps[0], *without_forget, padding=padding)
+        hidden, cell = convlstm_cell(gates, gate_activation=self.gate_activation, forget_gate=False)
+        weight = torch.cat([weight, self.recurrent_conv.weight], dim=1)
+        for step in steps[1:]:
+            gates = F.conv2d(torch.cat([step, hidden], dim=1), weight, bias, padding=padding)
             hidden, cell = convlstm_cell(gates, cell, gate_activation=self.gate_activation)
         return hidden
