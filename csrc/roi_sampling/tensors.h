@@ -47,7 +47,9 @@ inline void check_boxes(const Tensor& values, const Tensor& boxes, const Tensor&
   STD_TORCH_CHECK(batch_indices.scalar_type() == ScalarType::Long, "roi sampling: batch indices must be int64");
   const ScalarType wanted = values.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
   STD_TORCH_CHECK(boxes.scalar_type() == wanted, "roi sampling: boxes must be float32, or float64 with float64 values");
-  STD_TORCH_CHECK(batch_indices.is_cuda() == boxes.is_cuda(), "roi sampling: tensors are on different devices");
+  STD_TORCH_CHECK(batch_indices.is_cuda() == boxes.is_cuda() &&
+                      batch_indices.get_device_index() == boxes.get_device_index(),
+                  "roi sampling: tensors are on different devices");
   STD_TORCH_CHECK(values.dim() == 4, "roi sampling: images and RoIs must have 4 dimensions");
 }
 
