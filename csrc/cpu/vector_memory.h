@@ -46,6 +46,91 @@ HF_INLINE WideDoubles gather(const double* from, HalfInts index) {
 #endif
 }
 
+// The first `count` elements of a vector, zeros behind them; the others are neither read nor written.
+#if HF_LANES == 16
+HF_INLINE __mmask16 first_lanes(int64_t count) {
+  return count >= 16 ? 0xffff : (count <= 0 ? 0 : static_cast<__mmask16>((1u << count) - 1));
+}
+HF_INLINE Floats load_first(const float* from, int64_t count) {
+  return (Floats)_mm512_maskz_loadu_ps(first_lanes(count), from);
+}
+HF_INLINE WideDoubles load_first(const double* from, int64_t count) {
+  return (WideDoubles)_mm512_maskz_loadu_pd(static_cast<__mmask8>(first_lanes(count)), from);
+}
+HF_INLINE void store_first(float* to, Floats values, int64_t count) {
+  _mm512_mask_storeu_ps(to, first_lanes(count), (__m512)values);
+}
+HF_INLINE void store_first(double* to, WideDoubles values, int64_t count) {
+  _mm512_mask_storeu_pd(to, static_cast<__mmask8>(first_lanes(count)), (__m512d)values);
+}
+#elif HF_LANES == 8
+HF_INLINE __m256i first_lanes(int64_t count) {
+  const int32_t known = static_cast<int32_t>(count < 0 ? 0 : (count > 8 ? 8 : count));
+  return (__m256i)(Ints{0, 1, 2, 3, 4, 5, 6, 7} < known);
+}
+HF_INLINE __m256i first_wide_lanes(int64_t count) { return _mm256_cvtepi32_epi64(_mm256_castsi256_si128(first_lanes(count))); }
+HF_INLINE Floats load_first(const float* from, int64_t count) {
+  return (Floats)_mm256_maskload_ps(from, first_lanes(count));
+}
+HF_INLINE WideDoubles load_first(const double* from, int64_t count) {
+  return (WideDoubles)_mm256_maskload_pd(from, first_wide_lanes(count));
+}
+HF_INLINE void store_first(float* to, Floats values, int64_t count) {
+  _mm256_maskstore_ps(to, first_lanes(count), (__m256)values);
+}
+HF_INLINE void store_first(double* to, WideDoubles values, int64_t count) {
+  _mm256_maskstore_pd(to, first_wide_lanes(count), (__m256d)values);
+}
+#else
+HF_INLINE Floats load_first(const float* from, int64_t count) {
+  Floats values{};
+  for (int lane = 0; lane < HF_LANES && lane < count; ++lane) values[lane] = from[lane];
+  return values;
+}
+HF_INLINE WideDoubles load_first(const double* from, int64_t count) {
+  WideDoubles values{};
+  for (int lane = 0; lane < HF_LANES / 2 && lane < count; ++lane) values[lane] = from[lane];
+  return values;
+}
+HF_INLINE void store_first(float* to, Floats values, int64_t count) {
+  for (int lane = 0; lane < HF_LANES && lane < count; ++lane) to[lane] = values[lane];
+}
+HF_INLINE void store_first(double* to, WideDoubles values, int64_t count) {
+  for (int lane = 0; lane < HF_LANES / 2 && lane < count; ++lane) to[lane] = values[lane];
+}
+#endif
+
+// A few neighbouring floats, held in two vectors: lookups near each other are shuffles, which are far cheaper than
+// gathers. Reads the first `count` floats at `from` and nothing behind them.
+struct Window {
+#if HF_LANES == 16
+  Floats low, high;
+  HF_INLINE Window(const float* from, int64_t count)
+      : low(load_first(from, count)), high(load_first(from + 16, count - 16)) {}
+
+  // The floats at index - start, 0 where the index is negative.
+  HF_INLINE Floats at(Ints index, int32_t start) const {
+    const __mmask16 mask = _mm512_cmpge_epi32_mask((__m512i)index, _mm512_setzero_si512());
+    return (Floats)_mm512_maskz_permutex2var_ps(mask, (__m512)low, (__m512i)(index - start), (__m512)high);
+  }
+#elif HF_LANES == 8
+  Floats low, high;
+  HF_INLINE Window(const float* from, int64_t count)
+      : low(load_first(from, count)), high(load_first(from + 8, count - 8)) {}
+
+  HF_INLINE Floats at(Ints index, int32_t start) const {
+    const Ints place = index - start;
+    const Floats from_low = (Floats)_mm256_permutevar8x32_ps((__m256)low, (__m256i)place);
+    const Floats from_high = (Floats)_mm256_permutevar8x32_ps((__m256)high, (__m256i)place);
+    return index >= 0 ? (place < 8 ? from_low : from_high) : Floats{};
+  }
+#else
+  const float* from;
+  Window(const float* from_, int64_t) : from(from_) {}
+  HF_INLINE Floats at(Ints index, int32_t start) const { return gather(from - start, index); }
+#endif
+};
+
 // Vectors of the arithmetic's own type: float for float32 and the 16-bit types, double for float64.
 template <typename T>
 struct Wide;
@@ -88,11 +173,22 @@ HF_INLINE typename Wide<T>::Index load_index(const int32_t* from) {
   return values;
 }
 
-// The lanes, added up in their order.
-template <typename T>
-HF_INLINE T sum_of(typename Wide<T>::Value values) {
-  T sum = 0;
-  for (int lane = 0; lane < Wide<T>::lanes; ++lane) sum += values[lane];
+// The lanes, added up by halves.
+HF_INLINE double sum_of(Floats values) {
+#if HF_LANES == 16
+  return _mm512_reduce_add_ps((__m512)values);
+#elif HF_LANES == 8
+  const __m128 halves = _mm_add_ps(_mm256_castps256_ps128((__m256)values), _mm256_extractf128_ps((__m256)values, 1));
+  const __m128 quarters = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
+  return _mm_cvtss_f32(_mm_add_ss(quarters, _mm_movehdup_ps(quarters)));
+#else
+  return (values[0] + values[2]) + (values[1] + values[3]);
+#endif
+}
+
+HF_INLINE double sum_of(WideDoubles values) {
+  double sum = 0;
+  for (int lane = 0; lane < HF_LANES / 2; ++lane) sum += values[lane];
   return sum;
 }
 
@@ -117,15 +213,23 @@ struct Elements {
   // The first `count` of a vector, zeros behind them.
   static HF_INLINE Value load_some(const Scalar* from, int64_t count) {
     if (count >= Wide<T>::lanes) return whole(from);
-    Scalar padded[Wide<T>::lanes] = {};
-    std::memcpy(padded, from, count * sizeof(Scalar));
-    return whole(padded);
+    if constexpr (sizeof(Scalar) == sizeof(T)) {
+      return load_first(from, count);
+    } else {
+      Scalar padded[Wide<T>::lanes] = {};
+      for (int64_t lane = 0; lane < count; ++lane) padded[lane] = from[lane];
+      return whole(padded);
+    }
   }
   static HF_INLINE void store_some(Scalar* to, Value values, int64_t count) {
     if (count >= Wide<T>::lanes) return put(to, values);
-    Scalar padded[Wide<T>::lanes];
-    put(padded, values);
-    std::memcpy(to, padded, count * sizeof(Scalar));
+    if constexpr (sizeof(Scalar) == sizeof(T)) {
+      store_first(to, values, count);
+    } else {
+      Scalar padded[Wide<T>::lanes];
+      put(padded, values);
+      for (int64_t lane = 0; lane < count; ++lane) to[lane] = padded[lane];
+    }
   }
 };
 

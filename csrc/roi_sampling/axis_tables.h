@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "cpu_kernels.h"
@@ -15,7 +16,9 @@ class AxisTable {
  public:
   AxisTable() = default;
 
-  AxisTable(Direction direction, double low, double high, int64_t inputs, int64_t outputs, int lanes) {
+  AxisTable(Direction direction, double low, double high, int64_t inputs, int64_t outputs, int lanes)
+      : lanes_(lanes) {
+    axis_.inputs = static_cast<int32_t>(inputs);
     axis_.outputs = static_cast<int32_t>(outputs);
     axis_.padded = round_up(outputs, lanes);
     indices_.assign(2 * axis_.padded, -1);
@@ -44,6 +47,11 @@ class AxisTable {
     axis_.first = std::min(axis_.first, axis_.last);
     axis_.input_first = std::min(axis_.input_first, axis_.input_last);
     axis_.input_padded = round_up(axis_.input_last - axis_.input_first, lanes);
+    windows_.resize(axis_.padded / lanes);
+    for (int32_t block = 0; block < axis_.padded / lanes; ++block) {
+      const int32_t* index = indices_.data() + block * lanes;
+      windows_[block] = window_of({index, index + axis_.padded});
+    }
   }
 
   // The transpose, which only the backward pass reads.
@@ -62,6 +70,10 @@ class AxisTable {
         reader_weights_[cell] = weights_[tap * axis_.padded + output];
       }
     }
+    reader_windows_.resize(cells / lanes_);
+    for (int64_t block = 0; block < cells / lanes_; ++block) {
+      reader_windows_[block] = window_of({readers_.data() + block * lanes_});
+    }
   }
 
   // Valid until the table moves or ends.
@@ -75,14 +87,30 @@ class AxisTable {
     view.to_high = slopes_.data() + axis_.padded;
     view.reader = readers_.data();
     view.reader_weight = reader_weights_.data();
+    view.window = windows_.data();
+    view.reader_window = reader_windows_.data();
     return view;
   }
 
  private:
   static int32_t round_up(int64_t count, int lanes) { return static_cast<int32_t>((count + lanes - 1) / lanes * lanes); }
 
+  // The lowest index of a vector, or of two that are looked up together, where two vectors of memory hold all of them.
+  int32_t window_of(std::initializer_list<const int32_t*> vectors) const {
+    int32_t lowest = INT32_MAX, highest = -1;
+    for (const int32_t* index : vectors) {
+      for (int lane = 0; lane < lanes_; ++lane) {
+        if (index[lane] >= 0) lowest = std::min(lowest, index[lane]);
+        highest = std::max(highest, index[lane]);
+      }
+    }
+    if (highest < 0) return 0;
+    return highest - lowest < 2 * lanes_ ? lowest : -1;
+  }
+
   Axis<T> axis_{};
-  std::vector<int32_t> indices_, readers_;
+  int lanes_ = 1;
+  std::vector<int32_t> indices_, readers_, windows_, reader_windows_;
   std::vector<T> weights_, slopes_, reader_weights_;
 };
 

@@ -13,15 +13,17 @@ enum class Element { float32, float64, bfloat16, float16 };
 // of `depth` weights per input. `T` is float, or double for float64. Rows are padded to whole vectors with index -1.
 template <typename T>
 struct Axis {
-  int32_t outputs, padded;
+  int32_t inputs, outputs, padded;
   int32_t first, last;              // outputs that read an input
   const int32_t* index[2];          // inputs of each output, -1 where there is none
   const T* weight[2];
+  const int32_t* window;            // for each vector of outputs, the lowest input where all are near it, or -1
   const T *to_low, *to_high;        // slope of the position by the sides of the box; 0 where nothing is read
   int32_t input_first, input_last;  // inputs that are read
   int32_t input_padded, depth;
   const int32_t* reader;            // (depth, input_padded): outputs that read an input, then -1
   const T* reader_weight;
+  const int32_t* reader_window;     // as `window`, for each vector of `reader`
 };
 
 template <typename T>

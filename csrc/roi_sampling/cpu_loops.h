@@ -28,12 +28,37 @@ struct RoiLoops {
     }
   }
 
-  static HF_INLINE Value at_tap(const T* row, const Axis& x, int tap, int32_t column) {
-    return gather(row, load_index<T>(x.index[tap] + column));
-  }
+  // The inputs that a vector of outputs lies between.
+  struct Neighbours {
+    Value lower, upper;
 
-  static HF_INLINE Value between(Value lower, Value upper, const Axis& x, int32_t column) {
-    return lower * load<T>(x.weight[0] + column) + upper * load<T>(x.weight[1] + column);
+    HF_INLINE Neighbours(const T* row, const Axis& x, int32_t column) {
+      const auto below = load_index<T>(x.index[0] + column), above = load_index<T>(x.index[1] + column);
+      const int32_t start = x.window[column / lanes];
+      if constexpr (std::is_same_v<T, float>) {
+        if (start >= 0) {
+          const Window window(row + start, x.inputs - start);
+          lower = window.at(below, start);
+          upper = window.at(above, start);
+          return;
+        }
+      }
+      lower = gather(row, below);
+      upper = gather(row, above);
+    }
+
+    HF_INLINE Value between(const Axis& x, int32_t column) const {
+      return lower * load<T>(x.weight[0] + column) + upper * load<T>(x.weight[1] + column);
+    }
+  };
+
+  static HF_INLINE Value readers_sum(const T* sum, const Axis& x, int64_t cell) {
+    const auto readers = load_index<T>(x.reader + cell);
+    if constexpr (std::is_same_v<T, float>) {
+      const int32_t start = x.reader_window[cell / lanes];
+      if (start >= 0) return Window(sum + start, x.padded - start).at(readers, start);
+    }
+    return gather(sum, readers);
   }
 
   // Rows of inputs interpolated along x at the columns `begin` to `end` (whole vectors). Two are kept, the even and the
@@ -52,7 +77,7 @@ struct RoiLoops {
       if (held[input & 1] != input) {
         const T* from = row_as(plane + input * width, x, converted);
         for (int32_t j = begin; j < end; j += lanes) {
-          store<T>(slot + j, between(at_tap(from, x, 0, j), at_tap(from, x, 1, j), x, j));
+          store<T>(slot + j, Neighbours(from, x, j).between(x, j));
         }
         held[input & 1] = input;
       }
@@ -109,22 +134,26 @@ struct RoiLoops {
   static void backward_plane(const Scalar* inputs, int64_t input_width, const Gradient* grad, const Axis& y,
                              const Axis& x, T* grad_inputs, double* grad_box, T* scratch) {
     const int32_t begin = floor_to_vector(x.first), end = x.last;
-    T *value = scratch, *slope = value + x.padded, *sum = slope + x.padded, *to_x = sum + x.padded;
-    T* converted = to_x + x.padded;
+    T *values = scratch, *zeros = values + 2 * x.padded, *slope = zeros + x.padded, *sum = slope + x.padded;
+    T *to_x = sum + x.padded, *converted = to_x + x.padded;
     double sides[4] = {};
     if (grad_box != nullptr) {
-      for (int32_t j = begin; j < end; j += lanes) store<T>(to_x + j, Value{});
+      for (int32_t j = begin; j < end; j += lanes) {
+        store<T>(to_x + j, Value{});
+        store<T>(zeros + j, Value{});
+      }
     }
     for (int32_t input = y.input_first; input < y.input_last; ++input) {
       const int32_t* readers = y.reader + (input - y.input_first);
       const T* weights = y.reader_weight + (input - y.input_first);
       if (readers[0] < 0) continue;
+      T *value = values + (input & 1) * x.padded, *value_before = values + (~input & 1) * x.padded;
       if (grad_box != nullptr) {
         const T* row = row_as(inputs + input * input_width, x, converted);
         for (int32_t j = begin; j < end; j += lanes) {
-          const Value lower = at_tap(row, x, 0, j), upper = at_tap(row, x, 1, j);
-          store<T>(value + j, between(lower, upper, x, j));
-          store<T>(slope + j, upper - lower);
+          const Neighbours neighbours(row, x, j);
+          store<T>(value + j, neighbours.between(x, j));
+          store<T>(slope + j, neighbours.upper - neighbours.lower);
         }
       }
       for (int32_t turn = 0; turn < y.depth; ++turn) {
@@ -132,17 +161,21 @@ struct RoiLoops {
         if (i < 0) break;
         const Value weight = splat<T>(weights[int64_t{turn} * y.input_padded]);
         const Gradient* row = grad + int64_t{i} * x.outputs;
-        Value dot{};
         for (int32_t j = begin; j < end; j += lanes) {
           const Value g = Elements<Gradient, T>::load_some(row + j, x.outputs - j);
           store<T>(sum + j, turn == 0 ? weight * g : load<T>(sum + j) + weight * g);
-          if (grad_box != nullptr) dot += g * load<T>(value + j);
         }
-        if (grad_box != nullptr) {
-          const double slope_y = y.index[0][i] == input ? -sum_of<T>(dot) : sum_of<T>(dot);
-          sides[1] += slope_y * y.to_low[i];
-          sides[3] += slope_y * y.to_high[i];
+        // An output's slope along y is the difference of its two rows, taken where the upper one is at hand.
+        const bool is_upper = y.index[1][i] == input;
+        if (grad_box == nullptr || !(is_upper || y.index[1][i] < 0)) continue;
+        const T* upper = is_upper ? value : zeros;
+        const T* lower = is_upper ? (y.index[0][i] < 0 ? zeros : value_before) : value;
+        Value dot{};
+        for (int32_t j = begin; j < end; j += lanes) {
+          dot += Elements<Gradient, T>::load_some(row + j, x.outputs - j) * (load<T>(upper + j) - load<T>(lower + j));
         }
+        sides[1] += sum_of(dot) * y.to_low[i];
+        sides[3] += sum_of(dot) * y.to_high[i];
       }
       if (grad_box != nullptr) {
         for (int32_t j = begin; j < end; j += lanes) {
@@ -165,7 +198,7 @@ struct RoiLoops {
       Value total{};
       for (int32_t turn = 0; turn < x.depth; ++turn) {
         const int64_t cell = int64_t{turn} * x.input_padded + column;
-        total += gather(sum, load_index<T>(x.reader + cell)) * load<T>(x.reader_weight + cell);
+        total += readers_sum(sum, x, cell) * load<T>(x.reader_weight + cell);
       }
       T* to = row + x.input_first + column;
       const int64_t count = x.input_last - x.input_first - column;

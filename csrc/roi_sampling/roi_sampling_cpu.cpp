@@ -3,6 +3,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include <cmath>
+#include <memory>
 #include <vector>
 
 #include "../cpu/instruction_set.h"
@@ -61,7 +62,7 @@ class Regions {
     const auto axis = [&](int64_t k, int side, int64_t small, int64_t large) {
       AxisTable<T>& table = tables_[2 * k + side];
       table = AxisTable<T>(direction, sides[4 * k + side], sides[4 * k + 2 + side], sampling ? large : small,
-                           sampling ? small : large, lanes);
+                           sampling ? small : large, lanes * int{sizeof(float)} / int{sizeof(T)});
       if (backward) table.transpose();
       return table.axis();
     };
@@ -110,15 +111,20 @@ class Regions {
   bool several_ = false;
 };
 
-// Shares planes out to torch's threads; `planes_of_scratch` such planes of T come on top of a few rows for each.
+// A plane that 16-bit gradients are summed up in; the other types are summed up in place.
+int64_t plane_of_sums(const Tensor& values, int64_t height, int64_t width) {
+  return values.element_size() == 2 ? height * width : 0;
+}
+
+// Shares planes out to torch's threads, each with a scratch of a few rows and `scratch_elements` more.
 template <typename T>
 void run(Loop<T> loop, const Arguments<T>& a, int64_t planes, int64_t work, int64_t scratch_elements) {
   constexpr int64_t work_per_thread = 8192;  // outputs; below this, waking a thread costs more than it saves
   const int64_t row = std::max(a.small_width, a.large_width) + 64;
   const int64_t grain = std::max<int64_t>(1, work_per_thread / std::max<int64_t>(1, work));
   torch::stable::parallel_for(0, planes, grain, [&](int64_t begin, int64_t end) {
-    std::vector<T> scratch(6 * row + scratch_elements);
-    loop(a, scratch.data(), begin, end);
+    const std::unique_ptr<T[]> scratch(new T[8 * row + scratch_elements]);
+    loop(a, scratch.get(), begin, end);
   });
 }
 
@@ -190,7 +196,7 @@ std::tuple<Tensor, Tensor> sample_backward(const Tensor& given_grad, const std::
     }
     const int64_t boxes_per_image = s.batch > 0 ? s.boxes / s.batch + 1 : 0;
     run(of_type<T>(loops).sample_backward, a, s.batch * s.channels, boxes_per_image * grad.size(2) * grad.size(3),
-        height * width);
+        plane_of_sums(grad, height, width));
     if (images.has_value()) grad_boxes = sum_over_channels<T>(parts, boxes, s.channels);
     return 0;
   });
@@ -242,8 +248,9 @@ std::tuple<Tensor, Tensor> paste_backward(const Tensor& given_grad, const Tensor
     a.grad = grad.const_data_ptr();
     if (to_rois) a.grad_from = grad_rois.mutable_data_ptr();
     if (to_boxes) a.grad_boxes = parts.data();
-    const int64_t planes = (a.several ? 3 * s.large_height * s.large_width : 0) + s.small_height * s.small_width;
-    run(of_type<T>(loops).paste_backward, a, s.batch * s.channels, s.large_height * s.large_width, planes);
+    const int64_t of_winners = a.several ? 3 * s.large_height * s.large_width : 0;
+    run(of_type<T>(loops).paste_backward, a, s.batch * s.channels, s.large_height * s.large_width,
+        of_winners + plane_of_sums(rois, s.small_height, s.small_width));
     if (to_boxes) grad_boxes = sum_over_channels<T>(parts, boxes, s.channels);
     return 0;
   });
