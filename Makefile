@@ -12,11 +12,11 @@ FAST := -m "not slow and not gpu"
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_LESIONSEG_BUILD_KERNELS := require
 
-.PHONY: help setup demo test lint format test-slow test-oldest test-gpu benchmark clean
+.PHONY: help setup demo test lint format test-slow test-oldest test-gpu benchmark benchmark-gpu clean
 
 help:
 	@sed -n 's/^# //p' Makefile
-	@echo "also: setup lint format test-slow test-oldest test-gpu benchmark clean"
+	@echo "also: setup lint format test-slow test-oldest test-gpu benchmark benchmark-gpu clean"
 
 setup: $(VENV)/.ready
 
@@ -59,6 +59,10 @@ test-gpu: setup
 
 benchmark: setup
 	$(PY) scripts/benchmark_convlstm_cell.py
+
+# Writes JSON with device, versions and date. Needs a torch that was built for CUDA, as test-gpu does.
+benchmark-gpu: setup
+	$(PY) scripts/benchmark_kernels.py --device cuda --output benchmarks/results
 
 clean:
 	rm -rf $(VENV) $(OLDEST) build dist demo-output *.egg-info hf_lesionseg/*.so

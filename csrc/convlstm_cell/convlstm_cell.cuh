@@ -22,16 +22,6 @@ struct Pointers {
   Scalar* grad_state;
 };
 
-template <typename Scalar>
-struct Compute {
-  using Type = float;
-};
-
-template <>
-struct Compute<double> {
-  using Type = double;
-};
-
 // What one thread reads or writes at once: 16 bytes, or a single element where rows are not a multiple of that.
 template <typename Scalar, int width>
 struct alignas(sizeof(Scalar) * width) Packet {

@@ -1,22 +1,15 @@
 // convlstm_cell and convlstm_cell_backward on CUDA. Their schemas are defined in Python, in ops/convlstm_cell.py.
 #include "convlstm_cell.cuh"
 
-#include <torch/csrc/stable/accelerator.h>
-#include <torch/csrc/stable/macros.h>
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
 
+#include "../cuda/device.h"
 #include "../op_library.h"
 #include "tensors.h"
 
 namespace hf_lesionseg::convlstm_cell {
 namespace {
-
-cudaStream_t current_stream(const Tensor& tensor) {
-  void* stream = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device_index(), &stream));
-  return static_cast<cudaStream_t>(stream);
-}
 
 struct Buffers {
   const void *gates, *state;
@@ -26,27 +19,27 @@ struct Buffers {
 };
 
 template <bool backward, typename Scalar>
-void launch_typed(const Cell& cell, const Buffers& b, bool hard_sigmoid) {
+void launch_typed(const CurrentDevice& device, const Cell& cell, const Buffers& b, bool hard_sigmoid) {
   const Pointers<Scalar> pointers{
       static_cast<const Scalar*>(b.gates),       static_cast<const Scalar*>(b.state),
       static_cast<Scalar*>(b.hidden),            static_cast<Scalar*>(b.cell),
       static_cast<const Scalar*>(b.grad_hidden), static_cast<const Scalar*>(b.grad_cell),
       static_cast<Scalar*>(b.grad_gates),        static_cast<Scalar*>(b.grad_state)};
-  launch<backward>(pointers, cell.rows, cell.inner, hard_sigmoid, cell.recurrence, current_stream(cell.gates));
-  STD_CUDA_KERNEL_LAUNCH_CHECK();
+  launch<backward>(pointers, cell.rows, cell.inner, hard_sigmoid, cell.recurrence, device.stream());
+  device.check_launches();
 }
 
 template <bool backward>
-void run(const Cell& cell, const Buffers& buffers, bool hard_sigmoid) {
+void run(const CurrentDevice& device, const Cell& cell, const Buffers& buffers, bool hard_sigmoid) {
   switch (cell.gates.scalar_type()) {
     case ScalarType::Float:
-      return launch_typed<backward, float>(cell, buffers, hard_sigmoid);
+      return launch_typed<backward, float>(device, cell, buffers, hard_sigmoid);
     case ScalarType::Double:
-      return launch_typed<backward, double>(cell, buffers, hard_sigmoid);
+      return launch_typed<backward, double>(device, cell, buffers, hard_sigmoid);
     case ScalarType::BFloat16:
-      return launch_typed<backward, torch::headeronly::BFloat16>(cell, buffers, hard_sigmoid);
+      return launch_typed<backward, torch::headeronly::BFloat16>(device, cell, buffers, hard_sigmoid);
     case ScalarType::Half:
-      return launch_typed<backward, torch::headeronly::Half>(cell, buffers, hard_sigmoid);
+      return launch_typed<backward, torch::headeronly::Half>(device, cell, buffers, hard_sigmoid);
     default:
       STD_TORCH_CHECK(false, "convlstm_cell: gates must be float32, float64, bfloat16 or float16");
   }
@@ -54,20 +47,20 @@ void run(const Cell& cell, const Buffers& buffers, bool hard_sigmoid) {
 
 std::tuple<Tensor, Tensor> forward(const Tensor& gates, const std::optional<Tensor>& cell_state, bool hard_sigmoid,
                                    bool forget_gate) {
-  const torch::stable::accelerator::DeviceGuard guard(gates.get_device_index());
+  const CurrentDevice device(gates);
   const Cell cell(gates, cell_state, forget_gate);
   Tensor hidden = cell.empty(cell.cell_shape), new_cell = cell.empty(cell.cell_shape);
   Buffers buffers{cell.gates.const_data_ptr(), data_or_null(cell.state)};
   buffers.hidden = hidden.mutable_data_ptr();
   buffers.cell = new_cell.mutable_data_ptr();
-  run<false>(cell, buffers, hard_sigmoid);
+  run<false>(device, cell, buffers, hard_sigmoid);
   return {hidden, new_cell};
 }
 
 std::tuple<Tensor, Tensor> backward(const std::optional<Tensor>& grad_hidden, const std::optional<Tensor>& grad_cell,
                                     const Tensor& gates, const std::optional<Tensor>& cell_state, bool hard_sigmoid,
                                     bool forget_gate) {
-  const torch::stable::accelerator::DeviceGuard guard(gates.get_device_index());
+  const CurrentDevice device(gates);
   const Cell cell(gates, cell_state, forget_gate);
   const std::optional<Tensor> to_hidden = cell.like_cell(grad_hidden, "grad_hidden");
   const std::optional<Tensor> to_cell = cell.like_cell(grad_cell, "grad_cell");
@@ -78,7 +71,7 @@ std::tuple<Tensor, Tensor> backward(const std::optional<Tensor>& grad_hidden, co
   buffers.grad_cell = data_or_null(to_cell);
   buffers.grad_gates = grad_gates.mutable_data_ptr();
   buffers.grad_state = grad_state.mutable_data_ptr();
-  run<true>(cell, buffers, hard_sigmoid);
+  run<true>(device, cell, buffers, hard_sigmoid);
   return {grad_gates, grad_state};
 }
 

@@ -15,16 +15,26 @@ struct Position {
   double at, to_low, to_high;
 };
 
+// A product that is rounded before it is added to: nvcc would fuse the two, and positions must be the same everywhere.
+HF_INLINE double rounded_product(double a, double b) {
+#if defined(__CUDA_ARCH__)
+  return __dmul_rn(a, b);
+#else
+  return a * b;
+#endif
+}
+
 HF_INLINE Position position_of(Direction direction, int64_t output, int64_t outputs, int64_t inputs, double low,
                                double high) {
   const double centre = static_cast<double>(output) + 0.5, extent = high - low;
   if (direction == Direction::sample) {
     const double share = centre / static_cast<double>(outputs);
-    return {low + share * extent - 0.5, 1.0 - share, share};
+    return {low + rounded_product(share, extent) - 0.5, 1.0 - share, share};
   }
   if (extent == 0.0) return {-2.0, 0.0, 0.0};  // an empty box covers nothing: beside the inputs
   const double scale = static_cast<double>(inputs) / extent;
-  return {(centre - low) * scale - 0.5, (centre - high) * scale / extent, (low - centre) * scale / extent};
+  return {rounded_product(centre - low, scale) - 0.5, (centre - high) * scale / extent,
+          (low - centre) * scale / extent};
 }
 
 // The two inputs that an output lies between. An index is -1, and its weight 0, where there is no input.

@@ -1,4 +1,4 @@
-// hf_lesionseg::roi_sample, roi_paste and their backward on the CPU. The schemas are defined in Python, in
+// roi_sample, roi_paste and their backward on the CPU. Their schemas are defined in Python, in
 // ops/roi_sampling.py.
 #include <cmath>
 #include <memory>

@@ -8,24 +8,22 @@
 #include <optional>
 #include <tuple>
 
+#include "sizes.h"
+
 namespace hf_lesionseg::roi_sampling {
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// `small` are the planes of RoIs, `large` those of images. Python has already refused what does not fit with a kinder
-// message; a direct call of the op must not read out of bounds.
-struct Sizes {
-  int64_t boxes, batch, channels, small_height, small_width, large_height, large_width;
-
-  void check() const {
-    constexpr int64_t limit = int64_t{1} << 30;  // positions along an axis are 32-bit, with room for padding
-    STD_TORCH_CHECK(batch >= 0 && channels >= 0, "roi sampling: negative sizes");
-    STD_TORCH_CHECK(small_height >= 1 && small_width >= 1 && large_height >= 0 && large_width >= 0 &&
-                        small_height < limit && small_width < limit && large_height < limit && large_width < limit,
-                    "roi sampling: sides of images and RoIs must be below 2^30 and those of RoIs at least 1");
-  }
-};
+// Python has already refused what does not fit with a kinder message; a direct call of the op must not read out of
+// bounds.
+inline void Sizes::check() const {
+  constexpr int64_t limit = int64_t{1} << 30;  // positions along an axis are 32-bit, with room for padding
+  STD_TORCH_CHECK(batch >= 0 && channels >= 0, "roi sampling: negative sizes");
+  STD_TORCH_CHECK(small_height >= 1 && small_width >= 1 && large_height >= 0 && large_width >= 0 &&
+                      small_height < limit && small_width < limit && large_height < limit && large_width < limit,
+                  "roi sampling: sides of images and RoIs must be below 2^30 and those of RoIs at least 1");
+}
 
 inline torch::headeronly::IntHeaderOnlyArrayRef shape(const std::array<int64_t, 4>& size) {
   return {size.data(), size.size()};
@@ -49,7 +47,9 @@ inline void check_boxes(const Tensor& values, const Tensor& boxes, const Tensor&
   STD_TORCH_CHECK(batch_indices.scalar_type() == ScalarType::Long, "roi sampling: batch indices must be int64");
   const ScalarType wanted = values.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
   STD_TORCH_CHECK(boxes.scalar_type() == wanted, "roi sampling: boxes must be float32, or float64 with float64 values");
-  STD_TORCH_CHECK(batch_indices.is_cuda() == boxes.is_cuda(), "roi sampling: tensors are on different devices");
+  STD_TORCH_CHECK(batch_indices.is_cuda() == boxes.is_cuda() &&
+                      batch_indices.get_device_index() == boxes.get_device_index(),
+                  "roi sampling: tensors are on different devices");
   STD_TORCH_CHECK(values.dim() == 4, "roi sampling: images and RoIs must have 4 dimensions");
 }
 

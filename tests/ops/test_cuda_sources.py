@@ -90,15 +90,42 @@ def test_emulated_channels_last(run, filters):
 
 
 @pytest.mark.slow
-def test_emulated_kernels_stay_inside_their_tensors(compile_library):
+@pytest.mark.parametrize(
+    ("source", "launches"), [("emulated_bounds.cpp", 96), ("emulated_roi_bounds.cpp", 262)], ids=["cell", "rois"]
+)
+def test_emulated_kernels_stay_inside_their_tensors(compile_library, source, launches):
     """AddressSanitizer around a program that gives each kernel tensors of exactly the size it may touch."""
-    program = compile_library(
-        "emulated_bounds.cpp",
-        flags=["-DHF_CUDA_EMULATION", "-g", "-fsanitize=address"],
-        program=True,
-    )
+    program = compile_library(source, flags=["-DHF_CUDA_EMULATION", "-g", "-fsanitize=address"], program=True)
     # The sanitizer's allocator must be the first one in the process: nothing may be loaded before it.
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     done = subprocess.run([program], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "96 launches"
+    assert done.stdout.strip() == f"{launches} launches"
+
+
+@pytest.fixture(scope="module")
+def reverse(compile_library):
+    """``reverse(values, descending, with_barrier, some_return_early, launched_with_barriers)``: (values, error)."""
+    library = compile_library("emulated_barriers.cpp", flags=["-DHF_CUDA_EMULATION", "-Wall", "-Werror"])
+    library.run_reverse.restype = ctypes.c_char_p
+
+    def run_(values, *flags):
+        memory = (ctypes.c_int * 64)(*values)
+        error = library.run_reverse(memory, *map(int, flags))
+        return list(memory), None if error is None else error.decode()
+
+    return run_
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_emulated_barriers_hold_threads_back(reverse, descending):
+    for start in (100, 200):
+        values = list(range(start, start + 64))
+        assert reverse(values, descending, True, False, True) == (values[::-1], None)
+    values = list(range(300, 364))
+    assert reverse(values, descending, False, False, True)[0] != values[::-1], "a missing barrier shows"
+
+
+def test_emulation_reports_wrong_barriers(reverse):
+    assert reverse(range(64), False, True, True, True)[1] == "a barrier was reached by 56 of 64 threads"
+    assert reverse(range(64), False, True, False, False)[1] == "a kernel with barriers was launched as one without"

@@ -1,4 +1,4 @@
-"""hf_lesionseg's kernels as a Hub kernel: fused ConvLSTM cell, bilinear RoI sampling, and layers that ``kernels.kernelize`` swaps in."""
+"""The kernels of hf_lesionseg as a Hub kernel, and layers that ``kernels.kernelize`` swaps in."""
 
 from . import layers
 from .ops.convlstm_cell import convlstm_cell
