@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hf_lesionseg.models import reference_ops
@@ -207,35 +207,48 @@ def test_nothing_in_nothing_out(shape, with_state):
     assert gates.grad.shape == shape
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batch=st.integers(0, 3),
     filters=st.sampled_from([1, 2, 3, 8, 15, 16, 17, 33]),
     height=st.integers(0, 9),
-    width=st.sampled_from([1, 2, 5, 16, 31, 70]),
-    channels_last=st.booleans(),
+    width=st.sampled_from([1, 2, 5, 16, 31, 70, 2300]),
+    layout=st.sampled_from(["contiguous", *_layouts()]),
+    dtype=st.sampled_from(DTYPES),
     variant=st.sampled_from(VARIANTS),
     seed=st.integers(0, 2**16),
 )
-def test_random_shapes(batch, filters, height, width, channels_last, variant, seed):
+def test_random_shapes(extended_precision, batch, filters, height, width, layout, dtype, variant, seed):
     activation, forget_gate, with_state = variant
     options = {"gate_activation": activation, "forget_gate": forget_gate}
     gates, state = random_cell(
-        filters, batch=batch, height=height, width=width, forget_gate=forget_gate, with_state=with_state, seed=seed
+        filters,
+        batch=batch,
+        height=height,
+        width=width if filters < 4 else min(width, 70),
+        dtype=dtype,
+        forget_gate=forget_gate,
+        with_state=with_state,
+        seed=seed,
     )
-    if channels_last:
-        gates = gates.contiguous(memory_format=torch.channels_last)
-    weights = torch.randint(-8, 9, (2, batch, filters, height, width)) / 4
-    torch.testing.assert_close(
-        convlstm_cell(gates, state, **options),
-        reference_ops.convlstm_cell(gates, state, **options),
-        rtol=2e-6,
-        atol=1e-6,
-    )
-    ours, plain = (
-        gradients(cell, gates, state, options, weights) for cell in (convlstm_cell, reference_ops.convlstm_cell)
-    )
-    torch.testing.assert_close(ours, plain, rtol=1e-5, atol=5e-6)
+    # Inside its corners: there the slope of the hard sigmoid jumps, and a rounding decides the gradient.
+    gates[(gates.abs() - 2.5).abs() < 1e-2] = 2.0
+    if layout != "contiguous":
+        gates, state = (None if t is None else _layouts()[layout](t) for t in (gates, state))
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.randint(-8, 9, (2, batch, filters, *gates.shape[2:]), generator=generator) / 4
+    exact = extended_precision(gates, state, **options)
+    truths = [*exact.results(), *exact.gradients(*weights)]
+    computed = []
+    for cell in (convlstm_cell, reference_ops.convlstm_cell):
+        arguments = [t.detach().requires_grad_() for t in (gates, state) if t is not None]
+        outputs = cell(*arguments, **options)
+        computed.append([*outputs, *torch.autograd.grad(outputs, arguments, [w.to(dtype) for w in weights])])
+    for ours, plain, truth in zip(*computed, truths[: len(computed[0])], strict=True):
+        errors = [abs(t.detach().double().numpy() - truth).max(initial=0) for t in (ours, plain)]
+        # In a handful of elements plain PyTorch may happen to be exact: three roundings are nobody's fault.
+        roundings = 3 * torch.finfo(dtype).eps * abs(truth).max(initial=0) / 2
+        assert errors[0] <= 2 * max(errors[1], roundings)
 
 
 @pytest.mark.parametrize("activation", reference_ops.GATE_ACTIVATIONS)
