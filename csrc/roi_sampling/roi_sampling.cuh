@@ -165,6 +165,7 @@ HF_INLINE void add_readers(T* sums, const Outputs<Scalar, T>& outputs, const Tab
   if (rows.count() == 0) return;
   const Range columns = tables.x.readers_of(box, place.column);
   if (columns.count() == 0) return;
+  T of_box[channels_per_thread] = {};  // by itself: a small box's large sum is rounded once more, not once a row
   for (int32_t i = rows.begin; i < rows.end; ++i) {
     T along_row[channels_per_thread] = {};
     for (int32_t j = columns.begin; j < columns.end; ++j) {
@@ -174,8 +175,9 @@ HF_INLINE void add_readers(T* sums, const Outputs<Scalar, T>& outputs, const Tab
       }
     }
     const T weight = tables.y.of(box)[i].weight_of(static_cast<int32_t>(place.row));
-    for (int c = 0; c < channels_per_thread; ++c) sums[c] += weight * along_row[c];
+    for (int c = 0; c < channels_per_thread; ++c) of_box[c] += weight * along_row[c];
   }
+  for (int c = 0; c < channels_per_thread; ++c) sums[c] += of_box[c];
 }
 
 // One thread per input: a pixel of an image with all its boxes, or of an RoI.
