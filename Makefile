@@ -58,7 +58,7 @@ test-gpu: setup
 	$(PY) -m pytest -m gpu
 
 benchmark: setup
-	$(PY) scripts/benchmark_convlstm_cell.py
+	$(PY) scripts/benchmark_kernels.py --memory --output benchmarks/results
 
 # Writes JSON with device, versions and date. Needs a torch that was built for CUDA, as test-gpu does.
 benchmark-gpu: setup

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <initializer_list>
+#include <utility>
 #include <vector>
 
 #include "cpu_kernels.h"
@@ -16,33 +17,37 @@ class AxisTable {
  public:
   AxisTable() = default;
 
-  AxisTable(Direction direction, double low, double high, int64_t inputs, int64_t outputs, int lanes)
+  AxisTable(Direction direction, double low, double high, int64_t inputs, int64_t outputs, int lanes, bool backward)
       : lanes_(lanes) {
     axis_.inputs = static_cast<int32_t>(inputs);
     axis_.outputs = static_cast<int32_t>(outputs);
     axis_.padded = round_up(outputs, lanes);
     indices_.assign(2 * axis_.padded, -1);
     weights_.assign(2 * axis_.padded, T(0));
-    slopes_.assign(2 * axis_.padded, 0.0);
+    if (backward) slopes_.assign(2 * axis_.padded, 0.0);
     std::vector<int32_t> readers(inputs, 0);
     axis_.first = axis_.outputs;
     axis_.input_first = static_cast<int32_t>(inputs);
-    for (int32_t output = 0; output < axis_.outputs; ++output) {
+    const auto [begin, end] = candidates(direction, low, high, inputs, outputs);
+    for (int32_t output = begin; output < end; ++output) {
       const Position position = position_of(direction, output, outputs, inputs, low, high);
       const Taps<T> taps = taps_at<T>(position.at, inputs);
+      if (taps.index[0] < 0 && taps.index[1] < 0) continue;
       for (int tap = 0; tap < 2; ++tap) {
         const int32_t input = taps.index[tap];
         if (input < 0) continue;
         indices_[tap * axis_.padded + output] = input;
         weights_[tap * axis_.padded + output] = taps.weight[tap];
-        slopes_[output] = position.to_low;
-        slopes_[axis_.padded + output] = position.to_high;
-        axis_.first = std::min(axis_.first, output);
-        axis_.last = output + 1;
         axis_.input_first = std::min(axis_.input_first, input);
         axis_.input_last = std::max(axis_.input_last, input + 1);
         axis_.depth = std::max(axis_.depth, ++readers[input]);
       }
+      if (backward) {
+        slopes_[output] = position.to_low;
+        slopes_[axis_.padded + output] = position.to_high;
+      }
+      axis_.first = std::min(axis_.first, output);
+      axis_.last = output + 1;
     }
     axis_.first = std::min(axis_.first, axis_.last);
     axis_.input_first = std::min(axis_.input_first, axis_.input_last);
@@ -52,9 +57,40 @@ class AxisTable {
       const int32_t* index = indices_.data() + block * lanes;
       windows_[block] = window_of({index, index + axis_.padded});
     }
+    if (backward) transpose();
   }
 
-  // The transpose, which only the backward pass reads.
+  // Valid until the table moves or ends.
+  Axis<T> axis() const {
+    Axis<T> view = axis_;
+    for (int tap = 0; tap < 2; ++tap) {
+      view.index[tap] = indices_.data() + tap * axis_.padded;
+      view.weight[tap] = weights_.data() + tap * axis_.padded;
+    }
+    view.to_low = slopes_.data();
+    view.to_high = slopes_.empty() ? nullptr : slopes_.data() + axis_.padded;
+    view.reader = readers_.data();
+    view.reader_weight = reader_weights_.data();
+    view.window = windows_.data();
+    view.reader_window = reader_windows_.data();
+    return view;
+  }
+
+ private:
+  static int32_t round_up(int64_t count, int lanes) { return static_cast<int32_t>((count + lanes - 1) / lanes * lanes); }
+
+  // Outputs that may read something, and few others: of an image's pixels most lie beside a box.
+  static std::pair<int32_t, int32_t> candidates(Direction direction, double low, double high, int64_t inputs,
+                                                int64_t outputs) {
+    const auto all = static_cast<double>(outputs);
+    if (direction == Direction::sample) return {0, static_cast<int32_t>(outputs)};
+    const double fade = (high - low) / static_cast<double>(inputs);  // the RoI ends one of its pixels beside the box
+    const double ends[2] = {low - fade, high + fade};
+    const double begin = std::min(ends[0], ends[1]) - 2, end = std::max(ends[0], ends[1]) + 2;
+    return {static_cast<int32_t>(std::clamp(begin, 0.0, all)), static_cast<int32_t>(std::clamp(end, 0.0, all))};
+  }
+
+  // What the backward pass reads besides.
   void transpose() {
     const int64_t cells = int64_t{axis_.depth} * axis_.input_padded;
     readers_.assign(cells, -1);
@@ -75,25 +111,6 @@ class AxisTable {
       reader_windows_[block] = window_of({readers_.data() + block * lanes_});
     }
   }
-
-  // Valid until the table moves or ends.
-  Axis<T> axis() const {
-    Axis<T> view = axis_;
-    for (int tap = 0; tap < 2; ++tap) {
-      view.index[tap] = indices_.data() + tap * axis_.padded;
-      view.weight[tap] = weights_.data() + tap * axis_.padded;
-    }
-    view.to_low = slopes_.data();
-    view.to_high = slopes_.data() + axis_.padded;
-    view.reader = readers_.data();
-    view.reader_weight = reader_weights_.data();
-    view.window = windows_.data();
-    view.reader_window = reader_windows_.data();
-    return view;
-  }
-
- private:
-  static int32_t round_up(int64_t count, int lanes) { return static_cast<int32_t>((count + lanes - 1) / lanes * lanes); }
 
   // The lowest index of a vector, or of two that are looked up together, where two vectors of memory hold all of them.
   int32_t window_of(std::initializer_list<const int32_t*> vectors) const {

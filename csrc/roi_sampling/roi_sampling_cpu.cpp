@@ -61,12 +61,12 @@ class Regions {
     const auto axis = [&](int64_t k, int side, int64_t small, int64_t large) {
       AxisTable<T>& table = tables_[2 * k + side];
       table = AxisTable<T>(direction, sides[4 * k + side], sides[4 * k + 2 + side], sampling ? large : small,
-                           sampling ? small : large, lanes * int{sizeof(float)} / int{sizeof(T)});
-      if (backward) table.transpose();
+                           sampling ? small : large, lanes * int{sizeof(float)} / int{sizeof(T)}, backward);
       return table.axis();
     };
-    constexpr int64_t boxes_per_thread = 16;
-    torch::stable::parallel_for(0, s.boxes, boxes_per_thread, [&](int64_t begin, int64_t end) {
+    constexpr int64_t outputs_per_thread = 512;  // below this, waking a thread costs more than it saves
+    const int64_t outputs = sampling ? s.small_height + s.small_width : s.large_height + s.large_width;
+    torch::stable::parallel_for(0, s.boxes, outputs_per_thread / std::min(outputs, outputs_per_thread), [&](int64_t begin, int64_t end) {
       for (int64_t k = begin; k < end; ++k) {
         bool exists = image[k] >= 0 && image[k] < s.batch;
         for (int side = 0; side < 4; ++side) exists = exists && std::isfinite(sides[4 * k + side]);
