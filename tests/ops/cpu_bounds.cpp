@@ -118,8 +118,9 @@ int run_cells(InstructionSet chosen, Where where, int64_t rows, int64_t inner) {
   return runs;
 }
 
-// In units of the image's sides: inside, across the border, everywhere, mirrored, empty, outside, not finite.
-constexpr double boxes_of_tests[] = {0.13, 0.21, 0.88, 0.74, -0.32, -0.24, 0.63, 0.41, 0.71, 0.62, 1.4,  1.9,
+// In units of the image's sides: around it (the first pixels are read, and what is before them must not be), inside,
+// across the border, far around, mirrored, empty, whole, outside, not finite.
+constexpr double boxes_of_tests[] = {-0.3, -0.2, 1.3,  1.2,  0.13,  0.21,  0.88, 0.74, -0.32, -0.24, 0.63, 0.41, 0.71, 0.62, 1.4,  1.9,
                                      -4.1, -9.2, 7.3,  3.7,  0.98,  0.91,  0.13, 0.04, 0.43, 0.22, 0.43, 0.22,
                                      0.0,  0.0,  1.0,  1.0,  3.2,   0.1,   9e9,  9.3,  NAN,  0.1,  0.5,  0.6};
 
@@ -188,16 +189,16 @@ int main() {
       for (const int64_t inner : {1, 7, 48, 61, 150}) cells += run_cells(chosen, where, 3, inner);
       // boxes, batch, channels, small height and width, large height and width
       for (const roi::Sizes& sizes : {
-               roi::Sizes{9, 2, 2, 5, 7, 9, 11},
-               roi::Sizes{9, 1, 1, 3, 16, 8, 32},
-               roi::Sizes{9, 3, 2, 3, 19, 7, 173},
-               roi::Sizes{9, 1, 2, 17, 115, 5, 13},
+               roi::Sizes{10, 2, 2, 5, 7, 9, 11},
+               roi::Sizes{10, 1, 1, 3, 16, 8, 32},
+               roi::Sizes{10, 3, 2, 3, 19, 7, 173},
+               roi::Sizes{10, 1, 2, 17, 115, 5, 13},
                roi::Sizes{2, 3, 1, 6, 33, 31, 37},
-               roi::Sizes{9, 2, 1, 1, 1, 1, 1},
-               roi::Sizes{9, 2, 1, 1, 50, 60, 1},
-               roi::Sizes{9, 2, 1, 4, 5, 0, 6},
-               roi::Sizes{9, 2, 0, 4, 5, 6, 7},
-               roi::Sizes{9, 0, 2, 4, 5, 6, 7},
+               roi::Sizes{10, 2, 1, 1, 1, 1, 1},
+               roi::Sizes{10, 2, 1, 1, 50, 60, 1},
+               roi::Sizes{10, 2, 1, 4, 5, 0, 6},
+               roi::Sizes{10, 2, 0, 4, 5, 6, 7},
+               roi::Sizes{10, 0, 2, 4, 5, 6, 7},
                roi::Sizes{0, 2, 2, 4, 5, 6, 7},
            }) {
         rois += run_rois(chosen, where, sizes);
