@@ -12,11 +12,11 @@ FAST := -m "not slow and not gpu"
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_LESIONSEG_BUILD_KERNELS := require
 
-.PHONY: help setup demo test lint format test-slow test-oldest test-gpu benchmark benchmark-gpu clean
+.PHONY: help setup demo test lint format test-slow test-oldest test-gpu sanitize benchmark benchmark-gpu clean
 
 help:
 	@sed -n 's/^# //p' Makefile
-	@echo "also: setup lint format test-slow test-oldest test-gpu benchmark benchmark-gpu clean"
+	@echo "also: setup lint format test-slow test-oldest test-gpu sanitize benchmark benchmark-gpu clean"
 
 setup: $(VENV)/.ready
 
@@ -53,6 +53,10 @@ $(OLDEST)/.ready: $(SOURCES) constraints-oldest.txt
 	$(OLDEST)/bin/python -m pip install --quiet -c constraints-oldest.txt torch "setuptools>=77" wheel ninja
 	$(OLDEST)/bin/python -m pip install --quiet -c constraints-oldest.txt --no-build-isolation -e ".[dev]"
 	@touch $@
+
+# AddressSanitizer around the CPU loops and, emulated on the CPU, the CUDA kernels.
+sanitize: setup
+	$(PY) -m pytest -m "sanitize and not gpu"
 
 test-gpu: setup
 	$(PY) -m pytest -m gpu

@@ -114,7 +114,7 @@ def hub(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_every_command_and_the_python_example(workplace, hub, tmp_path_factory):
+def test_every_command_and_the_python_examples(workplace, hub, tmp_path_factory):
     environment = os.environ | hub | {
         "HF_HOME": str(tmp_path_factory.mktemp("home")),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -132,8 +132,8 @@ def test_every_command_and_the_python_example(workplace, hub, tmp_path_factory):
     assert (workplace / "masks" / "scan_mask.nii.gz").is_file()
     assert (workplace / "scores" / "metrics.json").is_file()
 
-    (example,) = blocks("python")
-    code = example + "\nassert mask.shape == (24, 28, 5), mask.shape\n"
-    done = subprocess.run([sys.executable, "-c", code], cwd=workplace, env=environment, capture_output=True, text=True,
-                          check=False)  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
+    checks = ("assert mask.shape == (24, 28, 5), mask.shape", "assert pasted.shape == images.shape, pasted.shape")
+    for example, check in zip(blocks("python"), checks, strict=True):
+        done = subprocess.run([sys.executable, "-c", f"{example}\n{check}\n"], cwd=workplace, env=environment,
+                              capture_output=True, text=True, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr[-4000:]

@@ -1,12 +1,11 @@
 // roi_sample, roi_paste and their backward on the CPU. Their schemas are defined in Python, in
 // ops/roi_sampling.py.
-#include <cmath>
 #include <memory>
 #include <vector>
 
 #include "../cpu/instruction_set.h"
 #include "../op_library.h"
-#include "axis_tables.h"
+#include "regions.h"
 #include "tensors.h"
 
 namespace hf_lesionseg::roi_sampling {
@@ -48,82 +47,25 @@ Loops<T> of_type(const AllLoops& all) {
   }
 }
 
-// The tables of all boxes, and which boxes each image has.
+// The boxes are shared out to torch's threads too.
 template <typename T>
-class Regions {
- public:
-  Regions(Direction direction, const Tensor& boxes, const Tensor& batch_indices, const Sizes& s, int lanes,
-          bool backward)
-      : tables_(2 * s.boxes), boxes_(s.boxes), order_begin_(s.batch + 1, 0) {
-    const T* sides = static_cast<const T*>(boxes.const_data_ptr());
-    const int64_t* image = static_cast<const int64_t*>(batch_indices.const_data_ptr());
-    const bool sampling = direction == Direction::sample;
-    const auto axis = [&](int64_t k, int side, int64_t small, int64_t large) {
-      AxisTable<T>& table = tables_[2 * k + side];
-      table = AxisTable<T>(direction, sides[4 * k + side], sides[4 * k + 2 + side], sampling ? large : small,
-                           sampling ? small : large, lanes * int{sizeof(float)} / int{sizeof(T)}, backward);
-      return table.axis();
-    };
-    constexpr int64_t outputs_per_thread = 512;  // below this, waking a thread costs more than it saves
-    const int64_t outputs = sampling ? s.small_height + s.small_width : s.large_height + s.large_width;
-    torch::stable::parallel_for(0, s.boxes, outputs_per_thread / std::min(outputs, outputs_per_thread), [&](int64_t begin, int64_t end) {
-      for (int64_t k = begin; k < end; ++k) {
-        bool exists = image[k] >= 0 && image[k] < s.batch;
-        for (int side = 0; side < 4; ++side) exists = exists && std::isfinite(sides[4 * k + side]);
-        boxes_[k].exists = exists;
-        boxes_[k].image = image[k];
-        if (!exists) continue;
-        boxes_[k].x = axis(k, 0, s.small_width, s.large_width);
-        boxes_[k].y = axis(k, 1, s.small_height, s.large_height);
-      }
-    });
-    for (const Box<T>& box : boxes_) order_begin_[box.exists ? box.image + 1 : 0] += box.exists;
-    for (int64_t n = 0; n < s.batch; ++n) {
-      several_ = several_ || order_begin_[n + 1] > 1;
-      order_begin_[n + 1] += order_begin_[n];
-    }
-    order_.resize(order_begin_[s.batch]);
-    std::vector<int64_t> next(order_begin_.begin(), order_begin_.end());
-    for (int64_t k = 0; k < s.boxes; ++k) {
-      if (boxes_[k].exists) order_[next[boxes_[k].image]++] = k;
-    }
-  }
-
-  Arguments<T> arguments(const Sizes& s) const {
-    Arguments<T> a{};
-    a.boxes = boxes_.data();
-    a.order = order_.data();
-    a.order_begin = order_begin_.data();
-    a.channels = s.channels;
-    a.small_height = s.small_height;
-    a.small_width = s.small_width;
-    a.large_height = s.large_height;
-    a.large_width = s.large_width;
-    a.several = several_;
-    return a;
-  }
-
- private:
-  std::vector<AxisTable<T>> tables_;
-  std::vector<Box<T>> boxes_;
-  std::vector<int64_t> order_, order_begin_;
-  bool several_ = false;
-};
-
-// A plane that 16-bit gradients are summed up in; the other types are summed up in place.
-int64_t plane_of_sums(const Tensor& values, int64_t height, int64_t width) {
-  return values.element_size() == 2 ? height * width : 0;
+Regions<T> regions_of(Direction direction, const Tensor& boxes, const Tensor& batch_indices, const Sizes& s, int lanes,
+                      bool backward) {
+  return {direction, static_cast<const T*>(boxes.const_data_ptr()),
+          static_cast<const int64_t*>(batch_indices.const_data_ptr()), s, lanes, backward,
+          [](int64_t begin, int64_t end, int64_t grain, const auto& step) {
+            torch::stable::parallel_for(begin, end, grain, step);
+          }};
 }
 
-// Shares planes out to torch's threads, each with a scratch of a few rows and `scratch_elements` more.
+// Shares planes out to torch's threads, each with a scratch of its own.
 template <typename T>
-void run(Loop<T> loop, const Arguments<T>& a, int64_t planes, int64_t work, int64_t scratch_elements) {
+void run(Loop<T> loop, const Arguments<T>& a, int64_t planes, int64_t work, int64_t scratch) {
   constexpr int64_t work_per_thread = 8192;  // outputs; below this, waking a thread costs more than it saves
-  const int64_t row = std::max(a.small_width, a.large_width) + 64;
   const int64_t grain = std::max<int64_t>(1, work_per_thread / std::max<int64_t>(1, work));
   torch::stable::parallel_for(0, planes, grain, [&](int64_t begin, int64_t end) {
-    const std::unique_ptr<T[]> scratch(new T[8 * row + scratch_elements]);
-    loop(a, scratch.get(), begin, end);
+    const std::unique_ptr<T[]> memory(new T[scratch]);
+    loop(a, memory.get(), begin, end);
   });
 }
 
@@ -155,11 +97,12 @@ Tensor sample(const Tensor& given_images, const Tensor& given_boxes, const Tenso
   const AllLoops loops = loops_for(images);
   Tensor rois = empty_like(images, rois_shape(s));
   with_arithmetic(images, [&]<typename T>(T) {
-    const Regions<T> regions(Direction::sample, boxes, indices, s, loops.lanes, false);
+    const Regions<T> regions = regions_of<T>(Direction::sample, boxes, indices, s, loops.lanes, false);
     Arguments<T> a = regions.arguments(s);
     a.from = images.const_data_ptr();
     a.to = rois.mutable_data_ptr();
-    run(of_type<T>(loops).sample, a, s.boxes * s.channels, height * width, 0);
+    run(of_type<T>(loops).sample, a, s.boxes * s.channels, height * width,
+        scratch_size(a, element_of(images), Direction::sample, false));
     return 0;
   });
   return rois;
@@ -184,7 +127,7 @@ std::tuple<Tensor, Tensor> sample_backward(const Tensor& given_grad, const std::
   Tensor grad_images = to_images ? empty_like(grad, images_shape(s)) : nothing(grad);
   Tensor grad_boxes = nothing(boxes);
   with_arithmetic(grad, [&]<typename T>(T) {
-    const Regions<T> regions(Direction::sample, boxes, indices, s, loops.lanes, true);
+    const Regions<T> regions = regions_of<T>(Direction::sample, boxes, indices, s, loops.lanes, true);
     std::vector<double> parts(images.has_value() ? s.boxes * s.channels * 4 : 0, 0.0);
     Arguments<T> a = regions.arguments(s);
     a.grad = grad.const_data_ptr();
@@ -195,7 +138,7 @@ std::tuple<Tensor, Tensor> sample_backward(const Tensor& given_grad, const std::
     }
     const int64_t boxes_per_image = s.batch > 0 ? s.boxes / s.batch + 1 : 0;
     run(of_type<T>(loops).sample_backward, a, s.batch * s.channels, boxes_per_image * grad.size(2) * grad.size(3),
-        plane_of_sums(grad, height, width));
+        scratch_size(a, element_of(grad), Direction::sample, true));
     if (images.has_value()) grad_boxes = sum_over_channels<T>(parts, boxes, s.channels);
     return 0;
   });
@@ -213,11 +156,12 @@ Tensor paste(const Tensor& given_rois, const Tensor& given_boxes, const Tensor& 
   const AllLoops loops = loops_for(rois);
   Tensor images = empty_like(rois, images_shape(s));
   with_arithmetic(rois, [&]<typename T>(T) {
-    const Regions<T> regions(Direction::paste, boxes, indices, s, loops.lanes, false);
+    const Regions<T> regions = regions_of<T>(Direction::paste, boxes, indices, s, loops.lanes, false);
     Arguments<T> a = regions.arguments(s);
     a.from = rois.const_data_ptr();
     a.to = images.mutable_data_ptr();
-    run(of_type<T>(loops).paste, a, s.batch * s.channels, height * width, 0);
+    run(of_type<T>(loops).paste, a, s.batch * s.channels, height * width,
+        scratch_size(a, element_of(rois), Direction::paste, false));
     return 0;
   });
   return images;
@@ -240,16 +184,15 @@ std::tuple<Tensor, Tensor> paste_backward(const Tensor& given_grad, const Tensor
   Tensor grad_rois = to_rois ? torch::stable::new_zeros(rois, rois.sizes()) : nothing(rois);
   Tensor grad_boxes = nothing(boxes);
   with_arithmetic(rois, [&]<typename T>(T) {
-    const Regions<T> regions(Direction::paste, boxes, indices, s, loops.lanes, true);
+    const Regions<T> regions = regions_of<T>(Direction::paste, boxes, indices, s, loops.lanes, true);
     std::vector<double> parts(to_boxes ? s.boxes * s.channels * 4 : 0, 0.0);
     Arguments<T> a = regions.arguments(s);
     a.from = rois.const_data_ptr();
     a.grad = grad.const_data_ptr();
     if (to_rois) a.grad_from = grad_rois.mutable_data_ptr();
     if (to_boxes) a.grad_boxes = parts.data();
-    const int64_t of_winners = a.several ? 3 * s.large_height * s.large_width : 0;
     run(of_type<T>(loops).paste_backward, a, s.batch * s.channels, s.large_height * s.large_width,
-        of_winners + plane_of_sums(rois, s.small_height, s.small_width));
+        scratch_size(a, element_of(rois), Direction::paste, true));
     if (to_boxes) grad_boxes = sum_over_channels<T>(parts, boxes, s.channels);
     return 0;
   });

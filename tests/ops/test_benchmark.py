@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-sys.path.insert(0, str(SCRIPTS))
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import benchmark_kernels
 import benchmark_rivals_roi
 
@@ -44,7 +43,7 @@ def test_the_boxes_of_the_benchmark_lie_where_they_say():
 
 @pytest.mark.slow
 def test_the_script_writes_table_and_plot(tmp_path):
-    command = [sys.executable, SCRIPTS / "benchmark_kernels.py", "--only", "roi_paste", "--repeats", "2"]
+    command = [sys.executable, benchmark_kernels.__file__, "--only", "roi_paste", "--repeats", "2"]
     done = subprocess.run([*command, "--output", tmp_path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "kernels_cpu_float32.json").read_text())
