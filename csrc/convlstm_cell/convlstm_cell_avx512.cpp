@@ -30,21 +30,7 @@
 #endif
 
 namespace hf_lesionseg::convlstm_cell {
-
-Loops avx512_loops(Variant variant) {
-  switch (variant.element) {
-    case Element::float32:
-      return loops_of<FloatPack<float>, float>(variant);
-    case Element::float64:
-      return loops_of<FloatPack<double>, double>(variant);
-    case Element::bfloat16:
-      return loops_of<FloatPack<BFloat16>, BFloat16>(variant);
-    case Element::float16:
-      return loops_of<FloatPack<Half>, Half>(variant);
-  }
-  return {nullptr, nullptr};
-}
-
+Loops avx512_loops(Variant variant) { return loops_of(variant); }
 }  // namespace hf_lesionseg::convlstm_cell
 
 #else

@@ -1,4 +1,5 @@
 // convlstm_cell and convlstm_cell_backward on the CPU. Their schemas are defined in Python, in ops/convlstm_cell.py.
+#include "../cpu/element_of.h"
 #include "../cpu/instruction_set.h"
 #include "../op_library.h"
 #include "cpu_kernels.h"
@@ -6,21 +7,6 @@
 
 namespace hf_lesionseg::convlstm_cell {
 namespace {
-
-Element element_of(const Tensor& tensor) {
-  switch (tensor.scalar_type()) {
-    case ScalarType::Float:
-      return Element::float32;
-    case ScalarType::Double:
-      return Element::float64;
-    case ScalarType::BFloat16:
-      return Element::bfloat16;
-    case ScalarType::Half:
-      return Element::float16;
-    default:
-      STD_TORCH_CHECK(false, "convlstm_cell: gates must be float32, float64, bfloat16 or float16");
-  }
-}
 
 Loops loops_for(const Cell& cell, bool hard_sigmoid) {
   const Variant variant{element_of(cell.gates), hard_sigmoid, cell.recurrence};

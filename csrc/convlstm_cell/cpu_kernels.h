@@ -3,11 +3,12 @@
 
 #include <cstdint>
 
+#include "../cpu/element.h"
 #include "arithmetic.h"
 
 namespace hf_lesionseg::convlstm_cell {
 
-enum class Element { float32, float64, bfloat16, float16 };
+using hf_lesionseg::Element;
 
 struct Variant {
   Element element;

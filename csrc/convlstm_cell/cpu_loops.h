@@ -122,4 +122,18 @@ cell::Loops loops_of(const cell::Variant& variant) {
                               : loops_of<Pack, Scalar, hf_lesionseg::Sigmoid<Value, Math>>(variant.recurrence);
 }
 
+cell::Loops loops_of(const cell::Variant& variant) {
+  switch (variant.element) {
+    case cell::Element::float32:
+      return loops_of<FloatPack<float>, float>(variant);
+    case cell::Element::float64:
+      return loops_of<FloatPack<double>, double>(variant);
+    case cell::Element::bfloat16:
+      return loops_of<FloatPack<BFloat16>, BFloat16>(variant);
+    case cell::Element::float16:
+      return loops_of<FloatPack<Half>, Half>(variant);
+  }
+  return {nullptr, nullptr};
+}
+
 }  // namespace

@@ -3,11 +3,12 @@
 
 #include <cstdint>
 
+#include "../cpu/element.h"
 #include "axis.h"
 
 namespace hf_lesionseg::roi_sampling {
 
-enum class Element { float32, float64, bfloat16, float16 };
+using hf_lesionseg::Element;
 
 // Linear interpolation along one axis of one box: a matrix of at most two weights per output, and its transpose as rows
 // of `depth` weights per input. `T` is float, or double for float64. Rows are padded to whole vectors with index -1.

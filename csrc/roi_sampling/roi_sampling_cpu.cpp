@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "../cpu/element_of.h"
 #include "../cpu/instruction_set.h"
 #include "../op_library.h"
 #include "regions.h"
@@ -10,21 +11,6 @@
 
 namespace hf_lesionseg::roi_sampling {
 namespace {
-
-Element element_of(const Tensor& tensor) {
-  switch (tensor.scalar_type()) {
-    case ScalarType::Float:
-      return Element::float32;
-    case ScalarType::Double:
-      return Element::float64;
-    case ScalarType::BFloat16:
-      return Element::bfloat16;
-    case ScalarType::Half:
-      return Element::float16;
-    default:
-      STD_TORCH_CHECK(false, "roi sampling: images and RoIs must be float32, float64, bfloat16 or float16");
-  }
-}
 
 AllLoops loops_for(const Tensor& values) {
   const Element element = element_of(values);

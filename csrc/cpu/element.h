@@ -1,0 +1,8 @@
+// The types of elements that the CPU loops know.
+#pragma once
+
+namespace hf_lesionseg {
+
+enum class Element { float32, float64, bfloat16, float16 };
+
+}  // namespace hf_lesionseg
