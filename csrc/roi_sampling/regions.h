@@ -85,7 +85,7 @@ int64_t scratch_size(const Arguments<T>& a, Element element, Direction direction
   // A plane that 16-bit gradients are summed up in; the other types are summed up in place.
   const bool narrow = element == Element::bfloat16 || element == Element::float16;
   const int64_t sums = !narrow ? 0 : (direction == Direction::sample ? large : small);
-  // Where RoIs overlap: the greatest value of each pixel, the RoI that it comes from, the gradient that goes to one RoI.
+  // Where RoIs overlap: each pixel's greatest value, the RoI that it comes from, the gradient that goes to one RoI.
   const int64_t winners = direction == Direction::paste && a.several ? 3 * large : 0;
   return rows + sums + winners;
 }

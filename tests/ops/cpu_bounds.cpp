@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <string>
 
@@ -87,7 +88,7 @@ int run_cells(InstructionSet chosen, Where where, int64_t rows, int64_t inner) {
   int runs = 0;
   for (int element = 0; element < 4; ++element) {
     for (const Recurrence recurrence : {Recurrence::no_forget_gate, Recurrence::zero_state, Recurrence::state}) {
-      for (const int way : {0, 1, 2, 3}) {  // forward, and backward with nothing from `cell`, from `hidden`, from both
+      for (const int way : {0, 1, 2, 3}) {  // forward; backward from `hidden`, from `cell`, from both
         for (const bool hard : {false, true}) {
           Tensors memory{where};
           const size_t cells = rows * inner, gates = cells * hf_lesionseg::gate_count(recurrence);
@@ -120,9 +121,13 @@ int run_cells(InstructionSet chosen, Where where, int64_t rows, int64_t inner) {
 
 // In units of the image's sides: around it (the first pixels are read, and what is before them must not be), inside,
 // across the border, far around, mirrored, empty, whole, outside, not finite.
-constexpr double boxes_of_tests[] = {-0.3, -0.2, 1.3,  1.2,  0.13,  0.21,  0.88, 0.74, -0.32, -0.24, 0.63, 0.41, 0.71, 0.62, 1.4,  1.9,
-                                     -4.1, -9.2, 7.3,  3.7,  0.98,  0.91,  0.13, 0.04, 0.43, 0.22, 0.43, 0.22,
-                                     0.0,  0.0,  1.0,  1.0,  3.2,   0.1,   9e9,  9.3,  NAN,  0.1,  0.5,  0.6};
+constexpr double boxes_of_tests[] = {
+    -0.3, -0.2, 1.3, 1.2, 0.13, 0.21, 0.88, 0.74,
+    -0.32, -0.24, 0.63, 0.41, 0.71, 0.62, 1.4, 1.9,
+    -4.1, -9.2, 7.3, 3.7, 0.98, 0.91, 0.13, 0.04,
+    0.43, 0.22, 0.43, 0.22, 0.0, 0.0, 1.0, 1.0,
+    3.2, 0.1, 9e9, 9.3, NAN, 0.1, 0.5, 0.6,
+};
 
 template <typename T>
 int run_roi(InstructionSet chosen, Where where, int element, roi::Direction direction, const roi::Sizes& sizes) {
@@ -131,7 +136,7 @@ int run_roi(InstructionSet chosen, Where where, int element, roi::Direction dire
   const size_t of_images = sizes.batch * sizes.channels * sizes.large_height * sizes.large_width;
   const size_t inputs = sampling ? of_images : of_rois, outputs = sampling ? of_rois : of_images;
   int runs = 0;
-  for (const int way : {0, 1, 2, 3}) {  // forward, and backward to the values, to the boxes, to both
+  for (const int way : {0, 1, 2, 3}) {  // forward; backward to the values, to the boxes, to both
     Tensors memory{where};
     const auto take = [&](size_t count) { return memory.take(count, size_of(element)); };
     T* boxes = memory.take<T>(4 * sizes.boxes, sizeof(T));
