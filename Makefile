@@ -66,7 +66,7 @@ benchmark: setup
 
 # Writes JSON with device, versions and date. Needs a torch that was built for CUDA, as test-gpu does.
 benchmark-gpu: setup
-	$(PY) scripts/benchmark_kernels.py --device cuda --output benchmarks/results
+	$(PY) scripts/benchmark_kernels.py --device cuda --memory --output benchmarks/results
 
 clean:
 	rm -rf $(VENV) $(OLDEST) build dist demo-output *.egg-info hf_lesionseg/*.so

@@ -196,6 +196,22 @@ def memory_rows(options):
     return rows
 
 
+def share_rows(options):
+    """Milliseconds of each part of the layer, straightforward and ours."""
+    rows = []
+    print("\nwhere the time of a layer goes, ms:")
+    for size in convlstm.SIZES:
+        layer, steps, grad = convlstm.layer_inputs(size, device=options.device)
+        for name, module in {"straightforward": convlstm.straightforward_layer(layer), "ours": layer}.items():
+            for kind, given in (("forward", None), ("forward+backward", grad)):
+                spent = convlstm.layer_shares(module, steps, given, repeats=3)
+                parts = {part: round(1e3 * value, 3) for part, value in spent.items()}
+                rows.append({"size": label_of(size), "layer": name, "pass": kind, "ms": parts})
+                shown = "  ".join(f"{part} {value:.1f}" for part, value in parts.items())
+                print(f"{label_of(size):18} {name:16} {kind:17} {shown}", flush=True)
+    return rows
+
+
 def summary_of(rows):
     """Per group, pass and rival: the median over sizes of the median ratios, and the least of them."""
     found = {}
@@ -216,6 +232,7 @@ def conditions(options):
         "capability": torch.backends.cpu.get_cpu_capability(),
         "dtype": str(options.dtype).removeprefix("torch."),
         "torch": torch.__version__,
+        "cuda": torch.version.cuda,
         "python": platform.python_version(),
         "repeats": options.repeats,
         "load": round(os.getloadavg()[0], 2),
@@ -296,6 +313,8 @@ def main():
                     f"{group:14} {row['size']:36} {kind:17} {row['ms']['ours']:9.3f} ms {speed}  {ratios}", flush=True
                 )
     result = {"conditions": where, "rows": rows, "summary": summary_of(rows)}
+    if "layer" in options.only and options.device == "cpu":
+        result["shares"] = share_rows(options)
     print("\nmedian over sizes, and the least:")
     for line in result["summary"]:
         print(f"{line['group']:14} {line['pass']:17} {line['rival']:14} {line['median']:6.2f} {line['least']:6.2f}")

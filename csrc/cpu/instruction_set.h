@@ -28,13 +28,9 @@ inline InstructionSet instruction_set() {
 #endif
 }
 
-// Whether vector loops of ours are worth registering here. HF_PLAIN_LOOPS registers the plain ones too, to time them.
+// Whether vector loops of ours are worth registering here.
 inline bool beats_plain_pytorch() {
-#if defined(HF_PLAIN_LOOPS)
-  return true;
-#else
   return instruction_set() != InstructionSet::plain;
-#endif
 }
 
 }  // namespace hf_lesionseg

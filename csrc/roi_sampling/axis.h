@@ -15,7 +15,8 @@ struct Position {
   double at, to_low, to_high;
 };
 
-// A product that is rounded before it is added to: nvcc would fuse the two, and positions must be the same everywhere.
+// A product that is rounded before it is added to: nvcc would fuse the two, and a GPU's positions must be those of x86
+// CPUs, where compilers do not.
 HF_INLINE double rounded_product(double a, double b) {
 #if defined(__CUDA_ARCH__)
   return __dmul_rn(a, b);
@@ -48,7 +49,7 @@ template <typename T>
 HF_INLINE Taps<T> taps_at(double position, int64_t inputs) {
   Taps<T> taps{{-1, -1}, {T(0), T(0)}};
   // Written so that NaN has no taps; what passes fits an int32.
-  if (!(position > -1.0 && position < static_cast<double>(inputs))) return taps;
+  if (!(position >= -1.0 && position < static_cast<double>(inputs))) return taps;
   int32_t lower = static_cast<int32_t>(position);
   if (position < static_cast<double>(lower)) --lower;
   const double fraction = position - static_cast<double>(lower);

@@ -35,6 +35,9 @@ class Regions {
       for (int64_t k = begin; k < end; ++k) {
         bool exists = image[k] >= 0 && image[k] < s.batch;
         for (int side = 0; side < 4; ++side) exists = exists && std::isfinite(sides[4 * k + side]);
+        for (int side = 0; side < 2; ++side) {  // which also refuses extents that are too large for float64
+          exists = exists && std::isfinite(static_cast<double>(sides[4 * k + 2 + side]) - sides[4 * k + side]);
+        }
         boxes_[k].exists = exists;
         boxes_[k].image = image[k];
         if (!exists) continue;

@@ -147,6 +147,10 @@ __global__ void __launch_bounds__(threads_per_block)
     const T* sides = boxes + 4 * box;
     bool exists = batch_indices[box] >= 0 && batch_indices[box] < batch;
     for (int side = 0; side < 4; ++side) exists = exists && sides[side] - sides[side] == T(0);  // false for inf and NaN
+    for (int side = 0; side < 2; ++side) {  // extents that are too large for float64
+      const double extent = static_cast<double>(sides[2 + side]) - static_cast<double>(sides[side]);
+      exists = exists && extent - extent == 0.0;
+    }
     if (entry == 0) {
       tables.image[box] = exists ? batch_indices[box] : -1;
     } else if (entry <= along_x) {

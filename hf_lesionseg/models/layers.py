@@ -132,9 +132,9 @@ class ConvLSTM2d(nn.Module):
     over its input and the hidden state side by side, which saves writing, adding and reading back a second tensor of
     gates; maps of few pixels take both input convolutions in one call instead (:meth:`_shares_input_conv`).
 
-    For the backward pass are kept: the first input, for each later step the copy of input and hidden state side by side
-    (in_channels + filters channels), each step's gates before activation (4 * filters channels, 3 * filters in the
-    first), its incoming cell state, and a copy of the weights. The result has the memory format of the first step.
+    For the backward pass are kept, where convolutions are joined: the first input, for each later step the copy of
+    input and hidden state side by side (in_channels + filters channels), each step's gates before activation
+    (4 * filters channels, 3 * filters in the first), its incoming cell state, and a copy of the weights.
 
     Parameters
     ----------
@@ -212,4 +212,5 @@ _FEW_PIXELS = 1024
 def _is_plain(conv, kind):
     """Whether the module is what ConvLSTM2d put there and calling it is nothing but its convolution."""
     hooks = (conv._forward_hooks, conv._forward_pre_hooks, conv._backward_hooks, conv._backward_pre_hooks)
-    return type(conv) is kind and not any(hooks) and "forward" not in vars(conv)
+    hooked = any(hooks) or nn.modules.module._has_any_global_hook()
+    return type(conv) is kind and not hooked and "forward" not in vars(conv)

@@ -2,14 +2,17 @@
 
 Boxes have their sides along the axes, so the bilinear weights are separable: an RoI is ``Wy @ image @ Wx.T`` with two
 matrices of at most two weights per row. Positions are computed in float64, weights and sums in float32 (float64 for
-float64 images). Imports torch only; the fallback of :mod:`hf_lesionseg.ops` and the truth of its tests.
+float64 images), under autocast too. Imports torch only; the fallback of :mod:`hf_lesionseg.ops` and the truth of its
+tests. Unlike in the kernels, a pixel that is infinite or NaN spoils whole rows of an RoI: zero times infinity is NaN.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
 
 _FLOATING_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_LONGEST_SIDE = 2**30
 
 
 def roi_sample(images, boxes, batch_indices, output_size):
@@ -35,6 +38,8 @@ def check_roi_paste(rois, boxes, batch_indices, image_size, batch_size):
     """Refuse what :func:`roi_paste` has no meaning for; return boxes in the arithmetic's dtype, indices as int64."""
     if rois.dim() != 4:
         raise ValueError(f"rois have shape {tuple(rois.shape)}; give (rois, channels, height, width)")
+    if min(rois.shape[2:]) < 1:
+        raise ValueError(f"rois have shape {tuple(rois.shape)}; height and width must be at least 1")
     if batch_size < 0:
         raise ValueError(f"batch_size is {batch_size}; it must not be negative")
     boxes, batch_indices = _check(rois, "rois", boxes, batch_indices, image_size, "image_size")
@@ -54,12 +59,28 @@ def _check(values, name, boxes, batch_indices, size, size_name):
         raise ValueError(f"boxes have shape {tuple(boxes.shape)}; give (rois, 4): x1, y1, x2, y2")
     if batch_indices.shape != boxes.shape[:1]:
         raise ValueError(f"batch_indices have shape {tuple(batch_indices.shape)}; {boxes.shape[0]} boxes need as many")
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(f"{size_name} is {tuple(size)}; give (height, width), both at least 1")
+    if len(size) != 2 or min(size) < 1 or max(size) >= _LONGEST_SIDE:
+        raise ValueError(f"{size_name} is {tuple(size)}; give (height, width), both at least 1 and below 2^30")
+    if max(values.shape[2:]) >= _LONGEST_SIDE:
+        raise ValueError(f"{name} have shape {tuple(values.shape)}; sides must be below 2^30")
     for other, what in ((boxes, "boxes"), (batch_indices, "batch_indices")):
         if other.device != values.device:
             raise ValueError(f"{name} are on {values.device} and {what} are on {other.device}; move one of them")
     return boxes.to(arithmetic_dtype(values)), batch_indices.long()
+
+
+def without_autocast(function):
+    """Keep the arithmetic's dtype where autocast would take the matrix products to 16 bits."""
+
+    @functools.wraps(function)
+    def wrapped(*arguments):
+        device_type = next(value.device.type for value in arguments if isinstance(value, torch.Tensor))
+        if not torch.amp.is_autocast_available(device_type):
+            return function(*arguments)
+        with torch.autocast(device_type, enabled=False):
+            return function(*arguments)
+
+    return wrapped
 
 
 def arithmetic_dtype(values):
@@ -67,6 +88,7 @@ def arithmetic_dtype(values):
     return torch.float64 if values.dtype == torch.float64 else torch.float32
 
 
+@without_autocast
 def sample(images, boxes, batch_indices, height, width):
     """:func:`roi_sample` of arguments that were checked."""
     region = Region.of_sampling(images.shape, boxes, batch_indices, height, width)
@@ -75,6 +97,7 @@ def sample(images, boxes, batch_indices, height, width):
     return torch.where(region.exists[:, None, None, None], rois, nothing).to(images.dtype)
 
 
+@without_autocast
 def sample_backward(grad, images, boxes, batch_indices, batch, height, width, to_images):
     """Gradients of :func:`sample` to images of (batch, channels, height, width) and, if images are given, to boxes.
 
@@ -93,11 +116,13 @@ def sample_backward(grad, images, boxes, batch_indices, batch, height, width, to
     return grad_images, grad_boxes
 
 
+@without_autocast
 def paste(rois, boxes, batch_indices, height, width, batch_size):
     """:func:`roi_paste` of arguments that were checked."""
     return _paste(rois, boxes, batch_indices, height, width, batch_size)[0].to(rois.dtype)
 
 
+@without_autocast
 def paste_backward(grad, rois, boxes, batch_indices, to_rois, to_boxes):
     """Gradients of :func:`paste` to rois and boxes; differentiable itself. Not asked for: an empty tensor."""
     batch, _, height, width = grad.shape
@@ -127,8 +152,7 @@ def _paste(rois, boxes, batch_indices, height, width, batch_size):
         better = torch.ones_like(current, dtype=torch.bool) if turn == 0 else maps[chosen] > current
         canvas = canvas.index_copy(0, image, torch.where(better, maps[chosen], current))
         winner[image] = torch.where(better, chosen[:, None, None, None], winner[image])
-    if not rank.numel():
-        canvas = canvas + maps.sum()  # zero, but a function of the RoIs as always
+    canvas = canvas + maps[:0].sum()  # zero: a function of RoIs and boxes also where none of them is pasted
     return canvas, winner, region
 
 
@@ -190,7 +214,9 @@ class Region:
 
     @classmethod
     def _of(cls, axis, inputs, outputs, boxes, batch_indices, batch_size):
-        exists = torch.isfinite(boxes).all(dim=1) & (batch_indices >= 0) & (batch_indices < batch_size)
+        extents = boxes[:, 2:].double() - boxes[:, :2].double()  # too large for float64 they are infinite
+        exists = torch.isfinite(boxes).all(dim=1) & torch.isfinite(extents).all(dim=1)
+        exists = exists & (batch_indices >= 0) & (batch_indices < batch_size)
         known = torch.where(exists[:, None], boxes, 0.0).double()
         x1, y1, x2, y2 = known.unbind(dim=1)
         return cls(
@@ -203,7 +229,7 @@ class Region:
     def take(self, images):
         """The image of each box; zeros where there are no images at all."""
         if images.shape[0] == 0:
-            return images.new_zeros(self.image.shape[0], *images.shape[1:])
+            return images.new_zeros(self.image.shape[0], *images.shape[1:]) + images.sum()
         return images[self.image]
 
     def interpolate(self, values):

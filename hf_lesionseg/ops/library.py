@@ -108,7 +108,7 @@ def _jit_compile():
                 "HF_LESIONSEG_KERNELS=jit could not compile the kernels; it needs a C++20 compiler (GCC or clang) and "
                 f"ninja. Unset it to go on in plain PyTorch. The compiler said: {error}"
             ) from error
-        _jit_compiled.set()  # kernels or not: a processor without AVX2 registers none
+        _jit_compiled.set()  # all kernels or not: without AVX2 the cell has none
 
 
 def has_kernel(name, device_type):
@@ -152,8 +152,8 @@ def backend():
     -------
     dict of str to dict of str to str
         ``{op: {"cpu": path, "cuda": path}}``; path is "compiled" (built by ``setup.py``), "jit" (compiled on first use,
-        and asking counts as use), "reference" (plain PyTorch; also where the processor has no AVX2, since plain PyTorch
-        is the faster one there) or "unavailable" (no such device here).
+        and asking counts as use), "reference" (plain PyTorch; for the ConvLSTM cell also where the processor has no
+        AVX2, since plain PyTorch is the faster one there) or "unavailable" (no such device here).
 
     Examples
     --------

@@ -44,7 +44,7 @@ def roi_sample(images, boxes, batch_indices, output_size):
     TypeError
         For a dtype that is not one of those above.
     ValueError
-        For shapes that do not fit, sizes below 1 or tensors on two devices.
+        For shapes that do not fit, sizes below 1 or from 2^30 on, or tensors on two devices.
 
     Examples
     --------
@@ -83,14 +83,15 @@ def roi_paste(rois, boxes, batch_indices, image_size, batch_size):
     -------
     torch.Tensor
         (batch_size, channels, *image_size), contiguous, in the dtype of ``rois``. An RoI whose box is empty covers
-        nothing. One whose box is not finite, or whose batch index is not one of the images, is left out.
+        nothing. A NaN does not displace what an earlier RoI has put there. An RoI whose box is not finite, or whose
+        batch index is not one of the images, is left out.
 
     Raises
     ------
     TypeError
         For a dtype that is not one of those above.
     ValueError
-        For shapes that do not fit, sizes below 1 or tensors on two devices.
+        For shapes that do not fit, sizes below 1 or from 2^30 on, or tensors on two devices.
 
     Examples
     --------
@@ -98,7 +99,8 @@ def roi_paste(rois, boxes, batch_indices, image_size, batch_size):
     tensor([[[[0., 1., 1., 0.]]]])
     """
     boxes, batch_indices = reference_roi.check_roi_paste(rois, boxes, batch_indices, image_size, batch_size)
-    if uses_kernel("roi_paste", rois.device.type):
+    # A compiler takes the op in any case: plain PyTorch asks how many RoIs an image has, which a graph cannot.
+    if torch.compiler.is_compiling() or uses_kernel("roi_paste", rois.device.type):
         return ops.roi_paste(rois, boxes, batch_indices, *image_size, batch_size)
     return reference_roi.paste(rois, boxes, batch_indices, *image_size, batch_size)
 
@@ -177,7 +179,7 @@ def _differentiate(formula):
         pending = iter(tensors)
         return tuple(found.get(id(next(pending))) if tensor else None for tensor in ctx.is_tensor)
 
-    return {"setup_context": save, "backward": backward}
+    return {"setup_context": save, "backward": reference_roi.without_autocast(backward)}
 
 
 declare_op(

@@ -121,6 +121,14 @@ def test_export_keeps_the_ops_and_the_number_of_boxes_free():
     check(program.module())
 
 
+def test_compile_takes_the_ops_where_there_is_no_kernel(monkeypatch):
+    """Plain PyTorch asks how many RoIs an image has, which a graph cannot; the op hides that from the compiler."""
+    monkeypatch.setattr("hf_lesionseg.ops.roi_sampling.uses_kernel", lambda name, device_type: False)
+    torch._dynamo.reset()
+    check(torch.compile(Zoom(), fullgraph=True, backend="eager"))
+    torch._dynamo.reset()
+
+
 def test_inference_mode():
     with torch.inference_mode():
         images = torch.randn(2, 2, 9, 11)

@@ -186,11 +186,28 @@ def test_any_shape(kind, batch, channels, image, boxes, roi, seed, layout):
         torch.testing.assert_close(ours, reference, rtol=1e-9, atol=1e-9)
 
 
+def test_a_position_one_pixel_beside_the_image_has_a_slope():
+    """At -1 the value is 0, but the slope to the right is the border pixel, as grid_sample has it."""
+    images = torch.rand(1, 2, 4, 4, dtype=torch.float64)
+    box = torch.tensor([[-1.0, 0.0, 1.0, 4.0]], dtype=torch.float64)
+    for size in ((4, 2), (2, 2)):
+        found = results(roi_sample, images, box, torch.tensor([0]), (size,))
+        for other in (grid_sampled, reference_ops.roi_sample):
+            for ours, theirs in zip(found, results(other, images, box, torch.tensor([0]), (size,)), strict=True):
+                torch.testing.assert_close(ours, theirs)
+    rois, box = images[..., :2] + 1, torch.tensor([[2.0, 0.0, 4.0, 4.0]], dtype=torch.float64)
+    found = results(roi_paste, rois, box, torch.tensor([0]), ((4, 8), 1))
+    expected = results(reference_ops.roi_paste, rois, box, torch.tensor([0]), ((4, 8), 1))
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 NOWHERE = {
     "not a number": ([math.nan, 0.0, 5.0, 5.0], 0),
     "infinite": ([0.0, -math.inf, 5.0, 5.0], 0),
     "image too large": ([0.0, 0.0, 5.0, 5.0], 3),
     "image negative": ([0.0, 0.0, 5.0, 5.0], -1),
+    "too wide for float64": ([-1e308, 0.0, 1e308, 8.0], 0),
 }
 
 
@@ -255,6 +272,13 @@ def test_no_boxes_and_no_images(functions):
     pasted = paste(torch.ones(0, 3, 4, 4), none, indices, (5, 6), 2)
     assert pasted.shape == (2, 3, 5, 6)
     assert not pasted.any()
+    # Where every box is nowhere the results are still functions of their arguments.
+    lost = torch.full((2, 4), math.nan, requires_grad=True)
+    rois = torch.ones(2, 3, 4, 4, requires_grad=True)
+    assert not torch.autograd.grad(paste(rois, lost, torch.tensor([0, 1]), (5, 6), 2).sum(), rois)[0].any()
+    empty = torch.ones(0, 3, 5, 6, requires_grad=True)
+    values = sample(empty, torch.zeros(1, 4), torch.tensor([0]), (2, 2))
+    assert torch.autograd.grad(values.sum(), empty)[0].shape == empty.shape
     # Without images every RoI is nowhere.
     box = torch.tensor([[0.0, 0.0, 2.0, 2.0]])
     assert sample(torch.ones(0, 3, 5, 6), box, torch.tensor([0]), (2, 2)).isnan().all()
@@ -316,13 +340,30 @@ def test_gradients_that_nobody_needs_are_not_computed():
         assert not roi_sample(images, boxes, indices, *rest).requires_grad
 
 
-@pytest.mark.parametrize("kind", OP)
-def test_autocast_leaves_the_images_dtype(kind):
-    values, boxes, indices, rest = random_case(kind, dtype=torch.bfloat16)
+@pytest.mark.parametrize("functions", BOTH)
+def test_autocast_changes_nothing(functions):
+    sample, paste = functions
+    images, boxes, indices, rest = random_case("sample", dtype=torch.float32)
+    rois, _, _, image_rest = random_case("paste", dtype=torch.float32)
+    half = images.bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        output = OP[kind](values, boxes, indices.int(), *rest)
-    assert output.dtype == torch.bfloat16
-    assert torch.equal(output, OP[kind](values, boxes, indices, *rest))
+        found = sample(images, boxes, indices, *rest), paste(rois, boxes, indices, *image_rest)
+        assert sample(half, boxes, indices.int(), *rest).dtype == torch.bfloat16
+    expected = sample(images, boxes, indices, *rest), paste(rois, boxes, indices, *image_rest)
+    for with_autocast, without in zip(found, expected, strict=True):
+        assert torch.equal(with_autocast, without)
+
+
+def test_second_derivatives_under_autocast():
+    images, boxes, indices, rest = random_case("sample", dtype=torch.float32)
+    found = []
+    for enabled in (True, False):
+        values, sides = images.clone().requires_grad_(), boxes.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = roi_sample(values, sides, indices, *rest).pow(3).sum()
+            (first,) = torch.autograd.grad(loss, sides, create_graph=True)
+            found.append(torch.autograd.grad(first.sum(), values)[0])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)
 
 
 BOX, FIRST = torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([0])
@@ -355,6 +396,8 @@ def test_sampling_refuses_what_has_no_meaning(function, arguments, error, messag
         ((torch.ones(2, 1, 4, 4), BOX, FIRST, (2, 2), 1), ValueError, "2 rois and 1 boxes"),
         ((torch.ones(1, 1, 4, 4), BOX, FIRST, (2, 2), -1), ValueError, "batch_size is -1"),
         ((torch.ones(1, 1, 4, 4), BOX, FIRST, (0, 2), 1), ValueError, "image_size"),
+        ((torch.ones(1, 1, 4, 4), BOX, FIRST, (2**30, 2), 1), ValueError, "below 2"),
+        ((torch.ones(1, 1, 0, 4), BOX, FIRST, (2, 2), 1), ValueError, "rois have shape"),
     ],
 )
 def test_pasting_refuses_what_has_no_meaning(function, arguments, error, message):

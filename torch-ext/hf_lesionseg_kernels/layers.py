@@ -39,6 +39,10 @@ class ConvLSTM2d(nn.Module):
     gate_activation: str
 
     def forward(self, *steps):
+        if not steps:
+            raise ValueError("ConvLSTM2d needs at least one step; give it one or more feature maps")
+        if not (_is_plain(self.input_conv) and _is_plain(self.recurrent_conv)):
+            return _with_modules(self, steps)
         # From the zero state the first step needs no forget gate and no recurrent convolution; each later one is one
         # convolution over its input and the hidden state side by side.
         weight, bias = self.input_conv.weight, self.input_conv.bias
@@ -51,3 +55,20 @@ class ConvLSTM2d(nn.Module):
             gates = F.conv2d(torch.cat([step, hidden], dim=1), weight, bias, padding=padding)
             hidden, cell = convlstm_cell(gates, cell, gate_activation=self.gate_activation)
         return hidden
+
+
+def _is_plain(conv):
+    """Whether calling the module is nothing but its convolution: no hook, adapter or quantisation."""
+    hooks = (conv._forward_hooks, conv._forward_pre_hooks, conv._backward_hooks, conv._backward_pre_hooks)
+    plain = isinstance(conv, nn.Conv2d) and type(conv).forward is nn.Conv2d.forward
+    return plain and not any(hooks) and "forward" not in vars(conv)
+
+
+def _with_modules(layer, steps):
+    hidden, cell = None, None
+    for step in steps:
+        gates = layer.input_conv(step)
+        if hidden is not None:
+            gates = gates + layer.recurrent_conv(hidden)
+        hidden, cell = convlstm_cell(gates, cell, gate_activation=layer.gate_activation)
+    return hidden
