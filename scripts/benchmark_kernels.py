@@ -270,7 +270,7 @@ def draw(result, path):
             panel.legend(fontsize=7)
     where = result["conditions"]
     figure.suptitle(f"{where['device']}, {where['dtype']}, torch {where['torch']}, {where['date']}", fontsize=10)
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0, 1, 0.985))
     figure.savefig(path, dpi=110)
 
 
