@@ -9,7 +9,7 @@ namespace hf_lesionseg::convlstm_cell {
 namespace {
 
 Loops loops_for(const Cell& cell, bool hard_sigmoid) {
-  const Variant variant{element_of(cell.gates), hard_sigmoid, cell.recurrence};
+  const Variant variant{element_of(cell.gates, "convlstm_cell"), hard_sigmoid, cell.recurrence};
   Loops loops{nullptr, nullptr};
   if (instruction_set() == InstructionSet::avx512) loops = avx512_loops(variant);
   if (instruction_set() == InstructionSet::avx2) loops = avx2_loops(variant);

@@ -7,7 +7,8 @@
 
 namespace hf_lesionseg {
 
-inline Element element_of(const torch::stable::Tensor& tensor) {
+// `op` begins the message where there are no loops for the type.
+inline Element element_of(const torch::stable::Tensor& tensor, const char* op) {
   using torch::headeronly::ScalarType;
   switch (tensor.scalar_type()) {
     case ScalarType::Float:
@@ -19,7 +20,7 @@ inline Element element_of(const torch::stable::Tensor& tensor) {
     case ScalarType::Half:
       return Element::float16;
     default:
-      STD_TORCH_CHECK(false, "hf_lesionseg: tensors must be float32, float64, bfloat16 or float16");
+      STD_TORCH_CHECK(false, op, ": tensors must be float32, float64, bfloat16 or float16");
   }
 }
 

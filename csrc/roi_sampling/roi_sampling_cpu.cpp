@@ -13,7 +13,7 @@ namespace hf_lesionseg::roi_sampling {
 namespace {
 
 AllLoops loops_for(const Tensor& values) {
-  const Element element = element_of(values);
+  const Element element = element_of(values, "roi sampling");
   switch (instruction_set()) {
     case InstructionSet::avx512:
       return avx512_loops(element);
@@ -88,7 +88,7 @@ Tensor sample(const Tensor& given_images, const Tensor& given_boxes, const Tenso
     a.from = images.const_data_ptr();
     a.to = rois.mutable_data_ptr();
     run(of_type<T>(loops).sample, a, s.boxes * s.channels, height * width,
-        scratch_size(a, element_of(images), Direction::sample, false));
+        scratch_size(a, element_of(images, "roi sampling"), Direction::sample, false));
     return 0;
   });
   return rois;
@@ -124,7 +124,7 @@ std::tuple<Tensor, Tensor> sample_backward(const Tensor& given_grad, const std::
     }
     const int64_t boxes_per_image = s.batch > 0 ? s.boxes / s.batch + 1 : 0;
     run(of_type<T>(loops).sample_backward, a, s.batch * s.channels, boxes_per_image * grad.size(2) * grad.size(3),
-        scratch_size(a, element_of(grad), Direction::sample, true));
+        scratch_size(a, element_of(grad, "roi sampling"), Direction::sample, true));
     if (images.has_value()) grad_boxes = sum_over_channels<T>(parts, boxes, s.channels);
     return 0;
   });
@@ -147,7 +147,7 @@ Tensor paste(const Tensor& given_rois, const Tensor& given_boxes, const Tensor& 
     a.from = rois.const_data_ptr();
     a.to = images.mutable_data_ptr();
     run(of_type<T>(loops).paste, a, s.batch * s.channels, height * width,
-        scratch_size(a, element_of(rois), Direction::paste, false));
+        scratch_size(a, element_of(rois, "roi sampling"), Direction::paste, false));
     return 0;
   });
   return images;
@@ -178,7 +178,7 @@ std::tuple<Tensor, Tensor> paste_backward(const Tensor& given_grad, const Tensor
     if (to_rois) a.grad_from = grad_rois.mutable_data_ptr();
     if (to_boxes) a.grad_boxes = parts.data();
     run(of_type<T>(loops).paste_backward, a, s.batch * s.channels, s.large_height * s.large_width,
-        scratch_size(a, element_of(rois), Direction::paste, true));
+        scratch_size(a, element_of(rois, "roi sampling"), Direction::paste, true));
     if (to_boxes) grad_boxes = sum_over_channels<T>(parts, boxes, s.channels);
     return 0;
   });
