@@ -1,6 +1,4 @@
 // The CPU loops of the ConvLSTM cell in AVX2.
-//
-// Standard headers come before the target is raised, so that their inline functions stay ordinary code.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -9,25 +7,15 @@
 
 #if defined(__x86_64__)
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#endif
+#include <immintrin.h>
 
-#define HF_LANES 8
 // clang-format off
+#include "../cpu/begin_avx2.h"
 #include "cpu_kernels.h"
 #include "../cpu/float_vector.h"
 #include "cpu_loops.h"
+#include "../cpu/end_target.h"
 // clang-format on
-
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
 
 namespace hf_lesionseg::convlstm_cell {
 Loops avx2_loops(Variant variant) { return loops_of(variant); }

@@ -172,6 +172,21 @@ struct FloatPack<Half> {
   using Value = Floats;
   using Math = VectorMath;
   static constexpr int lanes = HF_LANES;
+#if HF_LANES == 16
+  static HF_INLINE Floats load(const Half* from) {
+    return (Floats)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  }
+  static HF_INLINE void store(Half* to, Floats values) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph((__m512)values, _MM_FROUND_TO_NEAREST_INT));
+  }
+#elif HF_LANES == 8
+  static HF_INLINE Floats load(const Half* from) {
+    return (Floats)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  }
+  static HF_INLINE void store(Half* to, Floats values) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph((__m256)values, _MM_FROUND_TO_NEAREST_INT));
+  }
+#else
   static HF_INLINE Floats load(const Half* from) {
     const Words half = load_half_words(from);
     const Words magnitude = (half & 0x7fffu) << 13;
@@ -191,6 +206,7 @@ struct FloatPack<Half> {
     half = magnitude >= (143u << 23) ? special : half;
     store_half_words(to, half | (sign >> 16));
   }
+#endif
 };
 
 }  // namespace

@@ -12,6 +12,7 @@ inline InstructionSet find_instruction_set() {
       __builtin_cpu_supports("avx512vl")) {
     return InstructionSet::avx512;
   }
+  // F16C is as old as AVX2 or older on every processor.
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return InstructionSet::avx2;
 #endif
   return InstructionSet::plain;

@@ -61,11 +61,24 @@ struct RoiLoops {
     return gather(sum, readers);
   }
 
+  // A plane of inputs. While a row is worked on, the same row of the plane that follows is fetched from memory.
+  struct Plane {
+    const Scalar* values;
+    int64_t width;
+    int64_t to_next;  // elements from one plane to the next, 0 if none follows
+
+    HF_INLINE const Scalar* row(int32_t input, const Axis& x) const {
+      constexpr int32_t cache_line = 64 / int{sizeof(Scalar)};
+      const Scalar* row = values + input * width;
+      for (int32_t at = x.input_first; at < x.input_last; at += cache_line) __builtin_prefetch(row + to_next + at);
+      return row;
+    }
+  };
+
   // Rows of inputs interpolated along x at the columns `begin` to `end` (whole vectors). Two are kept, the even and the
   // odd one: an output row lies between neighbours.
   struct Rows {
-    const Scalar* plane;
-    int64_t width;
+    const Plane plane;
     const Axis& x;
     int32_t begin, end;
     T *slots, *converted;
@@ -75,7 +88,7 @@ struct RoiLoops {
       if (input < 0) return nullptr;
       T* slot = slots + (input & 1) * x.padded;
       if (held[input & 1] != input) {
-        const T* from = row_as(plane + input * width, x, converted);
+        const T* from = row_as(plane.row(input, x), x, converted);
         for (int32_t j = begin; j < end; j += lanes) {
           store<T>(slot + j, Neighbours(from, x, j).between(x, j));
         }
@@ -105,6 +118,38 @@ struct RoiLoops {
     }
   };
 
+  // Looking a vector up along x costs about as much as four vectors of weighted sums. Along x first that is done for each
+  // row of inputs, along y first for each row of outputs, after sums that are as wide as the box.
+  static bool is_cheaper_along_y_first(const roi::Box<T>& box) {
+    const Axis &y = box.y, &x = box.x;
+    const int64_t outputs = y.last - y.first, rows = std::min<int64_t>(y.input_last - y.input_first, 2 * outputs);
+    return 4 * (rows - outputs) * x.outputs > outputs * (x.input_last - x.input_first - x.outputs);
+  }
+
+  static void sample_along_y_first(const Plane& from, const roi::Box<T>& box, Scalar* to, T* between) {
+    const Axis &y = box.y, &x = box.x;
+    for (int32_t i = 0; i < y.outputs; ++i, to += x.outputs) {
+      const int32_t lower = y.index[0][i], upper = y.index[1][i];
+      if (lower < 0 && upper < 0) {
+        for (int32_t j = 0; j < x.outputs; j += lanes) Elements<Scalar, T>::store_some(to + j, Value{}, x.outputs - j);
+        continue;
+      }
+      const Scalar* lower_row = lower < 0 ? nullptr : from.row(lower, x);
+      const Scalar* upper_row = upper < 0 ? nullptr : from.row(upper, x);
+      const Value lower_weight = splat<T>(y.weight[0][i]), upper_weight = splat<T>(y.weight[1][i]);
+      for (int32_t at = x.input_first; at < x.input_last; at += lanes) {
+        const int64_t count = x.input_last - at;
+        Value sum{};
+        if (lower_row != nullptr) sum = Elements<Scalar, T>::load_some(lower_row + at, count) * lower_weight;
+        if (upper_row != nullptr) sum += Elements<Scalar, T>::load_some(upper_row + at, count) * upper_weight;
+        store<T>(between + at, sum);
+      }
+      for (int32_t j = 0; j < x.outputs; j += lanes) {
+        Elements<Scalar, T>::store_some(to + j, Neighbours(between, x, j).between(x, j), x.outputs - j);
+      }
+    }
+  }
+
   static void sample(const roi::Arguments<T>& a, T* scratch, int64_t begin, int64_t end) {
     const int64_t size = a.small_height * a.small_width;
     for (int64_t plane = begin; plane < end; ++plane) {
@@ -117,8 +162,14 @@ struct RoiLoops {
       }
       const int64_t image = box.image * a.channels + plane % a.channels;
       const Axis& x = box.x;
-      const Scalar* from = static_cast<const Scalar*>(a.from) + image * a.large_height * a.large_width;
-      Rows rows{from, a.large_width, x, 0, x.padded, scratch, scratch + 2 * x.padded};
+      const int64_t image_size = a.large_height * a.large_width;
+      const bool is_last = plane + 1 == end || plane % a.channels + 1 == a.channels;
+      const Plane from{static_cast<const Scalar*>(a.from) + image * image_size, a.large_width, is_last ? 0 : image_size};
+      if (is_cheaper_along_y_first(box)) {
+        sample_along_y_first(from, box, to, scratch);
+        continue;
+      }
+      Rows rows{from, x, 0, x.padded, scratch, scratch + 2 * x.padded};
       for (int32_t i = 0; i < box.y.outputs; ++i, to += x.outputs) {
         const OutputRow row(rows, box.y, i);
         for (int32_t j = 0; j < x.outputs; j += lanes) {
@@ -290,7 +341,7 @@ struct RoiLoops {
       }
       const Scalar* from = static_cast<const Scalar*>(a.from);
       from += (a.order[at] * a.channels + channel) * a.small_height * a.small_width;
-      Rows rows{from, a.small_width, x, floor_to_vector(x.first), x.last, scratch, scratch + 2 * x.padded};
+      Rows rows{{from, a.small_width, 0}, x, floor_to_vector(x.first), x.last, scratch, scratch + 2 * x.padded};
       Value least{};
       for (int32_t i = y.first; i < y.last; ++i) {
         const OutputRow row(rows, y, i);

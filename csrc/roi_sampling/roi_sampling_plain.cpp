@@ -1,5 +1,6 @@
 // The CPU loops of RoI sampling and pasting that run everywhere: four floats or two doubles at a time (SSE2 and NEON are
 // what compilers may take for granted).
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
