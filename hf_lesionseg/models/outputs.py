@@ -41,3 +41,22 @@ def lesion_probability(logits):
     if logits.shape[1] == 1:
         return logits[:, 0].sigmoid()
     return logits.softmax(dim=1)[:, 1]
+
+
+def lesion_logit(logits):
+    """Turn logits into the logit of the probability of lesion.
+
+    Parameters
+    ----------
+    logits : torch.Tensor of shape (batch, num_logits, height, width)
+
+    Returns
+    -------
+    torch.Tensor of shape (batch, height, width)
+        float32; its sigmoid is :func:`lesion_probability`.
+    """
+    logits = logits.float()
+    if logits.shape[1] == 1:
+        return logits[:, 0]
+    others = torch.cat([logits[:, :1], logits[:, 2:]], dim=1)
+    return logits[:, 1] - others.logsumexp(dim=1)
