@@ -3,6 +3,8 @@
 import torch
 from torch.nn import functional as F
 
+from .outputs import lesion_logit
+
 
 def batch_dice_loss(probabilities, targets, smooth=1.0):
     """One minus the Dice coefficient of the whole batch, with a squared denominator.
@@ -81,6 +83,38 @@ def focal_dice_loss(logits, targets, gamma=2.0, alpha=None, dice_weight=0.2, smo
     """
     dice = batch_dice_loss(logits.float().sigmoid(), targets, smooth=smooth)
     return focal_loss(logits, targets, gamma=gamma, alpha=alpha) + dice_weight * dice
+
+
+def segmentation_loss(logits, targets, config):
+    """The loss that a configuration names, of masks or heat maps.
+
+    Parameters
+    ----------
+    logits : torch.Tensor of shape (batch, num_logits, height, width)
+    targets : torch.Tensor of shape (batch, height, width)
+        1 in the foreground, 0 elsewhere, or in between; any dtype.
+    config
+        With ``loss``: "focal-dice" (:func:`focal_dice_loss`), "dice" (:func:`batch_dice_loss`) or "bce" (binary
+        cross-entropy), and ``focal_gamma``, ``focal_alpha``, ``dice_weight``, ``dice_smooth``.
+
+    Returns
+    -------
+    torch.Tensor of shape ()
+        float32.
+    """
+    foreground = lesion_logit(logits)
+    if config.loss == "dice":
+        return batch_dice_loss(foreground.sigmoid(), targets, smooth=config.dice_smooth)
+    if config.loss == "bce":
+        return focal_loss(foreground, targets, gamma=0)
+    return focal_dice_loss(
+        foreground,
+        targets,
+        gamma=config.focal_gamma,
+        alpha=config.focal_alpha,
+        dice_weight=config.dice_weight,
+        smooth=config.dice_smooth,
+    )
 
 
 def diou_loss(distances, targets):
