@@ -9,6 +9,9 @@ import importlib
 #: model_type -> (name of the config class, name of the model class)
 MODEL_REGISTRY = {
     "clci-net": ("CLCINetConfig", "CLCINetForSemanticSegmentation"),
+    "resnet-unet": ("ResNetUNetConfig", "ResNetUNetForSemanticSegmentation"),
+    "attention-unet": ("AttentionUNetConfig", "AttentionUNetForSemanticSegmentation"),
+    "resnet-fcn": ("ResNetFCNConfig", "ResNetFCNForSemanticSegmentation"),
 }
 
 
