@@ -8,8 +8,8 @@ from hf_lesionseg.models import MODEL_REGISTRY, configurations, registered_model
 #: Settings that make each network small. A new network joins the shared tests by a row here.
 TINY = {
     "clci-net": {"base_width": 4},
-    "resnet-unet": {"base_width": 4, "depth": 18},
-    "attention-unet": {"base_width": 4, "depth": 18},
+    "resnet-unet": {"base_width": 4, "depth": 10},
+    "attention-unet": {"base_width": 4, "depth": 10},
     "resnet-fcn": {"base_width": 4, "depth": 18},
 }
 
