@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from .reference_ops import roi_paste as _reference_roi_paste
 from .reference_ops import roi_sample as _reference_roi_sample
-from .region_targets import cell_points
+from .region_targets import cell_points, refuse_export
 
 try:  # the kernels of the package; published remote code runs on the reference
     from hf_lesionseg.ops import roi_paste, roi_sample
@@ -45,6 +45,7 @@ def whole_pixels(boxes, size):
     return torch.cat([first, last.maximum(first + 1)], dim=1)
 
 
+@torch.compiler.disable
 def find_regions(heatmap, distances, stride, *, threshold=0.5, keypoint="centre", fallback=False):
     """Find every region that a heat map shows: its 8-connected components above the threshold.
 
@@ -72,7 +73,13 @@ def find_regions(heatmap, distances, stride, *, threshold=0.5, keypoint="centre"
         int64: the image of each region.
     scores : torch.Tensor of shape (regions,)
         Greatest value of the heat map in the region.
+
+    Raises
+    ------
+    NotImplementedError
+        Under ``torch.export``, which cannot follow.
     """
+    refuse_export()
     batch, _, height, width = distances.shape
     cells, centres, indices, scores = [], [], [], []
     for index, values in enumerate(heatmap.detach().float().cpu().numpy()):

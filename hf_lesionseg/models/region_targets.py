@@ -12,6 +12,7 @@ _EIGHT_NEIGHBOURS = np.ones((3, 3))
 _SMALLEST_PEAK = 1e-12  # a heat map's value under which no gradient or threshold could tell it from zero
 
 
+@torch.compiler.disable
 def component_boxes(masks, minimum_pixels=1):
     """Boxes of the 8-connected components of 2-D masks.
 
@@ -28,7 +29,13 @@ def component_boxes(masks, minimum_pixels=1):
         float32, on the device of ``masks``; image by image.
     indices : torch.Tensor of shape (components,)
         int64: the image of each box.
+
+    Raises
+    ------
+    NotImplementedError
+        Under ``torch.export``, which cannot follow.
     """
+    refuse_export()
     boxes, indices = [], []
     for index, mask in enumerate(masks.detach().ne(0).cpu().numpy()):
         labels, count = ndimage.label(mask, structure=_EIGHT_NEIGHBOURS)
@@ -42,6 +49,15 @@ def component_boxes(masks, minimum_pixels=1):
         torch.tensor(boxes, dtype=torch.float32, device=device).reshape(-1, 4),
         torch.tensor(indices, dtype=torch.int64, device=device),
     )
+
+
+def refuse_export():
+    """Raise ``NotImplementedError`` under ``torch.export``: how many regions there are depends on the values."""
+    if torch.compiler.is_exporting():
+        raise NotImplementedError(
+            "a network that finds regions cannot be exported as a whole, since their number depends on the image; "
+            "export its networks one by one"
+        )
 
 
 def cell_points(size, stride, device=None):
