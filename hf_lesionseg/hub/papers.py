@@ -159,4 +159,23 @@ PAPERS = {
             _SLICE_BY_SLICE,
         ),
     ),
+    "coarse-to-fine": Paper(
+        network="Coarse-to-fine network",
+        task="an organ or its lesions on CT: it finds one region in each slice and marks it there, enlarged",
+        title="A Fixed-Point Model for Pancreas Segmentation in Abdominal CT Scans",
+        authors="Zhou, Yuyin and Xie, Lingxi and Shen, Wei and Wang, Yan and Fishman, Elliot K. and Yuille, Alan L.",
+        venue="Medical Image Computing and Computer-Assisted Intervention (MICCAI)",
+        short="MICCAI 2017",
+        year=2017,
+        key="zhou2017fixedpoint",
+        arxiv="1612.08230",
+        doi="10.1007/978-3-319-66182-7_79",
+        pages="693--701",
+        tags=("ct", "pancreas"),
+        pitfalls=(
+            "What its first stage misses is missing from the mask, and one false spot far away makes the region large: "
+            "look at the boxes.",
+            _SLICE_BY_SLICE,
+        ),
+    ),
 }
