@@ -19,6 +19,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--threshold", type=float, help="predictions are probabilities: lesion is above this value")
     parser.add_argument("--splits", help="a splits.json, for the volume histograms and a mean of each split")
     parser.add_argument("--only_split", help="score the cases of this split only")
+    parser.add_argument("--slice_axis", default="axial", help="axial, coronal or sagittal: of the slice-wise Dice")
     return parser.parse_args(arguments)
 
 

@@ -30,10 +30,14 @@ def evaluate(
     only_split: Annotated[
         str | None, typer.Option(help="Score the cases of this split only, such as test.", show_default=False)
     ] = None,
+    slice_axis: Annotated[
+        str, typer.Option(help="Slices of the slice-wise Dice: axial, coronal or sagittal.")
+    ] = "axial",
 ) -> None:
     """Compare masks with the truth.
 
-    Per person in 3-D: Dice, precision, recall, IoU, VOE (%), RVD (%), volumes (mL). Writes metrics.csv,
+    Per case in 3-D: Dice, precision, recall, IoU, VOE (%), RVD (%), volumes (mL). Apart from that the mean Dice of
+    slices with lesion in the truth, and of all slices (a slice empty in both counts 1). Writes metrics.csv,
     metrics.json and figures. A truth without a prediction is a failed case and makes the exit status 1.
 
     TRUTHS may be a folder of `lesionseg prepare`: `lesionseg evaluate results prepared -o scores --only-split test`
@@ -41,7 +45,14 @@ def evaluate(
     from ..evaluation import evaluate_folders, print_summary
 
     summary = evaluate_folders(
-        predictions, truths, output, scans=scans, threshold=threshold, splits=splits, only_split=only_split
+        predictions,
+        truths,
+        output,
+        scans=scans,
+        threshold=threshold,
+        splits=splits,
+        only_split=only_split,
+        slice_axis=slice_axis,
     )
     print_summary(summary)
     print(f"tables and figures: {summary['output']}")

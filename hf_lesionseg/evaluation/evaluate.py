@@ -17,6 +17,7 @@ from .matching import TruthCase, TruthSet, find_masks, find_scans_by_case, find_
 from .metrics import UNITS, CaseMetrics
 from .report import csv_table, markdown_report
 from .scoring import score_case
+from .slicewise import check_slice_axis
 from .summary import summarize
 
 FORMAT_VERSION = 1
@@ -35,6 +36,7 @@ def evaluate_folders(
     threshold: float | None = None,
     splits: str | os.PathLike | Mapping[str, Sequence[str]] | None = None,
     only_split: str | None = None,
+    slice_axis: str = "axial",
     progress: bool = True,
 ) -> dict:
     """Score every true mask's prediction; write metrics.csv, metrics.json, metrics.md and the figures.
@@ -58,6 +60,8 @@ def evaluate_folders(
         A ``splits.json``; a prepared folder brings its own.
     only_split : str, optional
         Score the cases of this split only.
+    slice_axis : {"axial", "coronal", "sagittal"}
+        Along which the Dice of single slices is taken (:mod:`hf_lesionseg.evaluation.slicewise`).
     progress : bool
         Show a progress bar on stderr.
 
@@ -73,12 +77,13 @@ def evaluate_folders(
     DataError
         A folder is missing or empty, two files are the same case, or no prediction belongs to any truth.
     UsageError
-        The threshold or the split cannot be.
+        The threshold, the split or the slice axis cannot be.
     OutputError
         The output folder cannot be written to.
     """
     if threshold is not None and not 0 < threshold < 1:
         raise UsageError(f"threshold {threshold} cannot be; probabilities are cut between 0 and 1, usually at 0.5")
+    check_slice_axis(slice_axis)
     truth_set = find_truths(truths)
     if splits is not None:
         truth_set = replace(truth_set, splits=_read_splits(splits))
@@ -95,7 +100,7 @@ def evaluate_folders(
     output = Path(output)
     _make_folder(output)
 
-    cases = _score_all(truth_set.cases, matched, threshold, progress=progress)
+    cases = _score_all(truth_set.cases, matched, threshold, slice_axis, progress=progress)
     _remove_former(output)
     summary = summarize(cases, splits=truth_set.splits)
     summary["synthetic"] = truth_set.synthetic
@@ -108,6 +113,7 @@ def evaluate_folders(
         "truths": os.fspath(truths),
         "threshold": threshold,
         "only_split": only_split,
+        "slice_axis": slice_axis,
         "synthetic": truth_set.synthetic,
         "policy": summary["policy"],
         "units": UNITS,
@@ -184,7 +190,12 @@ def _volumes_by_split(cases: Sequence[CaseMetrics], truth_set: TruthSet) -> dict
 
 
 def _score_all(
-    truths: Sequence[TruthCase], matched: Mapping[str, Path], threshold: float | None, *, progress: bool
+    truths: Sequence[TruthCase],
+    matched: Mapping[str, Path],
+    threshold: float | None,
+    slice_axis: str,
+    *,
+    progress: bool,
 ) -> list[CaseMetrics]:
     from rich.console import Console
     from rich.progress import Progress
@@ -192,7 +203,8 @@ def _score_all(
     # As a context: a bar left open by Ctrl-C would keep the terminal.
     with Progress(console=Console(stderr=True), disable=not progress) as bar:
         return [
-            score_case(truth, matched.get(truth.case), threshold) for truth in bar.track(truths, description="scoring")
+            score_case(truth, matched.get(truth.case), threshold, slice_axis)
+            for truth in bar.track(truths, description="scoring")
         ]
 
 

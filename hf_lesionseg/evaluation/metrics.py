@@ -28,6 +28,8 @@ One policy, the same wherever this package prints a metric. It is repeated in ev
 * only the prediction empty (a missed lesion): dice = iou = precision = recall = 0, voe = 100, rvd = -100,
   absolute_rvd = 100. Its precision is 0 / 0 by the formula; it counts as 0, so that missing a lesion is never free.
 * a failed case (prediction missing, unreadable, on another grid): every metric undefined, counted in ``n_failed``.
+* single slices (:mod:`~hf_lesionseg.evaluation.slicewise`) go by the same rule: a slice empty in both has a Dice of 1,
+  a false alarm and a miss one of 0. Over "positive slices" only the misses count, over "all slices" all three.
 
 Public evaluators differ here: the code of the paper's group scores 0 wherever a denominator is 0, the ISLES 2022
 evaluator gives two empty masks a Dice of 1. On data where every scan has a lesion the rules agree.
@@ -37,15 +39,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import GridMismatchError
 
+if TYPE_CHECKING:
+    from .slicewise import SliceDice
+
 METRIC_NAMES = ("dice", "precision", "recall", "iou", "voe", "rvd", "absolute_rvd")
 """The metrics of a case, in the order of every table."""
 
 VOLUME_NAMES = ("truth_ml", "predicted_ml")
+
+SLICE_NAMES = ("dice_positive_slices", "n_positive_slices", "dice_all_slices", "n_slices")
+"""Means over the slices of a case, and how many there are; see :mod:`~hf_lesionseg.evaluation.slicewise`."""
 
 UNITS = {
     "dice": "0..1",
@@ -57,6 +66,8 @@ UNITS = {
     "absolute_rvd": "%",
     "truth_ml": "mL",
     "predicted_ml": "mL",
+    "dice_positive_slices": "0..1",
+    "dice_all_slices": "0..1",
 }
 
 EMPTY_MASK_POLICY = (
@@ -64,7 +75,9 @@ EMPTY_MASK_POLICY = (
     "Only the truth empty: dice = iou = precision = 0, voe = 100, recall and rvd undefined (left out of their mean "
     "and counted). "
     "Only the prediction empty: dice = iou = precision = recall = 0, voe = 100, rvd = -100, absolute_rvd = 100. "
-    "Failed case (prediction missing, unreadable or on another grid): every metric undefined, counted in n_failed."
+    "Failed case (prediction missing, unreadable or on another grid): every metric undefined, counted in n_failed. "
+    "Dice per slice: over positive slices (lesion in the truth) a missed one counts 0; over all slices one that is "
+    "empty in both counts 1 and a false alarm 0. The slices of all cases are pooled, each with one vote."
 )
 """The policy of this module's docstring, as it is printed in the outputs."""
 
@@ -127,6 +140,8 @@ class CaseMetrics:
         Lesion volumes in mL.
     counts : VoxelCounts or None
         None for a failed case.
+    slices : SliceDice or None
+        None for a failed case, and where only the volume was scored.
     """
 
     case: str
@@ -143,6 +158,7 @@ class CaseMetrics:
     truth_ml: float = math.nan
     predicted_ml: float = math.nan
     counts: VoxelCounts | None = None
+    slices: SliceDice | None = None
 
     @property
     def failed(self) -> bool:
@@ -163,13 +179,26 @@ class CaseMetrics:
         """Return one flat row for JSON or CSV: undefined values are None, never NaN, which JSON does not know."""
         row = {}
         for field in fields(self):
-            if field.name == "counts":
+            if field.name in ("counts", "slices"):
                 continue
             value = getattr(self, field.name)
             row[field.name] = None if isinstance(value, float) and not math.isfinite(value) else value
         for name in ("true_positive", "false_positive", "false_negative"):
             row[name] = None if self.counts is None else getattr(self.counts, name)
-        return row
+        return row | (dict.fromkeys(SLICE_NAMES) if self.slices is None else self.slices.to_dict())
+
+
+def check_masks(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both masks as arrays, or raise as :func:`count_voxels` does."""
+    prediction, truth = np.asarray(prediction), np.asarray(truth)
+    for name, mask in (("prediction", prediction), ("truth", truth)):
+        if not (mask.dtype == np.bool_ or np.issubdtype(mask.dtype, np.integer)):
+            raise TypeError(f"{name} is {mask.dtype}, not a mask: threshold it first, for example `values > 0.5`")
+    if prediction.shape != truth.shape:
+        raise GridMismatchError(
+            f"prediction {prediction.shape} and truth {truth.shape} differ in shape; bring both onto one grid"
+        )
+    return prediction, truth
 
 
 def count_voxels(prediction: np.ndarray, truth: np.ndarray) -> VoxelCounts:
@@ -196,14 +225,7 @@ def count_voxels(prediction: np.ndarray, truth: np.ndarray) -> VoxelCounts:
     >>> count_voxels(np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0]))
     VoxelCounts(true_positive=1, false_positive=1, false_negative=1)
     """
-    prediction, truth = np.asarray(prediction), np.asarray(truth)
-    for name, mask in (("prediction", prediction), ("truth", truth)):
-        if not (mask.dtype == np.bool_ or np.issubdtype(mask.dtype, np.integer)):
-            raise TypeError(f"{name} is {mask.dtype}, not a mask: threshold it first, for example `values > 0.5`")
-    if prediction.shape != truth.shape:
-        raise GridMismatchError(
-            f"prediction {prediction.shape} and truth {truth.shape} differ in shape; bring both onto one grid"
-        )
+    prediction, truth = check_masks(prediction, truth)
     # One boolean temporary of the volume, and counts as Python int: no overflow, no float copy.
     true_positive = int(np.count_nonzero(np.logical_and(prediction, truth)))
     return VoxelCounts(
@@ -259,6 +281,7 @@ def case_metrics(
     masks: VoxelCounts | tuple[np.ndarray, np.ndarray],
     voxel_ml: float,
     person: str | None = None,
+    slices: SliceDice | None = None,
 ) -> CaseMetrics:
     """Score one case.
 
@@ -272,6 +295,8 @@ def case_metrics(
         Volume of one voxel in mL (mm^3 / 1000).
     person : str, optional
         Whose scan it is; the case's own name if not given.
+    slices : SliceDice, optional
+        Of the same masks.
 
     Raises
     ------
@@ -295,6 +320,7 @@ def case_metrics(
         truth_ml=counts.truth * float(voxel_ml),
         predicted_ml=counts.predicted * float(voxel_ml),
         counts=counts,
+        slices=slices,
     )
 
 

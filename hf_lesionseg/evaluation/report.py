@@ -51,6 +51,23 @@ def _metric_rows(block: dict, names: Iterable[str]) -> list[list[str]]:
     return rows
 
 
+SLICE_COLUMNS = ("slices", *COLUMNS[2:-1], "n slices")
+
+
+def _slice_rows(summary: dict) -> list[list[str]]:
+    """Rows of ``SLICE_COLUMNS``; none where no slice was scored."""
+    groups = {"positive (lesion in the truth)": "positive", "all (empty in both = 1)": "all"}
+    return [
+        [title, *(_number(block[column], "0..1") for column in COLUMNS[2:-1]), str(block["n"])]
+        for title, block in ((title, summary["slice_dice"][name]) for title, name in groups.items())
+        if summary["slice_axis"]
+    ]
+
+
+def _slice_title(summary: dict) -> str:
+    return f"Dice per {summary['slice_axis']} slice, slices of all cases pooled"
+
+
 def _counts(summary: dict) -> str:
     return (
         f"{summary['n_cases']} cases of {summary['n_people']} people: {summary['n_empty_truth']} with empty truth, "
@@ -60,6 +77,10 @@ def _counts(summary: dict) -> str:
 
 def _title(summary: dict) -> str:
     return "Evaluation on synthetic data" if summary.get("synthetic") else "Evaluation"
+
+
+def _titled(title: str, summary: dict) -> str:
+    return f"{title} (synthetic data)" if summary.get("synthetic") else title
 
 
 def _group_rows(groups: dict[str, dict]) -> list[list[str]]:
@@ -116,13 +137,15 @@ def _markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], left:
 
 
 def markdown_report(summary: dict) -> str:
-    """Return the summary as a Markdown page: counts, metrics, people, lesion sizes, failed cases, policy.
+    """Return the summary as a Markdown page: counts, metrics, people, slices, lesion sizes, failed cases, policy.
 
     ``summary`` is what ``summarize`` or ``evaluate_folders`` returned; its ``synthetic`` is told in the heading.
     """
     lines = [f"# {_title(summary)}", "", f"{_counts(summary)}.", ""]
     lines += _markdown_table(COLUMNS, _metric_rows(summary, METRIC_NAMES + VOLUME_NAMES), left=2)
     lines += ["", _per_person_sentence(summary), ""]
+    if rows := _slice_rows(summary):
+        lines += [f"{_slice_title(summary)}:", "", *_markdown_table(SLICE_COLUMNS, rows, left=1), ""]
     if rows := _group_rows(_groups(summary)):
         lines += [*_markdown_table(GROUP_COLUMNS, rows, left=1), ""]
     if summary["failed"]:
@@ -150,9 +173,16 @@ def print_summary(summary: dict, *, console: Console | None = None) -> None:
     console.print(table)
     console.print(f"{_counts(summary)}.", highlight=False)
     console.print(_per_person_sentence(summary), highlight=False)
+    if rows := _slice_rows(summary):
+        slices = Table(SLICE_COLUMNS[0], title=_titled(_slice_title(summary), summary))
+        for column in SLICE_COLUMNS[1:]:
+            slices.add_column(column, justify="right")
+        for row in rows:
+            slices.add_row(*row)
+        console.print(slices)
     if rows := _group_rows(_groups(summary)):
         title = "By lesion size" + (" and split" if "by_split" in summary else "")
-        groups = Table(title=title + (" (synthetic data)" if summary.get("synthetic") else ""))
+        groups = Table(title=_titled(title, summary))
         groups.add_column(GROUP_COLUMNS[0], no_wrap=True)
         for column in GROUP_COLUMNS[1:]:
             groups.add_column(column, justify="right")

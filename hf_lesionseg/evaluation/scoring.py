@@ -12,7 +12,8 @@ from ..imaging.scan import check_same_grid
 from ..models.nifti_volume import read_nifti
 from ..models.volume_geometry import VolumeError
 from .matching import TruthCase
-from .metrics import CaseMetrics, case_metrics, count_voxels, failed_case
+from .metrics import CaseMetrics, failed_case
+from .slicewise import score_volume
 
 
 def read_prediction(path: str | Path, truth: Scan, threshold: float | None = None) -> np.ndarray:
@@ -56,7 +57,9 @@ def read_prediction(path: str | Path, truth: Scan, threshold: float | None = Non
     return mask
 
 
-def score_case(truth: TruthCase, prediction: Path | None, threshold: float | None = None) -> CaseMetrics:
+def score_case(
+    truth: TruthCase, prediction: Path | None, threshold: float | None = None, slice_axis: str = "axial"
+) -> CaseMetrics:
     """Score one case; a prediction that is missing, unreadable or on another grid gives a failed case.
 
     Two volumes are in memory at a time.
@@ -65,7 +68,7 @@ def score_case(truth: TruthCase, prediction: Path | None, threshold: float | Non
         return failed_case(truth.case, "no prediction", truth.person)
     try:
         true_mask = read_mask(truth.path)
-        counts = count_voxels(read_prediction(prediction, true_mask, threshold), true_mask.data)
+        predicted = read_prediction(prediction, true_mask, threshold)
     except ScanError as error:
         return failed_case(truth.case, str(error), truth.person)
-    return case_metrics(truth.case, counts, true_mask.voxel_ml, truth.person)
+    return score_volume(truth.case, predicted, true_mask, slice_axis=slice_axis, person=truth.person)

@@ -42,6 +42,15 @@ def describe(values: Sequence[float]) -> dict[str, float | int | None]:
     }
 
 
+def describe_slices(cases: Sequence[CaseMetrics]) -> dict:
+    """Describe the Dice of the slices of all cases together, those with lesion in the truth ("positive") and "all"."""
+    scored = [case.slices for case in cases if case.slices is not None]
+    return {
+        "positive": describe([value for slices in scored for value in slices.positive]),
+        "all": describe([value for slices in scored for value in slices.everywhere]),
+    }
+
+
 def _block(cases: Sequence[CaseMetrics]) -> dict:
     """Counts and descriptions of one group of cases."""
     block = {
@@ -53,6 +62,7 @@ def _block(cases: Sequence[CaseMetrics]) -> dict:
     }
     for name in METRIC_NAMES + VOLUME_NAMES:
         block[name] = describe([getattr(case, name) for case in cases])
+    block["slice_dice"] = describe_slices(cases)
     return block
 
 
@@ -89,11 +99,12 @@ def summarize(cases: Sequence[CaseMetrics], *, splits: Mapping[str, Sequence[str
     dict
         ``dice``, ``precision``, ``recall``, ``iou``, ``voe``, ``rvd``, ``absolute_rvd``, ``truth_ml``,
         ``predicted_ml``: each ``{"mean", "std", "median", "min", "max", "n"}`` over cases, n being the number of
-        cases in which the metric is defined. Beside them ``n_cases``, ``n_people``, ``n_empty_truth``,
-        ``n_empty_prediction``, ``n_failed``; ``per_person`` (the cases of one person averaged first; its ``n_failed``
-        are the people of whom no case could be scored); ``by_lesion_size`` (one such block for each of "no lesion",
-        "small", "medium", "large" by true volume, cut at 5 and 50 mL; failed cases are in none); ``failed``
-        (``[{"case", "reason"}]``); ``policy``, the rule for empty masks.
+        cases in which the metric is defined. ``slice_dice``: the same of single slices along ``slice_axis``,
+        ``{"positive", "all"}``, n being the number of slices (:mod:`~hf_lesionseg.evaluation.slicewise`). Beside them
+        ``n_cases``, ``n_people``, ``n_empty_truth``, ``n_empty_prediction``, ``n_failed``; ``per_person`` (the cases of
+        one person averaged first; its ``n_failed`` are the people of whom no case could be scored); ``by_lesion_size``
+        (one such block for each of "no lesion", "small", "medium", "large" by true volume, cut at 5 and 50 mL; failed
+        cases are in none); ``failed`` (``[{"case", "reason"}]``); ``policy``, the rule for empty masks.
 
     Raises
     ------
@@ -106,6 +117,7 @@ def summarize(cases: Sequence[CaseMetrics], *, splits: Mapping[str, Sequence[str
         twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(f"case {twice[0]} occurs more than once; give every case one name")
     summary = _block(cases)
+    summary["slice_axis"] = next((case.slices.axis for case in cases if case.slices is not None), None)
     summary["per_person"] = _per_person(cases)
     scored = [case for case in cases if not case.failed]
     summary["by_lesion_size"] = {

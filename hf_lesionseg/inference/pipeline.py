@@ -17,6 +17,7 @@ from ..imaging import Scan, read_scan
 from ..models.nifti_volume import check_varies, volume_from_image
 from ..models.volume_geometry import VolumeError
 from .lesions import find_lesions
+from .regions import region_on_scan
 from .slices import predict_slices
 
 TASK = "lesion-segmentation"
@@ -84,7 +85,9 @@ class LesionSegmentationPipeline(Pipeline):
             :meth:`~hf_lesionseg.inference.lesions.Lesion.to_dict`), the largest first; labels : int32 array (X, Y, Z),
             each lesion's voxels marked by its id; total_volume_ml : float;
             scan : Scan, the first channel, for :func:`~hf_lesionseg.imaging.write_mask`; slices_total,
-            slices_skipped, batch_size : int; warnings : tuple of str; with ``return_probability`` also
+            slices_skipped, batch_size : int; warnings : tuple of str; regions : list of dict (see
+            :func:`~hf_lesionseg.inference.regions.region_on_scan`) and slices_without_region : int, both None of a
+            network without a first stage; with ``return_probability`` also
             probability : float32 array (X, Y, Z).
 
         Raises
@@ -169,8 +172,12 @@ class LesionSegmentationPipeline(Pipeline):
             "slices_total": prediction.slices_total,
             "slices_skipped": prediction.slices_skipped,
             "batch_size": prediction.batch_size,
+            "regions": None,
+            "slices_without_region": prediction.slices_without_region,
             "warnings": model_outputs["warnings"] + prediction.warnings,
         }
+        if prediction.regions is not None:
+            result["regions"] = [region_on_scan(region, geometry) for region in prediction.regions]
         if return_probability:
             result["probability"] = probability
         return result

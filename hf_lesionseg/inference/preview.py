@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -11,7 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+
+from .regions import canonical_edges
 
 GROUND, INK, QUIET = "#101318", "#F2F4F7", "#98A2B3"
 #: Okabe and Ito's palette, told apart by every kind of colour vision; lesions 1 to 4, then all others.
@@ -38,6 +41,7 @@ class _Plane:
     millimetres: tuple[float, float]  # height, width
     mark: tuple[float, float]  # height, width of the common point of the three planes
     letters: str  # left, right, bottom, top
+    regions: tuple[tuple[float, float, float, float], ...]  # left, bottom, width, height, in mm
 
 
 def write_preview(
@@ -49,6 +53,7 @@ def write_preview(
     *,
     title: str,
     note: str = "",
+    regions: Sequence[Mapping] = (),
 ) -> None:
     """Draw the axial, coronal and sagittal plane through the largest lesion, or through the middle of the scan.
 
@@ -68,8 +73,11 @@ def write_preview(
     title : str
     note : str
         Small print beside the title.
+    regions : sequence of mapping
+        Of the network's first stage (:func:`~hf_lesionseg.inference.regions.region_on_scan`); those of the shown slice
+        are drawn dashed.
     """
-    planes = _planes(scan, labels, affine)
+    planes = _planes(scan, labels, affine, regions)
     across = sum(plane.millimetres[1] for plane in planes)
     inches = (WIDTH - 2 * _EDGE - _GAP * (len(planes) - 1)) / across
     inches = min(inches, TALLEST / max(plane.millimetres[0] for plane in planes))
@@ -95,18 +103,19 @@ def write_preview(
     figure.text(edge, 1 - 0.62 / height, note, size=9, color=QUIET, va="center", **write)
     figure.text(1 - edge, 1 - 0.34 / height, found, size=13, color=INK, ha="right", va="center", **write)
     _write_legend(figure, volumes_ml, height)
-    figure.text(
-        edge, 0.2 / height, "The person's right is on the left of the picture. Research use only.", size=8.5,
-        color=QUIET, va="center", **write,
-    )  # fmt: skip
+    small_print = "The person's right is on the left of the picture. Research use only."
+    if any(plane.regions for plane in planes):
+        small_print += " Dashed: regions of the first stage in this slice."
+    figure.text(edge, 0.2 / height, small_print, size=8.5, color=QUIET, va="center", **write)
     # No software field: equal pictures give equal bytes.
     figure.savefig(file, format="png", facecolor=GROUND, metadata={"Software": None})
 
 
-def _planes(scan: np.ndarray, labels: np.ndarray, affine: np.ndarray) -> list[_Plane]:
+def _planes(scan: np.ndarray, labels: np.ndarray, affine: np.ndarray, regions: Sequence[Mapping] = ()) -> list[_Plane]:
     orientation = nib.io_orientation(affine)
     spacing = np.empty(3)
     spacing[orientation[:, 0].astype(int)] = np.linalg.norm(np.asarray(affine, dtype=float)[:3, :3], axis=0)
+    boxes = [(each["slice_axis"], canonical_edges(each["box_voxel"], orientation, scan.shape)) for each in regions]
     # Views: reorientation only permutes and flips the axes nearest to the body's.
     scan = nib.orientations.apply_orientation(scan, orientation)
     labels = nib.orientations.apply_orientation(labels, orientation)
@@ -131,9 +140,20 @@ def _planes(scan: np.ndarray, labels: np.ndarray, affine: np.ndarray) -> list[_P
                 (float(extent[rows]), float(extent[columns])),
                 (float(mark[rows]), float(extent[columns] - mark[columns])),
                 letters,
+                tuple(
+                    _rectangle(edges[columns], edges[rows], high[columns], low[rows], spacing[[columns, rows]])
+                    for slice_axis, edges in boxes
+                    if slice_axis == name and edges[axis, 0] <= point[axis] < edges[axis, 1]
+                ),
             )
         )
     return planes
+
+
+def _rectangle(across, up, right, bottom, spacing) -> tuple[float, float, float, float]:
+    """Left, bottom, width and height in mm of a box on a plane whose columns run from the high end of their axis."""
+    wide, high = spacing[0] * (across[1] - across[0]), spacing[1] * (up[1] - up[0])
+    return float((right - across[1]) * spacing[0]), float((up[0] - bottom) * spacing[1]), float(wide), float(high)
 
 
 def _point_of_interest(labels: np.ndarray) -> tuple[int, int, int]:
@@ -187,6 +207,12 @@ def _draw(axes: Axes, plane: _Plane, *, window: tuple[float, float], marked: boo
         colour = lesion_colour(int(group))
         axes.contourf(xs, ys, inside, levels=[0.5, 1.5], colors=[colour], alpha=0.28)
         axes.contour(xs, ys, inside, levels=[0.5], colors=[colour], linewidths=1.5)
+    for left, bottom, width, height in plane.regions:
+        edge = [withStroke(linewidth=3, foreground=GROUND)]
+        axes.add_patch(
+            Rectangle((left, bottom), width, height, fill=False, edgecolor=INK, linewidth=1.3, linestyle="--",
+                      path_effects=edge)
+        )  # fmt: skip
     if marked:
         # Short ticks at the border lead the eye without covering the lesion.
         for mark, side, draw in ((plane.mark[0], wide, axes.hlines), (plane.mark[1], high, axes.vlines)):

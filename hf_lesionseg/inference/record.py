@@ -177,6 +177,9 @@ def build_record(
             "without_tissue_skipped": result["slices_skipped"],
             "batch_size": result["batch_size"],
         },
+        "regions": None
+        if result["regions"] is None
+        else {"slices_without_region": result["slices_without_region"], "found": result["regions"]},
         "result": {"n_lesions": len(result["lesions"]), "total_volume_ml": result["total_volume_ml"]},
         "warnings": warnings,
         "device": device_name(loaded.device),

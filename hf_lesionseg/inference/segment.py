@@ -322,8 +322,9 @@ def _write_outputs(case, targets, files, scans, loaded, settings, input_sha256, 
             with clock.stage("preview"):
                 volumes = [lesion["volume_ml"] for lesion in result["lesions"]]
                 write_preview(
-                    aside["preview"], scan.data, result["labels"], scan.affine, volumes, title=case.stem, note=note
-                )
+                    aside["preview"], scan.data, result["labels"], scan.affine, volumes, title=case.stem, note=note,
+                    regions=result["regions"] or (),
+                )  # fmt: skip
             record = build_record(
                 case=case.stem,
                 files=files,

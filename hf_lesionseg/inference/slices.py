@@ -7,6 +7,7 @@ import gc
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,23 @@ DEFAULT_BATCH_SIZE = {"cpu": 4, "cuda": 32}
 
 #: Names of ``precision`` -> dtype of autocast; None computes in the dtype of the weights.
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Region(NamedTuple):
+    """Where the first stage of a network looked closer.
+
+    Attributes
+    ----------
+    slice_index : int
+    box : tuple of 4 float
+        x1, y1, x2, y2 in continuous pixels of the slice (pixel n covers [n, n + 1)), without the margin that was added.
+    score : float
+        Of the first stage, 0..1.
+    """
+
+    slice_index: int
+    box: tuple[float, float, float, float]
+    score: float
 
 
 @dataclass(frozen=True)
@@ -35,6 +53,11 @@ class SlicePrediction:
         The one in use at the end, after any back-off.
     warnings : tuple of str
         What the user should know, such as a back-off.
+    regions : tuple of Region, or None
+        In the order of the slices; None of a network that has no first stage, or was never asked since no slice holds
+        tissue.
+    slices_without_region : int or None
+        Computed slices on which the first stage found none; the skipped ones are not among them.
     """
 
     probability: np.ndarray
@@ -42,6 +65,8 @@ class SlicePrediction:
     slices_skipped: int
     batch_size: int
     warnings: tuple[str, ...] = ()
+    regions: tuple[Region, ...] | None = None
+    slices_without_region: int | None = None
 
 
 def slices_with_tissue(pixel_values: np.ndarray) -> np.ndarray:
@@ -75,7 +100,8 @@ def predict_slices(
     Parameters
     ----------
     model : PreTrainedModel
-        Returns ``logits`` (batch, num_logits, height, width) for ``pixel_values``; put into eval mode here.
+        Returns ``logits`` (batch, num_logits, height, width) for ``pixel_values``, and where it has a first stage
+        ``boxes`` (regions, 4), ``box_indices`` (regions,) and ``scores`` (regions,); put into eval mode here.
     pixel_values : float32 array or tensor (slices, channels, height, width)
     batch_size : int, optional
         Slices per step to begin with; by default 4 on a CPU and 32 on a GPU. Halved as often as memory runs out.
@@ -107,15 +133,15 @@ def predict_slices(
     # The only full volume that this holds; slices without tissue stay 0.
     probability = np.zeros((total, height, width), dtype=np.float32)
     wanted = slices_with_tissue(pixel_values)
-    warnings = []
+    warnings, regions = [], None
     done = 0
     model.eval()
     with _numerics(device, PRECISIONS[precision], deterministic):
         while done < len(wanted):
             chosen = wanted[done : done + batch_size]
             batch = torch.from_numpy(pixel_values[chosen]).to(device=device, dtype=dtype)
-            values = _forward(model, batch)
-            if values is None:
+            output = _forward(model, batch)
+            if output is None:
                 if len(chosen) == 1:
                     raise LesionSegError(
                         f"memory of {device} is too small for one slice of {height}x{width}; "
@@ -124,28 +150,41 @@ def predict_slices(
                 batch_size = len(chosen) // 2
                 warnings.append(f"memory ran out with {len(chosen)} slices at once; went on with {batch_size}")
                 continue
+            values, found = output
             if np.isnan(values).any():
                 raise ModelError(
                     f"the network gives NaN for slice {chosen[np.isnan(values).any(axis=(1, 2))][0]}; "
                     + ("use precision float32" if precision != "float32" else "its weights are damaged, train it again")
                 )
             probability[chosen] = values
+            if found is not None:
+                regions = (regions or []) + [Region(int(chosen[image]), box, score) for image, box, score in found]
             done += len(chosen)
             if progress is not None:
                 progress(done, len(wanted))
-    return SlicePrediction(probability, total, total - len(wanted), batch_size, tuple(warnings))
+    without = None if regions is None else len(wanted) - len({region.slice_index for region in regions})
+    return SlicePrediction(
+        probability,
+        total,
+        total - len(wanted),
+        batch_size,
+        tuple(warnings),
+        None if regions is None else tuple(regions),
+        without,
+    )
 
 
-def _forward(model: torch.nn.Module, batch: torch.Tensor) -> np.ndarray | None:
-    """Return the probabilities of one batch, or None if memory ran out and has been given back."""
+def _forward(model: torch.nn.Module, batch: torch.Tensor) -> tuple[np.ndarray, list | None] | None:
+    """Return probabilities and regions of one batch, or None if memory ran out and has been given back."""
     try:
-        logits = model(pixel_values=batch).logits
+        output = model(pixel_values=batch)
+        logits = output.logits
         if logits.shape[-2:] != batch.shape[-2:]:
             raise ModelError(
                 f"the network gives logits of {tuple(logits.shape[-2:])} for slices of {tuple(batch.shape[-2:])}; "
                 "it is no network of this package"
             )
-        return lesion_probability(logits).cpu().numpy()
+        return lesion_probability(logits).cpu().numpy(), _regions(output)
     except (torch.OutOfMemoryError, MemoryError):
         pass
     except RuntimeError as error:
@@ -157,6 +196,16 @@ def _forward(model: torch.nn.Module, batch: torch.Tensor) -> np.ndarray | None:
     if batch.device.type == "cuda":
         torch.cuda.empty_cache()
     return None
+
+
+def _regions(output) -> list[tuple[int, tuple, float]] | None:
+    """(image of the batch, box, score) of each region, image by image; None of a network without a first stage."""
+    boxes = getattr(output, "boxes", None)
+    if boxes is None:
+        return None
+    columns = (output.box_indices.tolist(), boxes.float().tolist(), output.scores.float().tolist())
+    found = [(image, tuple(box), score) for image, box, score in zip(*columns, strict=True)]
+    return sorted(found, key=lambda region: region[0])
 
 
 @contextlib.contextmanager

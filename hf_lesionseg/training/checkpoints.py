@@ -29,8 +29,8 @@ BEST_FILES = ("model.safetensors", "config.json", "preprocessor_config.json")
 class TrainingState:
     """Where a run stands; all of it is in every checkpoint.
 
-    ``step`` counts optimizer steps, ``epoch`` finished epochs, ``batches`` the batches of the epoch under way and
-    ``loss_sum`` the sum of their losses.
+    ``step`` counts optimizer steps (all phases of a batch are one), ``epoch`` finished epochs, ``batches`` the batches
+    of the epoch under way and ``loss_sum`` the sum of their losses.
     """
 
     step: int = 0

@@ -4,7 +4,7 @@ import os
 import warnings
 
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration
+from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs
 
 from ..errors import LaunchError
 
@@ -41,6 +41,15 @@ def make_accelerator(recipe, *, cpu=False, with_tracking=False):
         )
     check_launch(accelerator.num_processes)
     return accelerator
+
+
+def allow_unused_weights(accelerator):
+    """Let a step leave weights without gradient under DDP, which otherwise waits for all of them.
+
+    For networks that are trained in phases, and only for them, since looking for the unused ones costs time. To be
+    called before the network is prepared.
+    """
+    accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
 
 
 def check_launch(num_processes):

@@ -1,7 +1,8 @@
 """The one training loop. Read :func:`train` from top to bottom.
 
 Two things make a resumed run equal to an uninterrupted one, step by step: the order of the slices depends on the seed
-and the epoch alone, and every step seeds the random numbers of dropout from (seed, step, process).
+and the epoch alone, and every step seeds the random numbers of dropout from (seed, step, process). What a step does
+with one batch, in one go or in phases, is in :mod:`~hf_lesionseg.training.step`.
 """
 
 import json
@@ -25,10 +26,11 @@ from ..errors import DataError, ModelError, UsageError
 from ..models.image_processing_lesion import LesionImageProcessor
 from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, restore_best, save_checkpoint, writing
 from .history import History
-from .launch import make_accelerator, start_tracking
+from .launch import allow_unused_weights, make_accelerator, start_tracking
 from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
 from .network import build_network, enable_activation_checkpointing
-from .validation import mean_dice, mean_loss, validate
+from .step import phases_of, step_over_batch
+from .validation import validate, validation_record
 
 _NOT_OF_THE_NETWORK = ("transformers_version", "_name_or_path", "architectures", "dtype", "auto_map")
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -71,6 +73,9 @@ def train(arguments):
     model = build_network(
         recipe, arguments.model_name_or_path, channels=dataset.num_channels, token=arguments.hub_token
     )
+    phases = phases_of(model, recipe)
+    if phases:
+        allow_unused_weights(accelerator)
     if recipe.channels_last:
         model.to(memory_format=torch.channels_last)
     if arguments.activation_checkpointing:
@@ -93,7 +98,7 @@ def train(arguments):
     )
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     steps_per_epoch = math.ceil(len(loader) / recipe.gradient_accumulation_steps)
-    scheduler = make_scheduler(optimizer.optimizer, recipe, steps_per_epoch * recipe.epochs)
+    scheduler = make_scheduler(optimizer.optimizer, recipe, steps_per_epoch)
 
     identity = {
         **_network_settings(accelerator.unwrap_model(model).config),
@@ -153,20 +158,17 @@ def train(arguments):
         model.train()
         pending = []  # losses of the batches since the last optimizer step
         for batch in batches:
-            _seed_step(arguments.seed, state.epoch, state.batches, accelerator.process_index)
-            with accelerator.accumulate(model):
-                loss = model(**batch).loss
-                accelerator.backward(loss)
-                if accelerator.sync_gradients and recipe.max_gradient_norm is not None:
-                    accelerator.clip_grad_norm_(model.parameters(), recipe.max_gradient_norm)
-                optimizer.step()
-                optimizer.zero_grad()
-            pending.append(loss.detach())
+            losses = step_over_batch(
+                accelerator, model, optimizer, batch, phases, max_gradient_norm=recipe.max_gradient_norm,
+                seed=(arguments.seed, state.epoch, state.batches, accelerator.process_index),
+            )  # fmt: skip
+            pending.append(losses)
             state.batches += 1
             bar.update()
             if not accelerator.sync_gradients:
                 continue
-            value = accelerator.reduce(torch.stack(pending).mean(), reduction="mean").item()
+            losses = accelerator.reduce(torch.stack(pending).mean(dim=0), reduction="mean").tolist()
+            value = sum(losses)
             if not math.isfinite(value):
                 raise ModelError(
                     f"the loss is {value} at step {state.step + 1}; start anew with a lower --learning_rate "
@@ -178,7 +180,8 @@ def train(arguments):
             state.step += 1
             if state.step % arguments.logging_steps == 0:
                 rate = optimizer.param_groups[0]["lr"]
-                log("step", epoch=state.epoch + 1, loss=value, learning_rate=rate)
+                by_phase = {f"loss_{phase}": loss for phase, loss in zip(phases, losses, strict=False)}
+                log("step", epoch=state.epoch + 1, loss=value, **by_phase, learning_rate=rate)
             if recipe.scheduler != "plateau":
                 scheduler.step()
             if every and state.step % every == 0:
@@ -197,7 +200,7 @@ def train(arguments):
                 accelerator, model, processor, cases["validation"],
                 batch_size=arguments.eval_batch_size, mixed_precision=accelerator.mixed_precision,
             )  # fmt: skip
-            record |= {"validation_loss": mean_loss(validated), "validation_dice": mean_dice(validated)}
+            record |= validation_record(validated)
             if state.note(record, recipe.monitor):
                 save_best(accelerator, model, processor, output)
             if whole_epoch and recipe.scheduler == "plateau":
@@ -243,13 +246,13 @@ def _network_settings(config):
 def _settings_to_keep(recipe):
     """What of a recipe may not change between a checkpoint and the run that resumes from it."""
     free = {"name", "paper", "model", "processor", "split", "early_stopping_patience", "mixed_precision"}
-    if recipe.scheduler in ("plateau", "constant"):
+    if recipe.scheduler in ("plateau", "step", "constant"):
         free.add("epochs")  # the others fall to zero at the last epoch
     return {name: value for name, value in recipe.to_dict().items() if name not in free}
 
 
-def make_scheduler(optimizer, recipe, total_steps):
-    """The recipe's learning-rate scheduler; ``total_steps`` optimizer steps are a whole run.
+def make_scheduler(optimizer, recipe, steps_per_epoch):
+    """The recipe's learning-rate scheduler; all but "plateau" are told of every step over ``steps_per_epoch`` an epoch.
 
     "plateau" is Keras' ReduceLROnPlateau, which lowers the rate at the patience-th bad validation, torch's after it.
     """
@@ -261,6 +264,10 @@ def make_scheduler(optimizer, recipe, total_steps):
             threshold=recipe.plateau_min_delta,
             threshold_mode="abs",
         )
+    if recipe.scheduler == "step":
+        period = recipe.step_epochs * steps_per_epoch
+        return LambdaLR(optimizer, lambda step: recipe.step_factor ** (step // period))
+    total_steps = recipe.epochs * steps_per_epoch
     shapes = {
         "constant": lambda done: 1.0,
         "linear": lambda done: 1 - done,
@@ -293,11 +300,6 @@ def _claim_output(accelerator, output, arguments):
             output.mkdir(parents=True, exist_ok=True)
     accelerator.wait_for_everyone()
     return resume
-
-
-def _seed_step(seed, epoch, batch, process):
-    """Seed dropout for one batch, so that it does not depend on what ran before, such as a resume."""
-    torch.manual_seed(hash((seed, epoch, batch, process)) % 2**63)
 
 
 def _agreed(accelerator, flag):

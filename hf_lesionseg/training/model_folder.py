@@ -21,7 +21,7 @@ from ..imaging.atomic import write_aside
 from ..inference.loading import load_model
 from .checkpoints import BEST_FILES, writing
 from .history import read_history
-from .validation import predict_case, validate
+from .validation import mean_region_iou, predict_case, validate
 
 SUMMARY_FILE = "training_summary.json"
 #: Files of a run that --overwrite_output_dir removes.
@@ -61,11 +61,12 @@ def finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, 
     best = load_model(output, device=str(accelerator.device))
     model, processor = best.model, best.processor
     settings = {"batch_size": arguments.eval_batch_size, "mixed_precision": accelerator.mixed_precision}
-    metrics = {
-        split: [case.metrics for case in validate(accelerator, model, processor, cases[split], **settings)]
-        for split in ("validation", "test")
+    validated = {
+        split: validate(accelerator, model, processor, cases[split], **settings) for split in ("validation", "test")
     }
+    metrics = {split: [case.metrics for case in found] for split, found in validated.items()}
     summary = _summary(accelerator, arguments, recipe, dataset, cases, state, metrics, model)
+    summary["first_stage_miou"] = {split: mean_region_iou(found) for split, found in validated.items()}
     if accelerator.is_main_process:
         with write_aside(output / SUMMARY_FILE) as path:
             path.write_text(json.dumps(summary, indent=1) + "\n")
@@ -135,7 +136,7 @@ def _draw(output, dataset, cases, metrics, summary, model, processor, settings):
     panels = []
     for place, scored in pick_cases(metrics[split]):
         case = prepared[scored.case]
-        probability = processor.restore_probability(predict_case(model, case, **settings), case.geometry)
+        probability = processor.restore_probability(predict_case(model, case, **settings).probability, case.geometry)
         truth = case.truth()
         panels.append(
             extract_panel(

@@ -17,7 +17,7 @@ from ..errors import RecipeError
 _CHOICES = {
     "slices": ("all", "tissue", "lesion"),
     "optimizer": ("adam", "adamw"),
-    "scheduler": ("plateau", "linear", "cosine", "constant"),
+    "scheduler": ("plateau", "step", "linear", "cosine", "constant"),
     "monitor": ("validation_loss", "validation_dice"),
     "mixed_precision": ("no", "bf16", "fp16"),
 }
@@ -33,6 +33,8 @@ _RANGES = {
     "plateau_factor": (lambda value: 0 < value < 1, "above 0 and below 1"),
     "plateau_patience": (lambda value: value >= 1, "1 or more"),
     "plateau_min_delta": (lambda value: 0 <= value < 1e6, "0 or more"),
+    "step_factor": (lambda value: 0 < value < 1, "above 0 and below 1"),
+    "step_epochs": (lambda value: value >= 1, "1 or more"),
     "early_stopping_patience": (lambda value: value is None or value >= 1, "1 or more, or null"),
     "max_gradient_norm": (lambda value: value is None or 0 < value < 1e9, "above 0, or null"),
 }
@@ -65,7 +67,7 @@ class Recipe:
     batch_size : int
         Slices per process and step.
     gradient_accumulation_steps : int
-        Steps whose gradients are added up before the weights move.
+        Steps whose gradients are added up before the weights move; 1 for networks that are trained in phases.
     max_gradient_norm : float or None
         Clip the gradient to this norm.
     epochs : int
@@ -73,11 +75,13 @@ class Recipe:
         Epochs between two validations.
     monitor : {"validation_loss", "validation_dice"}
         Decides which weights are kept, when the learning rate falls and when training stops early.
-    scheduler : {"plateau", "linear", "cosine", "constant"}
+    scheduler : {"plateau", "step", "linear", "cosine", "constant"}
         "linear" and "cosine" fall to zero over ``epochs``, step by step.
     plateau_factor, plateau_patience, plateau_min_delta
         Multiply the learning rate by the factor at the ``plateau_patience``-th validation in a row that did not improve
         by ``plateau_min_delta`` (absolute), as Keras' ReduceLROnPlateau counts.
+    step_factor, step_epochs
+        "step" multiplies the learning rate by the factor after every ``step_epochs`` epochs.
     early_stopping_patience : int or None
         Stop when this many validations in a row brought no new best.
     mixed_precision : {"no", "bf16", "fp16"}
@@ -106,6 +110,8 @@ class Recipe:
     plateau_factor: float = 0.2
     plateau_patience: int = 3
     plateau_min_delta: float = 1e-3
+    step_factor: float = 0.1
+    step_epochs: int = 25
     early_stopping_patience: int | None = 5
     mixed_precision: str = "no"
     channels_last: bool = False

@@ -1,12 +1,15 @@
-"""Validation: the loss of each volume, and its 3-D metrics on the grid of the scan, by the code of ``evaluate``."""
+"""Validation: the loss of each volume, and its metrics on the grid of the scan, by the code of ``evaluate``."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from accelerate.utils import broadcast, gather_object, tqdm
 
-from ..evaluation.metrics import CaseMetrics, VoxelCounts, case_metrics, count_voxels
+from ..evaluation.metrics import CaseMetrics
+from ..evaluation.regions import region_ious
+from ..evaluation.slicewise import score_volume
+from ..evaluation.summary import describe_slices
 from ..inference.slices import predict_slices
 from ..models.losses import batch_dice_loss
 
@@ -15,28 +18,41 @@ PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 @dataclass(frozen=True)
 class ValidatedCase:
-    """One volume: its loss over all slices as one batch, and its metrics in 3-D."""
+    """One volume.
+
+    Attributes
+    ----------
+    loss : float
+        Over all slices as one batch.
+    metrics : CaseMetrics
+        In 3-D, and of its slices along the axis that the network sees.
+    region_ious : tuple of float, or None
+        Of a network with a first stage: for each true component the best IoU with a box of its slice
+        (:mod:`~hf_lesionseg.evaluation.regions`), in the slices that the network sees.
+    """
 
     loss: float
     metrics: CaseMetrics
+    region_ious: tuple[float, ...] | None = None
 
 
 def predict_case(model, case, *, batch_size, mixed_precision="no"):
-    """Probability of lesion of every plane of a prepared case: float32 array (num_slices, height, width)."""
+    """:class:`~hf_lesionseg.inference.slices.SlicePrediction` of every plane of a prepared case."""
     precision = PRECISIONS[mixed_precision]
-    return predict_slices(model, case.pixel_values(), batch_size=batch_size, precision=precision).probability
+    return predict_slices(model, case.pixel_values(), batch_size=batch_size, precision=precision)
 
 
 def validate_case(model, processor, case, *, batch_size, mixed_precision="no"):
     """Segment one prepared case and score it on the grid of its scan."""
-    probability = predict_case(model, case, batch_size=batch_size, mixed_precision=mixed_precision)
-    labels = torch.from_numpy(np.asarray(case.labels()))
-    loss = batch_dice_loss(torch.from_numpy(probability), labels, smooth=getattr(model.config, "dice_smooth", 1.0))
+    predicted = predict_case(model, case, batch_size=batch_size, mixed_precision=mixed_precision)
+    probability, labels = predicted.probability, np.asarray(case.labels())
+    smooth = getattr(model.config, "dice_smooth", 1.0)
+    loss = batch_dice_loss(torch.from_numpy(probability), torch.from_numpy(labels), smooth=smooth)
     restored = processor.restore_probability(probability, case.geometry)
     mask = processor.mask_from_probability(restored, case.geometry)
-    truth = case.truth()
-    counts = count_voxels(mask, truth.data)
-    return ValidatedCase(loss.item(), case_metrics(case.id, counts, truth.voxel_ml, person=case.person))
+    metrics = score_volume(case.id, mask, case.truth(), slice_axis=case.geometry.slice_axis, person=case.person)
+    ious = None if predicted.regions is None else region_ious(labels, predicted.regions)
+    return ValidatedCase(loss.item(), metrics, ious)
 
 
 def validate(accelerator, model, processor, cases, *, batch_size, mixed_precision="no"):
@@ -63,14 +79,36 @@ def validate(accelerator, model, processor, cases, *, batch_size, mixed_precisio
         found.append((index, case))
     model.train(training)
     if accelerator.num_processes > 1:
-        records = gather_object([(index, case.loss, asdict(case.metrics)) for index, case in found])
-        found = [(index, ValidatedCase(loss, _metrics(fields))) for index, loss, fields in records]
+        found = gather_object(found)
     return [case for _, case in sorted(found, key=lambda pair: pair[0])]
 
 
-def _metrics(fields):
-    counts = fields.pop("counts")
-    return CaseMetrics(**fields, counts=VoxelCounts(**counts) if counts else None)
+def validation_record(validated):
+    """What ``history.jsonl`` holds of a validation.
+
+    Returns
+    -------
+    dict
+        ``validation_loss`` and ``validation_dice``, means over volumes; ``validation_dice_positive_slices`` and
+        ``validation_dice_all_slices``, over all slices together; ``validation_miou`` of the first stage where the
+        network has one. A mean of nothing is left out.
+    """
+    slices = describe_slices([case.metrics for case in validated])
+    record = {
+        "validation_loss": mean_loss(validated),
+        "validation_dice": mean_dice(validated),
+        "validation_dice_positive_slices": slices["positive"]["mean"],
+        "validation_dice_all_slices": slices["all"]["mean"],
+        "validation_miou": mean_region_iou(validated),
+    }
+    return {name: value for name, value in record.items() if value is not None}
+
+
+def mean_region_iou(validated):
+    """Mean IoU of the first stage over the true components of all volumes; None where none was looked for."""
+    found = [case.region_ious for case in validated if case.region_ious is not None]
+    ious = [iou for case in found for iou in case]
+    return float(np.mean(ious)) if ious else None
 
 
 def mean_loss(validated):

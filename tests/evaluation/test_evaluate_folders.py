@@ -120,6 +120,37 @@ def test_every_way_to_fail_is_a_counted_row_and_the_rest_is_done(folders):
     assert "## Failed cases" in (output / "metrics.md").read_text()
 
 
+def test_slices_are_scored_apart_along_the_axis_that_is_asked_for(folders):
+    """Axial: a has one positive slice of Dice 2/3, b six of 1, c two that were missed; 6 slices a case."""
+    summary = evaluate_folders(*folders, progress=False)
+    positive, everywhere = summary["slice_dice"]["positive"], summary["slice_dice"]["all"]
+    assert positive["mean"] == pytest.approx((2 / 3 + 6) / 9)
+    assert positive["n"] == 9
+    # a: 5 slices empty in both, c: 4, d: 6
+    assert everywhere["mean"] == pytest.approx((2 / 3 + 6 + 15) / 24)
+    assert everywhere["n"] == 24
+    row = rows(folders[2])["a"]
+    assert float(row["dice_positive_slices"]) == pytest.approx(2 / 3)
+    assert float(row["dice_all_slices"]) == pytest.approx((2 / 3 + 5) / 6)
+    assert (row["n_positive_slices"], row["n_slices"]) == ("1", "6")
+    assert rows(folders[2])["d"]["dice_positive_slices"] == ""
+    record = json.loads((folders[2] / "metrics.json").read_text())
+    assert record["summary"]["slice_dice"] == summary["slice_dice"]
+    assert record["slice_axis"] == summary["slice_axis"] == "axial"
+    assert record["units"]["dice_all_slices"] == "0..1"
+    report = (folders[2] / "metrics.md").read_text()
+    assert "Dice per axial slice, slices of all cases pooled" in report
+    assert "| positive (lesion in the truth) | 0.741 |" in report
+    assert "| all (empty in both = 1) | 0.903 |" in report
+
+    # Sagittal: 12 slices a case. a: slice 2 missed, 3, 4 and 5 right, 6 and 7 false alarms, 6 empty; b: 10 right.
+    summary = evaluate_folders(*folders, slice_axis="sagittal", progress=False)
+    assert summary["slice_dice"]["positive"]["mean"] == pytest.approx((3 + 10) / (4 + 10 + 2))
+    assert summary["slice_dice"]["all"]["mean"] == pytest.approx((3 + 6 + 10 + 2 + 10 + 12) / 48)
+    with pytest.raises(UsageError, match="slice axis 'up'"):
+        evaluate_folders(*folders, slice_axis="up", progress=False)
+
+
 def test_probabilities_are_cut_above_the_threshold(tmp_path):
     truth = box((2, 6), (3, 4), (1, 2))
     write(tmp_path / "truths" / "a.nii.gz", truth)

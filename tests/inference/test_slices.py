@@ -61,6 +61,45 @@ def test_slices_without_tissue_are_background_and_not_computed():
     np.testing.assert_allclose(result.probability[[1, 2, 4, 6]], expected(pixel_values)[[1, 2, 4, 6]], rtol=1e-6)
 
 
+class Boxes(Doubling):
+    """Has a first stage, which finds a box from each pixel above 0.9 to the slice's corner."""
+
+    def forward(self, pixel_values):
+        output = super().forward(pixel_values)
+        images, rows, columns = torch.nonzero(pixel_values[:, 0] > 0.9, as_tuple=True)
+        corner = torch.tensor([5.0, 6.0]).expand(len(rows), 2)
+        output.boxes = torch.cat([torch.stack([columns, rows], dim=1).float(), corner], dim=1).flip(0)
+        output.box_indices = images.flip(0)
+        output.scores = pixel_values[images, 0, rows, columns].flip(0)
+        return output
+
+
+def test_regions_belong_to_their_slices_whatever_the_batches():
+    pixel_values = np.zeros((6, 1, 6, 5), dtype=np.float32)
+    pixel_values[[1, 2, 4, 5], 0, 0, 0] = 0.5  # tissue; 0 and 3 are skipped
+    pixel_values[2, 0, 3, 1] = 0.95
+    pixel_values[5, 0, [1, 4], 2] = 0.92
+    for batch_size in (1, 2, 4):
+        result = predict_slices(Boxes(), pixel_values, batch_size=batch_size)
+        assert {(index, box) for index, box, _ in result.regions} == {
+            (2, (1.0, 3.0, 5.0, 6.0)),
+            (5, (2.0, 1.0, 5.0, 6.0)),
+            (5, (2.0, 4.0, 5.0, 6.0)),
+        }
+        assert [region.slice_index for region in result.regions] == [2, 5, 5]
+        assert result.regions[0].score == pytest.approx(0.95)
+        assert result.slices_without_region == 2
+    room = predict_slices(Boxes(room=1), pixel_values, batch_size=4)
+    assert set(room.regions) == set(result.regions)
+
+
+def test_no_region_is_told_from_no_first_stage():
+    nothing = predict_slices(Boxes(), volume() * 0.5)
+    assert (nothing.regions, nothing.slices_without_region) == ((), 7)
+    without = predict_slices(Doubling(), volume())
+    assert (without.regions, without.slices_without_region) == (None, None)
+
+
 def test_one_channel_with_tissue_is_enough():
     pixel_values = np.zeros((3, 2, 4, 4), dtype=np.float32)
     pixel_values[1, 1, 2, 2] = 1

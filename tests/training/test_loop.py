@@ -256,7 +256,7 @@ def test_the_learning_rate_falls_as_in_keras():
     """Keras: the first value is the best, the third in a row that is no better by min_delta lowers the rate."""
     recipe = load_recipe("clci-net-atlas")
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1e-4)
-    scheduler = make_scheduler(optimizer, recipe, total_steps=100)
+    scheduler = make_scheduler(optimizer, recipe, steps_per_epoch=1)
     rates = []
     for loss in (1.0, 0.9995, 0.9999, 1.2, 0.5, 0.5, 0.5, 0.5):
         scheduler.step(loss)
@@ -269,13 +269,41 @@ def test_the_learning_rate_falls_as_in_keras():
 )
 def test_schedules_that_fall_to_zero(scheduler, rates):
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = make_scheduler(optimizer, load_recipe("clci-net-atlas", scheduler=scheduler), total_steps=4)
+    schedule = make_scheduler(
+        optimizer, load_recipe("clci-net-atlas", scheduler=scheduler, epochs=2), steps_per_epoch=2
+    )
     seen = []
     for _ in range(4):
         optimizer.step()
         schedule.step()
         seen.append(optimizer.param_groups[0]["lr"])
     assert seen == pytest.approx(rates)
+
+
+def test_the_rate_falls_in_steps_after_whole_epochs():
+    """Two epochs of three steps at 1, two at 0.1, the last at 0.01."""
+    recipe = load_recipe("clci-net-atlas", scheduler="step", step_epochs=2, epochs=5)
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = make_scheduler(optimizer, recipe, steps_per_epoch=3)
+    seen = []
+    for _ in range(15):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert seen == pytest.approx([1.0] * 6 + [0.1] * 6 + [0.01] * 3)
+
+
+def test_a_run_with_a_rate_in_steps_resumes_to_more_epochs(run, settings, tmp_path):
+    """L-SNet's schedule, a tenth after so many epochs; an epoch has six steps."""
+    recipe = tmp_path / "step.yaml"
+    recipe.write_text(Path(settings["recipe"]).read_text() + "scheduler: step\nstep_epochs: 1\n")
+    expected, _ = run("whole", recipe=str(recipe))
+    rates = [record["learning_rate"] for record in history(expected, "step")]
+    assert rates == pytest.approx([0.01] * 6 + [0.001] * 6)
+    run(recipe=str(recipe), epochs=1)
+    run(recipe=str(recipe), max_steps=8, resume_from_checkpoint="latest")
+    output, _ = run(recipe=str(recipe), resume_from_checkpoint="latest")
+    assert_same_run(output, expected)
 
 
 def test_a_run_with_a_schedule_by_steps_resumes(run, settings, tmp_path):

@@ -52,6 +52,8 @@ def test_packaged_recipes_build_their_network_and_processor(name):
         ("model_type: clci-net\nlearning_rate: .nan", "learning_rate is nan"),
         ("model_type: clci-net\nlearning_rate: fast", "it must be of type float"),
         ("model_type: clci-net\nplateau_factor: 1.0", "plateau_factor is 1.0"),
+        ("model_type: clci-net\nstep_factor: 1.0", "step_factor is 1.0; use above 0 and below 1"),
+        ("model_type: clci-net\nstep_epochs: 0", "step_epochs is 0; use 1 or more"),
         ("model_type: clci-net\nearly_stopping_patience: -1", "early_stopping_patience is -1"),
         ("model_type: clci-net\nslices: some", "use one of"),
         ("model_type: clci-net\nempty_slice_fraction: 2", "use 0 to 1"),

@@ -1,0 +1,85 @@
+"""How well the first stage of a network finds where to look: IoU of its boxes with those of the true components.
+
+L-SNet's Table 3 and 4 give a mean IoU without saying over what. Here, for every slice with lesion in the truth: every
+8-connected component of at least 10 pixels has a box; its IoU is that with the best predicted box of its slice, 0 where
+the slice has none. The mean is over all components of all slices, so a component that is missed weighs as much as one
+that is found; boxes where there is nothing are not counted (the Dice of the slices sees what comes of them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from scipy import ndimage
+
+MINIMUM_PIXELS = 10
+"""Smaller components have no box: the networks are not trained on them either."""
+
+
+def component_boxes(mask: np.ndarray, minimum_pixels: int = MINIMUM_PIXELS) -> np.ndarray:
+    """Boxes of the 8-connected components of a slice.
+
+    Parameters
+    ----------
+    mask : array (height, width)
+        Non-zero is lesion.
+    minimum_pixels : int
+
+    Returns
+    -------
+    float64 array (components, 4)
+        x1, y1, x2, y2 in continuous pixels: pixel n covers [n, n + 1).
+
+    Examples
+    --------
+    >>> mask = np.zeros((8, 8)); mask[2:5, 1:6] = 1
+    >>> component_boxes(mask).tolist()
+    [[1.0, 2.0, 6.0, 5.0]]
+    """
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    boxes = [
+        (columns.start, rows.start, columns.stop, rows.stop)
+        for (rows, columns), size in zip(ndimage.find_objects(labels), sizes, strict=True)
+        if size >= minimum_pixels
+    ]
+    return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of each box with each other one: array (boxes, others); a box without area has 0."""
+    boxes, others = (np.asarray(each, dtype=np.float64).reshape(-1, 4) for each in (boxes, others))
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    areas = [np.clip(each[:, 2:] - each[:, :2], 0, None).prod(axis=1) for each in (boxes, others)]
+    union = areas[0][:, None] + areas[1][None, :] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def region_ious(labels: np.ndarray, regions: Iterable[tuple]) -> tuple[float, ...]:
+    """Best IoU of each true component with a predicted box of its slice.
+
+    Parameters
+    ----------
+    labels : array (slices, height, width)
+        Non-zero is lesion.
+    regions : iterable of (slice index, box, score)
+        Boxes as :func:`component_boxes` gives them, such as
+        :attr:`hf_lesionseg.inference.slices.SlicePrediction.regions`.
+
+    Returns
+    -------
+    tuple of float
+        One per component, slice by slice.
+    """
+    predicted: dict[int, list] = {}
+    for index, box, _ in regions:
+        predicted.setdefault(index, []).append(box)
+    found = []
+    for index in np.flatnonzero(np.any(labels, axis=(1, 2))):
+        truth = component_boxes(labels[index])
+        overlaps = pairwise_iou(truth, np.array(predicted.get(int(index), [])))
+        found.extend(overlaps.max(axis=1, initial=0.0).tolist())
+    return tuple(found)
