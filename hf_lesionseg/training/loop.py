@@ -252,7 +252,7 @@ def _settings_to_keep(recipe):
 
 
 def make_scheduler(optimizer, recipe, steps_per_epoch):
-    """The recipe's learning-rate scheduler; all but "plateau" are told of every step over ``steps_per_epoch`` an epoch.
+    """The recipe's learning-rate scheduler; ``steps_per_epoch`` optimizer steps are an epoch.
 
     "plateau" is Keras' ReduceLROnPlateau, which lowers the rate at the patience-th bad validation, torch's after it.
     """
