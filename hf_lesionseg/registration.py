@@ -17,6 +17,10 @@ from .models import MODEL_REGISTRY, module_name
 
 _AUTO = "transformers.models.auto"
 
+#: Modules of transformers that load a factory in the middle of their own code, and that our modules build on: those can
+#: be imported only when these are complete.
+_HALFWAY = ("transformers.modeling_layers",)
+
 
 def _register_config(auto, ours, model_type):
     auto.AutoConfig.register(model_type, getattr(ours, MODEL_REGISTRY[model_type][0]), exist_ok=True)
@@ -84,7 +88,7 @@ class _FactoryFinder(importlib.abc.MetaPathFinder):
 
     def __init__(self, links):
         self.links = links
-        self.waiting = {name for factory, ours, _ in links for name in (factory, ours)}
+        self.waiting = {name for factory, ours, _ in links for name in (factory, ours)} | set(_HALFWAY)
         self.loaded = set()
         self.asking = set()
 
@@ -104,10 +108,12 @@ class _FactoryFinder(importlib.abc.MetaPathFinder):
         """Note that ``name`` is complete, and register what this makes possible."""
         self.waiting.discard(name)
         self.loaded.add(name)
+        if any(other in sys.modules and other not in self.loaded for other in _HALFWAY):
+            return  # its own completion comes next
         for factory, ours, register in self.links:
-            if name == factory and ours not in self.loaded:
+            if factory in self.loaded and ours not in self.loaded and name in (factory, *_HALFWAY):
                 importlib.import_module(ours)  # comes back here when it is complete
-            elif name in (factory, ours) and {factory, ours} <= self.loaded:
+            elif name in (factory, ours, *_HALFWAY) and {factory, ours} <= self.loaded:
                 register(sys.modules[factory], sys.modules[ours])
 
 

@@ -32,6 +32,7 @@ def test_import_is_light():
     [
         "import hf_lesionseg",
         "from hf_lesionseg.models.modeling_clci_net import CLCINetForSemanticSegmentation",
+        "import hf_lesionseg; from transformers.modeling_layers import GradientCheckpointingLayer",
         pytest.param(
             "from transformers import AutoModel, AutoImageProcessor, pipeline; import hf_lesionseg",
             marks=pytest.mark.slow,

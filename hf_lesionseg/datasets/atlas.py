@@ -10,13 +10,13 @@
 Compressed or not. Scans go by their names, so folders may be nested in any way.
 """
 
-import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import DataError
+from .file_search import NIFTI, rejection, walk_files
 from .prepare import prepare_cases
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
@@ -29,15 +29,14 @@ ATLAS_LICENCE = (
     "you requested it; they do not let you pass scans or masks on"
 )
 
-_NIFTI = r"\.nii(?:\.gz)?$"
-_R2_SCAN = re.compile(r"^(?P<case>sub-[A-Za-z0-9]+(?:_ses-[A-Za-z0-9]+)?)(?P<space>(?:_[A-Za-z0-9-]+)*)_T1w" + _NIFTI)
+_R2_SCAN = re.compile(r"^(?P<case>sub-[A-Za-z0-9]+(?:_ses-[A-Za-z0-9]+)?)(?P<space>(?:_[A-Za-z0-9-]+)*)_T1w" + NIFTI)
 _R2_MASK = re.compile(
     r"^(?P<case>sub-[A-Za-z0-9]+(?:_ses-[A-Za-z0-9]+)?)(?P<space>(?:_[A-Za-z0-9-]+)*?)_label-[A-Za-z]+_desc-T1lesion_mask"
-    + _NIFTI
+    + NIFTI
 )
-_R1_SCAN = re.compile(r"^(?P<case>\d{6}|c\d{4}s\d{4}t\d{2})_t1w(?:_deface)?_stx" + _NIFTI)
-_R1_MASK = re.compile(r"^(?P<case>\d{6}|c\d{4}s\d{4}t\d{2})_LesionSmooth(?:_\d+)?_stx" + _NIFTI)
-_NNUNET_SCAN = re.compile(r"^(?P<case>.+)_0000" + _NIFTI)
+_R1_SCAN = re.compile(r"^(?P<case>\d{6}|c\d{4}s\d{4}t\d{2})_t1w(?:_deface)?_stx" + NIFTI)
+_R1_MASK = re.compile(r"^(?P<case>\d{6}|c\d{4}s\d{4}t\d{2})_LesionSmooth(?:_\d+)?_stx" + NIFTI)
+_NNUNET_SCAN = re.compile(r"^(?P<case>.+)_0000" + NIFTI)
 _PERSON = re.compile(r"sub-[A-Za-z0-9]+|c\d{4}s\d{4}|(?<!\d)\d{6}(?!\d)")
 _REMEDY = (
     "give the unpacked folder of ATLAS R1.1, R1.2 or R2.0 (names like 031768_t1w_deface_stx.nii.gz, "
@@ -74,7 +73,7 @@ def find_atlas_cases(source: str | Path) -> tuple[list[CaseRecord], list[Rejecte
         raise DataError(f"{source}: is not a folder; {_REMEDY}")
     scans: dict[str, list[Path]] = defaultdict(list)
     masks: dict[str, list[Path]] = defaultdict(list)
-    for path in _nifti_files(source):
+    for path in walk_files(source, NIFTI):
         found = _classify(path, source)
         if found is not None:
             kind, case = found
@@ -85,15 +84,15 @@ def find_atlas_cases(source: str | Path) -> tuple[list[CaseRecord], list[Rejecte
     records, rejected = [], []
     for case, paths in sorted(scans.items()):
         first, *copies = sorted(paths, key=lambda path: (not _masks_beside(path, masks[case]), str(path)))
-        rejected += [_rejection(source, copy, f"second copy of {first.relative_to(source)}") for copy in copies]
+        rejected += [rejection(source, copy, f"second copy of {first.relative_to(source)}") for copy in copies]
         lesions = _masks_beside(first, masks[case]) or _one_folder(masks[case])
         if not lesions:
-            rejected.append(_rejection(source, first, "no lesion mask"))
+            rejected.append(rejection(source, first, "no lesion mask"))
             continue
         person = _PERSON.search(case)
         records.append(CaseRecord(case, person.group() if person else case, {"t1w": first}, tuple(lesions)))
     for case in sorted(set(masks) - set(scans)):
-        rejected += [_rejection(source, path, "lesion mask without a T1w scan") for path in masks[case]]
+        rejected += [rejection(source, path, "lesion mask without a T1w scan") for path in masks[case]]
     return records, rejected
 
 
@@ -146,27 +145,12 @@ def prepare_atlas(
     return dataset
 
 
-def _nifti_files(source: Path) -> Iterator[Path]:
-    """NIfTI files under `source`, sorted; linked folders are followed, each once."""
-    seen = set()
-    for folder, folders, files in os.walk(source, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
-        for name in sorted(files):
-            if not name.startswith(".") and re.search(_NIFTI, name):
-                yield Path(folder) / name
-
-
 def _classify(path: Path, source: Path) -> tuple[str, str] | None:
     """("scan" or "mask", case id) of a file, or None for other files."""
     folder = path.parent.name
     if folder in ("imagesTr", "imagesTs", "labelsTr", "labelsTs"):
         if folder.startswith("labels"):
-            return "mask", re.sub(_NIFTI, "", path.name)
+            return "mask", re.sub(NIFTI, "", path.name)
         match = _NNUNET_SCAN.match(path.name)
         return ("scan", match["case"]) if match else None
     for kind, pattern in (("mask", _R2_MASK), ("scan", _R2_SCAN)):
@@ -195,9 +179,5 @@ def _one_form(paths) -> list[Path]:
     """Drop ``name.nii`` beside ``name.nii.gz``: it is the same mask, unpacked."""
     chosen = {}
     for path in sorted(paths):
-        chosen[re.sub(_NIFTI, "", path.name)] = path
+        chosen[re.sub(NIFTI, "", path.name)] = path
     return sorted(chosen.values())
-
-
-def _rejection(source: Path, path: Path, reason: str) -> RejectedCase:
-    return RejectedCase(path.relative_to(source).as_posix(), reason)

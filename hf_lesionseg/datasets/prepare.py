@@ -4,6 +4,7 @@ What a case takes on the disk with CLCI-Net's processor: 189 slices of 224 x 176
 ``pixel_values.npy`` and 7.5 MB of uint8 ``labels.npy``, with the compressed mask 22.4 MB in all; 655 cases are 14.7 GB.
 """
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterable, Sequence
@@ -105,7 +106,7 @@ def claim_output(output: Path, processor, *, name: str, synthetic: bool) -> None
     """
     settings = json.loads(processor.to_json_string())
     if (output / DATASET).is_file() and (output / PROCESSOR).is_file():
-        before = json.loads((output / PROCESSOR).read_text())
+        before = _settings_of(output / PROCESSOR, processor)
         if before != settings:
             changed = sorted(key for key in before.keys() | settings.keys() if before.get(key) != settings.get(key))
             raise DataError(
@@ -125,6 +126,14 @@ def claim_output(output: Path, processor, *, name: str, synthetic: bool) -> None
     begun = {"format_version": FORMAT_VERSION, "name": name, "synthetic": synthetic, "complete": False}
     with write_aside(output / DATASET) as aside:
         aside.write_text(json.dumps(begun, indent=1) + "\n")
+
+
+def _settings_of(path: Path, processor) -> dict:
+    """Settings in a file, with today's defaults for those that it does not know yet."""
+    known = json.loads(path.read_text())
+    with contextlib.suppress(TypeError, ValueError):  # of a later version: compared as they stand
+        known = json.loads(type(processor)(**known).to_json_string())
+    return known
 
 
 def _check_ids(records: Sequence[CaseRecord]) -> None:
@@ -155,6 +164,8 @@ def _files_of(record: CaseRecord, source: Path | None) -> dict:
         "person": record.person,
         "images": {channel: _relative(path, source) for channel, path in record.images.items()},
         "masks": [_relative(path, source) for path in record.masks],
+        "label_values": None if record.values is None else list(record.values),
+        "notes": dict(record.notes) or None,
         "bytes": [Path(path).stat().st_size if Path(path).is_file() else None for path in paths],
     }
 
@@ -174,7 +185,7 @@ def _prepare_case(record: CaseRecord, output: Path, processor, source: Path | No
     truth = np.zeros(first.shape, np.uint8)
     warnings = [warning for scan in scans.values() for warning in scan.warnings]
     for path in record.masks:
-        mask = read_mask(path, like=first)
+        mask = read_mask(path, like=first, values=record.values)
         truth |= mask.data
         warnings += mask.warnings
     images = {channel: scan.to_nibabel() for channel, scan in scans.items()}
@@ -182,6 +193,7 @@ def _prepare_case(record: CaseRecord, output: Path, processor, source: Path | No
         images if len(images) > 1 else images[processor.channel_names[0]],
         segmentation_maps=nib.Nifti1Image(truth, first.affine),
         return_tensors="np",
+        slice_stack="single",  # stacked when they are read: a third of the disk, and any slice finds its neighbours
     )
     with np.errstate(over="ignore"):  # what overflows is refused, by name, in the next line
         values = batch["pixel_values"].astype(np.float16)

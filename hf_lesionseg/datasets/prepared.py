@@ -2,7 +2,8 @@
 
 A folder holds ``dataset.json`` (what it is, its cases, what was rejected and why), ``preprocessor_config.json``,
 ``splits.json`` and, per case, ``cases/<id>/``: ``pixel_values.npy`` float16 (num_slices, C, H, W), ``labels.npy`` uint8
-(num_slices, H, W), ``truth.nii.gz`` (the lesion on the scan's own grid) and ``case.json``.
+(num_slices, H, W), ``truth.nii.gz`` (the lesion on the scan's own grid) and ``case.json``. Slices lie there by
+themselves; the processor's ``slice_stack`` is made of them when they are read.
 
 What is held in memory: names, numbers and lists of slices, about 4 kB per case, 3 MB for 655 cases. Arrays are mapped
 when they are read and let go at once.
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..models.slice_stack import stack_slices, stacked_channels
 from .splits import load_splits
 
 __all__ = ["CASES", "DATASET", "FORMAT_VERSION", "PROCESSOR", "SPLITS", "PreparedCase", "PreparedDataset"]
@@ -35,13 +37,16 @@ class PreparedCase:
     ----------
     id, person : str
     lesion_ml, voxel_ml : mL, on the scan's own grid
-    shape : (num_slices, C, H, W)
+    shape : (num_slices, C, H, W), as it lies on disk
+    slice_stack : "single", "repeat" or "neighbours": what a slice is read as
     lesion_slices, tissue_slices : int arrays, numbers of the slices that show some
     sources : files of the channels, relative to the data set's folder
+    notes : what the reader or generator noted of the case
     """
 
-    def __init__(self, folder: Path, record: Mapping):
+    def __init__(self, folder: Path, record: Mapping, slice_stack: str = "single"):
         self.folder = folder
+        self.slice_stack = slice_stack
         self.id: str = record["id"]
         self.person: str = record["person"]
         self.lesion_ml = float(record["lesion_ml"])
@@ -50,6 +55,7 @@ class PreparedCase:
         self.lesion_slices = np.asarray(record["lesion_slices"], np.int32)
         self.tissue_slices = np.asarray(record["tissue_slices"], np.int32)
         self.sources: tuple[str, ...] = tuple(record["images"].values())
+        self.notes: Mapping = record.get("notes") or {}
 
     def __repr__(self) -> str:
         return f"PreparedCase({self.id!r}, {self.num_slices} slices, {self.lesion_ml:.2f} mL)"
@@ -66,7 +72,11 @@ class PreparedCase:
         return SliceGeometry.from_dict(_read_json(self.folder / "case.json")["geometry"])
 
     def pixel_values(self, index: int | slice | np.ndarray = slice(None)) -> np.ndarray:
-        """Float32 (..., C, H, W): one slice for a number, several for a slice or an array of numbers."""
+        """Float32 (..., channels, H, W), stacked: one slice for a number, several for a slice or array of numbers."""
+        return self._read("pixel_values.npy", index, np.float32, self.slice_stack)
+
+    def planes(self, index: int | slice | np.ndarray = slice(None)) -> np.ndarray:
+        """Float32 (..., C, H, W): the slices themselves, without their stack."""
         return self._read("pixel_values.npy", index, np.float32)
 
     def labels(self, index: int | slice | np.ndarray = slice(None)) -> np.ndarray:
@@ -79,7 +89,7 @@ class PreparedCase:
 
         return read_mask(self.folder / "truth.nii.gz")
 
-    def _read(self, name: str, index, dtype) -> np.ndarray:
+    def _read(self, name: str, index, dtype, slice_stack: str = "single") -> np.ndarray:
         # mapped, copied and let go: a map that stays open keeps its touched pages in this process
         try:
             mapped = np.load(self.folder / name, mmap_mode="r")
@@ -87,7 +97,7 @@ class PreparedCase:
             raise DataError(
                 f"{self.folder / name}: cannot be read ({error}); delete this case and run `lesionseg prepare` again"
             ) from error
-        return np.array(mapped[index], dtype=dtype)
+        return np.array(stack_slices(mapped, slice_stack, index), dtype=dtype)
 
 
 class PreparedDataset:
@@ -101,7 +111,8 @@ class PreparedDataset:
     ----------
     name, licence : of the data set
     synthetic : whether its scans are generated
-    channel_names : channels of ``pixel_values``
+    channel_names : images of a case
+    slice_stack : of the processor
     cases : list of PreparedCase, in the order of their ids
     rejected : list of {"path", "reason"}
 
@@ -127,7 +138,11 @@ class PreparedDataset:
             self.licence: str = record["licence"]
             self.channel_names = tuple(record["channel_names"])
             self.rejected: list[dict] = list(record["rejected"])
-            self.cases = [PreparedCase(self.folder / CASES / each["id"], each) for each in record["cases"]]
+            settings = _read_json(self.folder / PROCESSOR) if (self.folder / PROCESSOR).is_file() else {}
+            self.slice_stack: str = settings.get("slice_stack", "single")
+            stacked_channels(1, self.slice_stack)  # a KeyError for one that is unknown
+            folders = self.folder / CASES
+            self.cases = [PreparedCase(folders / each["id"], each, self.slice_stack) for each in record["cases"]]
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: is damaged ({error!r}); prepare the data again") from error
         for case in self.cases:
@@ -136,6 +151,11 @@ class PreparedDataset:
 
     def __repr__(self) -> str:
         return f"PreparedDataset({str(self.folder)!r}, {len(self.cases)} cases)"
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of ``pixel_values`` as they are read: what the network takes."""
+        return stacked_channels(len(self.channel_names), self.slice_stack)
 
     def processor(self):
         """The `LesionImageProcessor` that the slices were made with."""

@@ -1,7 +1,7 @@
 """What the readers find in a data set: cases to prepare, and files that cannot be used."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = ["CaseRecord", "RejectedCase"]
@@ -17,12 +17,16 @@ class CaseRecord:
     person : scans of one person share it, and stay in one split
     images : file of each channel, by channel name
     masks : lesion files; the lesion is their union
+    values : label values that count as lesion; without them all above 0
+    notes : what the reader knows besides, JSON-able; kept with the case
     """
 
     id: str
     person: str
     images: Mapping[str, Path]
     masks: Sequence[Path]
+    values: tuple[int, ...] | None = None
+    notes: Mapping = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def _prepared_scan(prepared: PreparedDataset, case: str) -> np.ndarray:
     float32 (X, Y, Z) of the first channel, normalised intensities; zero outside the window.
     """
     found = next(own for own in prepared.cases if own.id == case)
-    return restore_planes(found.pixel_values()[:, 0], found.geometry, order=1)
+    return restore_planes(found.planes()[:, 0], found.geometry, order=1)
 
 
 def _background(

@@ -6,13 +6,21 @@ Nothing here invents a value: what a file does not say gives no row, or a dash.
 import math
 import statistics
 
+from ..models.slice_stack import stacked_channels
+
 DASH = "–"
 CHANNEL_NAMES = {
     "t1w": "T1-weighted MRI",
+    "ct": "CT",
     "tmax": "Tmax (CT perfusion)",
     "cbf": "cerebral blood flow (CT perfusion)",
     "cbv": "cerebral blood volume (CT perfusion)",
     "mtt": "mean transit time (CT perfusion)",
+}
+_STACKS = {
+    "single": "each by itself",
+    "repeat": "each by itself, three times as three channels",
+    "neighbours": "each between the one below and the one above, as three channels",
 }
 #: name in the summary -> (name in the card, its unit)
 METRICS = {
@@ -88,6 +96,8 @@ def input_contract(processor):
     """Rows (what, how) of the scan that the network takes, from ``preprocessor_config.json``."""
     channels = processor.get("channel_names") or ["t1w"]
     size, plane = processor.get("size"), processor.get("training_plane")
+    stack = processor.get("slice_stack", "single")
+    planes = stacked_channels(len(channels), stack)
     rows = [
         ("Images", "; ".join(f"`{name}`: {CHANNEL_NAMES.get(name, name)}" for name in channels)),
         ("File", "NIfTI, one 3-D volume" + (" per image, all on one grid" if len(channels) > 1 else "")),
@@ -95,7 +105,7 @@ def input_contract(processor):
             "Orientation",
             "any: the volume is brought to canonical RAS+ inside, and the mask comes back on the grid of the file",
         ),
-        ("Slices", f"{processor.get('slice_axis', 'axial')}, each by itself"),
+        ("Slices", f"{processor.get('slice_axis', 'axial')}, {_STACKS[stack]}"),
         ("In-plane spacing", _spacing(processor.get("training_spacing"))),
         ("Size", _size(size, plane, processor.get("crop_offset"))),
         ("Intensities", _normalization(processor)),
@@ -110,9 +120,9 @@ def input_contract(processor):
         ),
         (
             "`pixel_values`",
-            f"float32 (slices, {len(channels)}, {size['height']}, {size['width']})"
+            f"float32 (slices, {planes}, {size['height']}, {size['width']})"
             if size
-            else f"float32 (slices, {len(channels)}, height, width)",
+            else f"float32 (slices, {planes}, height, width)",
         ),
     ]
     return rows
@@ -149,6 +159,9 @@ def _normalization(processor):
             f"{low:g} to {high:g} is mapped to 0 to 1, and clipped: the scan must be standardised to that range. "
             f"Where it plainly is not, {percentiles}, with a warning"
         )
+    if kind == "window":
+        low, high = processor.get("intensity_range") or (0, 100)
+        return f"{low:g} to {high:g} is mapped to 0 to 1, and clipped, whatever the scan holds: give CT in HU"
     return {"z-score": "mean 0 and standard deviation 1 over the non-zero voxels", "none": "as in the file"}.get(
         kind, plain(kind)
     )

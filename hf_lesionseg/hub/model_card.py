@@ -214,6 +214,8 @@ def _limits(paper, processor, summary):
     limits.append(f"Any image but {names} gives a mask too, and a meaningless one: the network cannot tell.")
     if processor.get("normalization") == "fixed-range":
         limits.append("A scan that was not standardised to the range above falls back to percentiles, with a warning.")
+    if processor.get("normalization") == "window":
+        limits.append("Intensities have to be in Hounsfield units: other values give a warning at best.")
     limits += paper.pitfalls if paper else []
     limits.append(
         "A scan without a lesion may still get one: raise `threshold`, or drop small ones with `minimum_lesion_ml`."

@@ -28,10 +28,11 @@ def check_model_folder(folder):
         raise ModelError(
             f"{folder}: {len(broken)} weights hold NaN or infinity, first {broken[0]}; train again at a lower rate"
         )
-    if len(processor.channel_names) != model.config.num_channels:
+    if processor.num_channels != model.config.num_channels:
         raise ModelError(
-            f"{folder / PROCESSOR_FILE}: names {len(processor.channel_names)} channels "
-            f"({', '.join(processor.channel_names)}), the network takes {model.config.num_channels}; save both again"
+            f"{folder / PROCESSOR_FILE}: gives {processor.num_channels} channels "
+            f"({', '.join(processor.channel_names)}; slice_stack {processor.slice_stack!r}), the network takes "
+            f"{model.config.num_channels}; save both again"
         )
 
 

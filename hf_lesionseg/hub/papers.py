@@ -87,4 +87,21 @@ PAPERS = {
             "Each slice is segmented alone, so a lesion may break off between neighbouring slices.",
         ),
     ),
+    "l-snet": Paper(
+        network="L-SNet",
+        task="an organ or lesion on CT or MRI slices: it finds regions, brings each to one scale and marks it there",
+        title="L-SNet: from Region Localization to Scale Invariant Medical Image Segmentation",
+        authors="Xie, Jiahao and Zhang, Sheng and Lu, Jianwei and Luo, Ye",
+        venue="IEEE International Conference on Image Processing (ICIP)",
+        short="ICIP 2021",
+        year=2021,
+        key="xie2021lsnet",
+        arxiv="2102.05971",
+        tags=("organ", "pancreas", "ct"),
+        pitfalls=(
+            "What its first stage does not find is missing from the mask, however plain it is: look at the boxes in "
+            "the run record and the preview.",
+            "Each slice is segmented alone, so the organ may break off between neighbouring slices.",
+        ),
+    ),
 }

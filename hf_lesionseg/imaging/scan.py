@@ -88,7 +88,7 @@ def read_scan(path):
     return Scan(Path(path), volume.data, volume.affine, volume.header, volume.warnings)
 
 
-def read_mask(path, like=None):
+def read_mask(path, like=None, values=None):
     """Read a lesion mask: 1 where the file is > 0, whatever it marks lesions with (1, 255, 0.999).
 
     Parameters
@@ -96,6 +96,8 @@ def read_mask(path, like=None):
     path : str or os.PathLike
     like : Scan, optional
         The scan on whose grid the mask must lie.
+    values : sequence of int, optional
+        Of a map of several labels: 1 where the file has one of these.
 
     Returns
     -------
@@ -114,12 +116,13 @@ def read_mask(path, like=None):
         raise ScanError(
             f"{path}: {volume.replaced} NaN or Inf voxels in a mask; set them to 0 (background) or 1 (lesion)"
         )
-    mask = Scan(Path(path), (volume.data > 0).astype(np.uint8, order="F"), volume.affine, volume.header)
+    inside = volume.data > 0 if values is None else np.isin(volume.data, np.asarray(values, volume.data.dtype))
+    mask = Scan(Path(path), inside.astype(np.uint8, order="F"), volume.affine, volume.header)
     if like is not None:
         check_same_grid(mask, like)
     between = int(((volume.data > 0) & (volume.data < 0.5)).sum())
     warnings = volume.warnings
-    if between:
+    if between and values is None:
         warnings += (f"{path}: {between} voxels between 0 and 0.5 count as lesion; was this mask interpolated?",)
     return Scan(mask.path, mask.data, mask.affine, mask.header, warnings)
 

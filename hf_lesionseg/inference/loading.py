@@ -283,10 +283,12 @@ def _check_processor(source: str, processor: Any, config: Any) -> None:
             f"{source}: its image processor is {type(processor).__name__}, which cannot read scans; "
             "save a LesionImageProcessor beside the network"
         )
-    if len(processor.channel_names) != config.num_channels:
+    # one published with code from before slice_stack has no num_channels
+    channels = getattr(processor, "num_channels", len(processor.channel_names))
+    if channels != config.num_channels:
         raise ModelError(
             f"{source}: the network takes {config.num_channels} channels and its image processor gives "
-            f"{len(processor.channel_names)} ({', '.join(processor.channel_names)}); they are of different networks"
+            f"{channels} ({', '.join(processor.channel_names)}); they are of different networks"
         )
 
 

@@ -9,6 +9,10 @@ import importlib
 #: model_type -> (name of the config class, name of the model class)
 MODEL_REGISTRY = {
     "clci-net": ("CLCINetConfig", "CLCINetForSemanticSegmentation"),
+    "l-snet": ("LSNetConfig", "LSNetForSemanticSegmentation"),
+    "resnet-unet": ("ResNetUNetConfig", "ResNetUNetForSemanticSegmentation"),
+    "attention-unet": ("AttentionUNetConfig", "AttentionUNetForSemanticSegmentation"),
+    "resnet-fcn": ("ResNetFCNConfig", "ResNetFCNForSemanticSegmentation"),
 }
 
 

@@ -10,11 +10,12 @@ import torch
 from scipy import ndimage
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
-from .intensity import apply_normalization, measure_intensity, plan_normalization
+from .intensity import apply_normalization, measure_intensity, plan_normalization, tissue_range
 from .nifti_volume import check_varies, read_nifti, volume_from_array, volume_from_image
 from .outputs import lesion_probability
 from .plane_window import centre_window, tissue_footprint
 from .processor_settings import check_settings
+from .slice_stack import stack_slices, stacked_channels
 from .volume_geometry import (
     SliceGeometry,
     VolumeError,
@@ -48,6 +49,7 @@ class LesionImageProcessorKwargs(TypedDict, total=False):
     normalization: str
     percentiles: tuple[float, float]
     intensity_range: tuple[float, float]
+    slice_stack: str
     threshold: float
     minimum_lesion_ml: float
 
@@ -62,7 +64,7 @@ class LesionImageProcessor(BaseImageProcessor):
     Parameters
     ----------
     channel_names : sequence of str, default ("t1w",)
-        Channels of ``pixel_values`` in their order.
+        Images of a case in the order of ``pixel_values``.
     slice_axis : {"axial", "coronal", "sagittal"}
     training_spacing : (row, column) in mm, optional
         Resample planes to this pixel size.
@@ -71,12 +73,15 @@ class LesionImageProcessor(BaseImageProcessor):
         Without it planes stay whole; the networks take any size.
     training_plane, crop_offset : (rows, columns) and (row, column), optional
         Where a plane has exactly this shape, the window begins exactly there: the training data's own crop.
-    normalization : {"percentile", "fixed-range", "z-score", "none"}
+    normalization : {"percentile", "fixed-range", "window", "z-score", "none"}
         To [0, 1] between ``percentiles`` of the non-zero voxels; to [0, 1] between the ends of ``intensity_range``,
-        or by percentiles with a warning where a scan is plainly not on that range; to mean 0 and standard deviation 1
-        of the non-zero voxels; or not at all.
+        or by percentiles with a warning where a scan is plainly not on that range; clipped to ``intensity_range`` and
+        to [0, 1] whatever the scan holds (CT, in HU); to mean 0 and standard deviation 1 of the non-zero voxels; or
+        not at all.
     percentiles : (low, high), default (0.5, 99.5)
     intensity_range : (low, high), default (0, 100)
+    slice_stack : {"single", "repeat", "neighbours"}
+        Each slice by itself; three times (encoders of colour images); or the slice below, itself and the one above.
     threshold : float, default 0.5
         Lesion where the probability is greater.
     minimum_lesion_ml : float, default 0
@@ -108,6 +113,7 @@ class LesionImageProcessor(BaseImageProcessor):
     normalization = "percentile"
     percentiles = (0.5, 99.5)
     intensity_range = (0.0, 100.0)
+    slice_stack = "single"
     threshold = 0.5
     minimum_lesion_ml = 0.0
 
@@ -142,6 +148,11 @@ class LesionImageProcessor(BaseImageProcessor):
         """Return all settings by name."""
         return {name: getattr(self, name) for name in self.valid_kwargs.__annotations__}
 
+    @property
+    def num_channels(self):
+        """Channels of ``pixel_values``: the images, times the slices of a stack."""
+        return stacked_channels(len(self.channel_names), self.slice_stack)
+
     def to_dict(self):
         """Return what is saved: the settings, and what the Hub needs to find this class."""
         service = {"auto_map": self.auto_map} if getattr(self, "auto_map", None) is not None else {}
@@ -170,8 +181,8 @@ class LesionImageProcessor(BaseImageProcessor):
         Returns
         -------
         BatchFeature
-            ``pixel_values`` float32 (total slices, channels, height, width); ``labels`` int64 (total slices, height,
-            width) if maps were given; ``geometry``, a list of :class:`SliceGeometry`, one per case.
+            ``pixel_values`` float32 (total slices, num_channels, height, width); ``labels`` int64 (total slices,
+            height, width) if maps were given; ``geometry``, a list of :class:`SliceGeometry`, one per case.
 
         Raises
         ------
@@ -191,6 +202,7 @@ class LesionImageProcessor(BaseImageProcessor):
         pixel_values, labels, geometries = [], [], []
         for index, (case, lesion_map, case_affine) in enumerate(zip(cases, maps, affines, strict=True)):
             values, geometry = self._slice_case(case, case_affine, f"case {index}" if len(cases) > 1 else "scan")
+            values = stack_slices(values, self.slice_stack)
             if geometries and values.shape[2:] != pixel_values[0].shape[2:]:
                 raise VolumeError(
                     f"case {index} gives slices of {values.shape[2:]}, case 0 of {pixel_values[0].shape[2:]}: process "
@@ -300,14 +312,15 @@ class LesionImageProcessor(BaseImageProcessor):
             training_spacing=self.training_spacing,
         )
         notes = [warning for _, volume in channels.values() for warning in volume.warnings]
-        measured, records = [], []
+        tissue, records = [], []
         for channel, (channel_name, volume) in channels.items():
-            measured.append(measure_intensity(volume.data, self.percentiles))
-            record, odd = plan_normalization(measured[-1], self.normalization, self.intensity_range, channel_name)
+            measured = measure_intensity(volume.data, self.percentiles)
+            record, odd = plan_normalization(measured, self.normalization, self.intensity_range, channel_name)
+            tissue.append(tissue_range(measured, record))
             records.append({"channel": channel, **record})
             notes.extend(odd)
         if self.size is not None:
-            geometry, odd = self._place_window(geometry, channels, measured)
+            geometry, odd = self._place_window(geometry, channels, tissue)
             notes.extend(odd)
         geometry = replace(geometry, normalization=tuple(records), warnings=tuple(notes))
         for note in notes:
@@ -315,7 +328,7 @@ class LesionImageProcessor(BaseImageProcessor):
 
         values = np.empty((geometry.num_slices, len(channels), *geometry.window_shape), np.float32)
         for c, (_, volume) in enumerate(channels.values()):
-            to_planes(volume.data, geometry, fill=measured[c]["background"], out=values[:, c])
+            to_planes(volume.data, geometry, fill=tissue[c][0], out=values[:, c])
             apply_normalization(values[:, c], records[c])
         return values, geometry
 
@@ -350,15 +363,15 @@ class LesionImageProcessor(BaseImageProcessor):
                 )
         return channels
 
-    def _place_window(self, geometry, channels, measured):
+    def _place_window(self, geometry, channels, tissue):
         """Choose the crop or pad window; returns the geometry and warnings."""
         size = (self.size["height"], self.size["width"])
         if geometry.resampled_shape == self.training_plane:
             return with_window(geometry, self.crop_offset, size), ()
-        tissue = np.zeros(geometry.plane_shape, bool)
-        for (_, volume), numbers in zip(channels.values(), measured, strict=True):
-            tissue |= tissue_footprint(volume.data, geometry, numbers["background"], numbers["high"])
-        geometry = centre_window(geometry, tissue, size)
+        shown = np.zeros(geometry.plane_shape, bool)
+        for (_, volume), (air, bright) in zip(channels.values(), tissue, strict=True):
+            shown |= tissue_footprint(volume.data, geometry, air, bright)
+        geometry = centre_window(geometry, shown, size)
         if geometry.window_shape == size:
             return geometry, ()
         name, _ = channels[self.channel_names[0]]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-NORMALIZATIONS = ("percentile", "fixed-range", "z-score", "none")
+NORMALIZATIONS = ("percentile", "fixed-range", "window", "z-score", "none")
 _CHUNK = 1 << 17
 
 
@@ -19,7 +19,8 @@ def measure_intensity(volume, percentiles):
     -------
     dict
         ``low`` and ``high``, the percentiles; ``minimum`` and ``maximum`` of the whole volume; ``mean`` and ``std``;
-        ``background``, the value of air: 0, or ``low`` where that is negative, as in CT.
+        ``background``, the value of air: 0, or ``low`` where that is negative, as in CT (water is 0 there, and its few
+        voxels are missed by none of these).
     """
     flat = volume.ravel(order="K")
     values = np.empty(np.count_nonzero(flat), np.float32)
@@ -54,9 +55,9 @@ def plan_normalization(measured, method, intensity_range, name):
     ----------
     measured : dict
         From :func:`measure_intensity`.
-    method : {"percentile", "fixed-range", "z-score", "none"}
+    method : {"percentile", "fixed-range", "window", "z-score", "none"}
     intensity_range : tuple of 2 float
-        Of ``fixed-range``: these become 0 and 1.
+        Of ``fixed-range`` and ``window``: these become 0 and 1.
     name : str
         Of the scan, for the warning.
 
@@ -64,7 +65,7 @@ def plan_normalization(measured, method, intensity_range, name):
     -------
     record : dict
         ``method`` with ``low`` and ``high``, or ``mean`` and ``std``; ``instead_of`` where a scan was plainly not on
-        the fixed range.
+        the fixed range. A window never gives way: Hounsfield units mean the same in every scan.
     warnings : tuple of str
     """
     if method == "none":
@@ -78,6 +79,8 @@ def plan_normalization(measured, method, intensity_range, name):
     if method == "percentile":
         return _percentile_record(measured), ()
     start, stop = intensity_range
+    if method == "window":
+        return {"method": "window", "low": float(start), "high": float(stop)}, _doubts(measured, start, stop, name)
     width = stop - start
     too_wide = measured["high"] > stop + width / 2 or measured["low"] < start - width / 2
     too_narrow = measured["high"] < start + width / 20
@@ -88,6 +91,27 @@ def plan_normalization(measured, method, intensity_range, name):
         f"{stop:g} of this network; normalised by percentiles instead"
     )
     return {**_percentile_record(measured), "instead_of": "fixed-range"}, (warning,)
+
+
+def tissue_range(measured, record):
+    """Intensity of air, and that of bright tissue, by which the window on the planes is placed and padded.
+
+    Under ``window`` these are its ends: from air at -1000 HU even the couch would look like tissue.
+
+    Parameters
+    ----------
+    measured : dict
+        From :func:`measure_intensity`.
+    record : dict
+        From :func:`plan_normalization`.
+
+    Returns
+    -------
+    tuple of 2 float
+    """
+    if record["method"] == "window":
+        return record["low"], record["high"]
+    return measured["background"], measured["high"]
 
 
 def apply_normalization(values, record):
@@ -111,6 +135,29 @@ def apply_normalization(values, record):
     values /= float(scale)
     if record["method"] != "z-score":
         np.clip(values, 0.0, 1.0, out=values)
+
+
+def _doubts(measured, start, stop, name):
+    """Warnings about a scan that shows nothing, or something else than Hounsfield units, through a window."""
+    window = f"the window {start:g} to {stop:g}"
+    if measured["maximum"] <= start or measured["minimum"] >= stop:
+        return (
+            f"{name}: intensities from {measured['minimum']:.4g} to {measured['maximum']:.4g} all lie on one side of "
+            f"{window}, nothing is left to see; is this a CT scan in Hounsfield units?",
+        )
+    if measured["minimum"] < 0:
+        return ()
+    # air is -1000 HU and fat -100 HU: a CT scan without a negative voxel has been rescaled or lacks its offset
+    if measured["maximum"] <= 255:
+        why = "it looks rescaled to grey values"
+    elif measured["high"] > 800:
+        why = "it looks stored without its offset of -1024"
+    else:
+        return ()
+    return (
+        f"{name}: intensities from {measured['minimum']:.4g} to {measured['maximum']:.4g} are hardly Hounsfield units, "
+        f"{why}; cut to {window} all the same: export the scan in HU",
+    )
 
 
 def _percentile_record(measured):

@@ -1,4 +1,9 @@
-"""Segmentation losses of the papers."""
+"""Segmentation and localisation losses of the papers."""
+
+import torch
+from torch.nn import functional as F
+
+from .outputs import lesion_logit
 
 
 def batch_dice_loss(probabilities, targets, smooth=1.0):
@@ -26,6 +31,126 @@ def batch_dice_loss(probabilities, targets, smooth=1.0):
     overlap = (probabilities * targets).sum()
     denominator = targets.square().sum() + probabilities.square().sum()
     return 1 - (2 * overlap + smooth) / (denominator + smooth)
+
+
+def focal_loss(logits, targets, gamma=2.0, alpha=None):
+    """Mean of ``|y - p|^gamma BCE(p, y)`` with ``p = sigmoid(logits)``.
+
+    For targets of 0 and 1 this is the focal loss of Lin et al. (ICCV 2017); for those in between, as in heat maps, it
+    vanishes at p = y too (L-SNet, eq. 5 and 6).
+
+    Parameters
+    ----------
+    logits : torch.Tensor
+        Any shape; computed in float32.
+    targets : torch.Tensor
+        In [0, 1], of the same shape, any dtype.
+    gamma : float
+        0 gives binary cross-entropy.
+    alpha : float, optional
+        Weight of the foreground, ``1 - alpha`` being that of the background; without it both weigh 1.
+
+    Returns
+    -------
+    torch.Tensor of shape ()
+        float32.
+    """
+    logits = logits.float()
+    targets = targets.to(logits.dtype)
+    loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    if gamma:
+        # The clamp keeps the slope of a power below 1 finite where target and prediction meet.
+        loss = loss * (targets - logits.sigmoid()).abs().clamp(min=1e-12) ** gamma
+    if alpha is not None:
+        loss = loss * (alpha * targets + (1 - alpha) * (1 - targets))
+    return loss.mean()
+
+
+def focal_dice_loss(logits, targets, gamma=2.0, alpha=None, dice_weight=0.2, smooth=1.0):
+    """Focal loss plus ``dice_weight`` times the Dice loss of the batch: the loss of heat map and mask in L-SNet.
+
+    The Dice loss has squared denominators (:func:`batch_dice_loss`), without which it would not vanish at p = y for
+    targets between 0 and 1.
+
+    Parameters
+    ----------
+    logits, targets : torch.Tensor of the same shape
+    gamma, alpha : see :func:`focal_loss`
+    dice_weight : float
+        0.2 in the paper, read as the weight of Dice.
+    smooth : float
+        See :func:`batch_dice_loss`.
+    """
+    dice = batch_dice_loss(logits.float().sigmoid(), targets, smooth=smooth)
+    return focal_loss(logits, targets, gamma=gamma, alpha=alpha) + dice_weight * dice
+
+
+def segmentation_loss(logits, targets, config):
+    """The loss that a configuration names, of masks or heat maps.
+
+    Parameters
+    ----------
+    logits : torch.Tensor of shape (batch, num_logits, height, width)
+    targets : torch.Tensor of shape (batch, height, width)
+        1 in the foreground, 0 elsewhere, or in between; any dtype.
+    config
+        With ``loss``: "focal-dice" (:func:`focal_dice_loss`), "dice" (:func:`batch_dice_loss`) or "bce" (binary
+        cross-entropy), and ``focal_gamma``, ``focal_alpha``, ``dice_weight``, ``dice_smooth``.
+
+    Returns
+    -------
+    torch.Tensor of shape ()
+        float32.
+    """
+    foreground = lesion_logit(logits)
+    if config.loss == "dice":
+        return batch_dice_loss(foreground.sigmoid(), targets, smooth=config.dice_smooth)
+    if config.loss == "bce":
+        return focal_loss(foreground, targets, gamma=0)
+    return focal_dice_loss(
+        foreground,
+        targets,
+        gamma=config.focal_gamma,
+        alpha=config.focal_alpha,
+        dice_weight=config.dice_weight,
+        smooth=config.dice_smooth,
+    )
+
+
+def diou_loss(distances, targets):
+    """One minus the Distance-IoU of boxes that are given by their distances from one point each.
+
+    ``1 - IoU + rho^2 / c^2`` (Zheng et al., AAAI 2020) with rho the distance of the centres and c the diagonal of the
+    smallest box around both, written for a common point: the intersection is made of pairwise minima of the distances,
+    the surrounding box of pairwise maxima.
+
+    Parameters
+    ----------
+    distances, targets : torch.Tensor of shape (boxes, 4)
+        Left, top, right, bottom from the point to the sides, in one unit. A target may be negative where its point lies
+        beside the box.
+
+    Returns
+    -------
+    torch.Tensor of shape (boxes,)
+        float32, from 0 to below 2.
+    """
+    predicted, wanted = distances.float(), targets.float()
+    lower, upper = torch.minimum(predicted, wanted), torch.maximum(predicted, wanted)
+
+    def sides(box):
+        return box[:, 0] + box[:, 2], box[:, 1] + box[:, 3]
+
+    def area(box):
+        width, height = sides(box)
+        return width.clamp(min=0) * height.clamp(min=0)
+
+    intersection = area(lower)
+    union = area(predicted) + area(wanted) - intersection
+    apart = (wanted[:, 2:] - wanted[:, :2]) - (predicted[:, 2:] - predicted[:, :2])
+    diagonal = sum(side.square() for side in sides(upper))
+    tiny = torch.finfo(torch.float32).eps
+    return 1 - intersection / union.clamp(min=tiny) + apart.square().sum(1) / 4 / diagonal.clamp(min=tiny)
 
 
 def check_labels(labels, logits):

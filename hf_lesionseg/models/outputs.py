@@ -25,6 +25,32 @@ class LesionSegmenterOutput(ModelOutput):
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
 
 
+@dataclass
+class RegionSegmenterOutput(LesionSegmenterOutput):
+    """Output of a network that finds regions first and then segments each.
+
+    Parameters
+    ----------
+    boxes : torch.Tensor of shape (regions, 4)
+        x1, y1, x2, y2 in continuous pixels (pixel n covers [n, n + 1)), without margin; image by image.
+    box_indices : torch.Tensor of shape (regions,)
+        int64: the image of each region.
+    scores : torch.Tensor of shape (regions,)
+        How sure the first stage is of each region, in [0, 1].
+    heatmap : torch.Tensor of shape (batch, map height, map width), optional
+        Probability of a region's centre.
+    locating_loss, segmentation_loss : torch.Tensor of shape (), optional
+        The parts of ``loss``.
+    """
+
+    boxes: torch.FloatTensor | None = None
+    box_indices: torch.LongTensor | None = None
+    scores: torch.FloatTensor | None = None
+    heatmap: torch.FloatTensor | None = None
+    locating_loss: torch.FloatTensor | None = None
+    segmentation_loss: torch.FloatTensor | None = None
+
+
 def lesion_probability(logits):
     """Turn logits into the probability of lesion.
 
@@ -41,3 +67,45 @@ def lesion_probability(logits):
     if logits.shape[1] == 1:
         return logits[:, 0].sigmoid()
     return logits.softmax(dim=1)[:, 1]
+
+
+def lesion_logit(logits):
+    """Turn logits into the logit of the probability of lesion.
+
+    Parameters
+    ----------
+    logits : torch.Tensor of shape (batch, num_logits, height, width)
+
+    Returns
+    -------
+    torch.Tensor of shape (batch, height, width)
+        float32; its sigmoid is :func:`lesion_probability`.
+    """
+    logits = logits.float()
+    if logits.shape[1] == 1:
+        return logits[:, 0]
+    others = torch.cat([logits[:, :1], logits[:, 2:]], dim=1)
+    return logits[:, 1] - others.logsumexp(dim=1)
+
+
+def logits_of_regions(foreground, num_logits):
+    """Logits whose sigmoid or softmax are pasted probabilities.
+
+    Parameters
+    ----------
+    foreground : torch.Tensor of shape (batch, classes, height, width)
+        Probability of each class but the background, 0 outside of all regions.
+    num_logits : int
+        1 for a sigmoid; ``classes + 1`` for a softmax.
+
+    Returns
+    -------
+    torch.Tensor of shape (batch, num_logits, height, width)
+        float32, finite: probabilities are kept 1e-6 away from 0 and 1.
+    """
+    tiny = 1e-6
+    foreground = foreground.float()
+    if num_logits == 1:
+        return foreground.clamp(tiny, 1 - tiny).logit()
+    background = 1 - foreground.sum(dim=1, keepdim=True)
+    return torch.cat([background, foreground], dim=1).clamp(min=tiny).log()

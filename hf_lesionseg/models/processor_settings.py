@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 
 from .intensity import NORMALIZATIONS
+from .slice_stack import STACK_OFFSETS
 from .volume_geometry import PLANE_AXES
 
 
@@ -130,6 +131,7 @@ _RULES = {
         lambda low, high: 0 <= low < high <= 100, "give (low, high) with 0 <= low < high <= 100"
     ),
     "intensity_range": _float_pair(lambda low, high: low < high, "give (low, high) with low < high"),
+    "slice_stack": _choice(tuple(STACK_OFFSETS)),
     "threshold": _between(0.0, 1.0, "give a probability from 0 to 1"),
     "minimum_lesion_ml": _between(0.0, 1e6, "give a volume in mL, 0 to keep all lesions"),
 }

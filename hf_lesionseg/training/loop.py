@@ -71,7 +71,7 @@ def train(arguments):
     processor = dataset.processor()
     _say_what_the_data_decide(accelerator, recipe, processor)
     model = build_network(
-        recipe, arguments.model_name_or_path, channels=len(dataset.channel_names), token=arguments.hub_token
+        recipe, arguments.model_name_or_path, channels=dataset.num_channels, token=arguments.hub_token
     )
     phases = phases_of(model, recipe)
     if phases:

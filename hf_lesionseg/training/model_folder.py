@@ -142,7 +142,7 @@ def _draw(output, dataset, cases, metrics, summary, model, processor, settings):
             extract_panel(
                 f"{place}: {case.id}\nDice {scored.dice:.3f}, truth {scored.truth_ml:.3g} mL",
                 affine=truth.affine,
-                scan=processor.restore_probability(case.pixel_values()[:, 0], case.geometry),
+                scan=processor.restore_probability(case.planes()[:, 0], case.geometry),
                 truth=truth.data,
                 prediction=processor.mask_from_probability(probability, case.geometry),
             )

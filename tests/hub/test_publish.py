@@ -243,7 +243,7 @@ BREAKAGES = {
         lambda folder: (folder / "preprocessor_config.json").write_text(
             '{"image_processor_type": "LesionImageProcessor", "channel_names": ["tmax", "cbf"]}'
         ),
-        r"names 2 channels \(tmax, cbf\), the network takes 1",
+        r"gives 2 channels \(tmax, cbf; slice_stack 'single'\), the network takes 1",
     ),
 }
 

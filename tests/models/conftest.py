@@ -8,6 +8,17 @@ from hf_lesionseg.models import MODEL_REGISTRY, configurations, registered_model
 #: Settings that make each network small. A new network joins the shared tests by a row here.
 TINY = {
     "clci-net": {"base_width": 4},
+    # A region even where the untrained heat map shows none, and the same one whenever a test asks.
+    "l-snet": {
+        "base_width": 4,
+        "segmenter_depth": 18,
+        "no_region": "best-cell",
+        "candidate_cells": 1,
+        "gradient_decay": 1.0,
+    },
+    "resnet-unet": {"base_width": 4, "depth": 18},
+    "attention-unet": {"base_width": 4, "depth": 18},
+    "resnet-fcn": {"base_width": 4, "depth": 18},
 }
 
 CONFIGS = dict(configurations())

@@ -12,6 +12,9 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 from hf_lesionseg.training.network import enable_activation_checkpointing
 
+#: Networks whose number of regions depends on what they see.
+FIND_REGIONS = {"l-snet", "coarse-to-fine"}
+
 
 def test_config_survives_json(config_class, tmp_path):
     config = config_class()
@@ -68,7 +71,7 @@ def test_one_image_can_be_trained_on(make_model, make_batch):
 def test_two_logits(make_model, make_batch):
     output = make_model(num_logits=2)(**make_batch())
     assert output.logits.shape[1] == 2
-    assert 0 <= output.loss <= 1.01
+    assert 0 <= output.loss <= (4 if hasattr(output, "boxes") else 1.01)  # of box, heat map and mask, or of a mask
 
 
 def test_wrong_inputs_name_the_remedy(make_model, make_batch):
@@ -203,11 +206,12 @@ def test_config_json_carries_the_class_and_no_machine(make_model, tmp_path):
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_compiles_as_one_graph(make_model, make_batch, training):
+def test_compiles_as_one_graph(make_model, make_batch, model_type, training):
+    """But for the networks that ask SciPy for connected components, which takes a break in the graph."""
     torch.compiler.reset()
     model, batch = make_model(**({"dropout": 0.0} if training else {})).train(training), make_batch(32, 32)
     expected = copy.deepcopy(model)(**batch)
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")(**batch)
+    compiled = torch.compile(model, fullgraph=model_type not in FIND_REGIONS, backend="aot_eager")(**batch)
     torch.testing.assert_close(compiled.logits, expected.logits, rtol=1e-4, atol=1e-5)
     if training:
         compiled.loss.backward()
@@ -215,15 +219,19 @@ def test_compiles_as_one_graph(make_model, make_batch, training):
 
 
 @pytest.mark.slow
-def test_inductor_equals_eager(make_model, make_batch):
+def test_inductor_equals_eager(make_model, make_batch, model_type):
     torch.compiler.reset()
     model, batch = make_model().eval(), make_batch(32, 32)
-    compiled = torch.compile(model, fullgraph=True)
+    compiled = torch.compile(model, fullgraph=model_type not in FIND_REGIONS)
     with torch.no_grad():
         torch.testing.assert_close(compiled(**batch).logits, model(**batch).logits, rtol=1e-3, atol=1e-4)
 
 
-def test_exports(make_model, make_batch):
+def test_exports(make_model, make_batch, model_type):
+    if model_type in FIND_REGIONS:
+        with pytest.raises(NotImplementedError, match="export its networks one by one"):
+            torch.export.export(make_model().eval(), (), {"pixel_values": make_batch(64, 32)["pixel_values"]})
+        return
     model, images = make_model().eval(), make_batch(50, 41)["pixel_values"]
     program = torch.export.export(model, (), {"pixel_values": images})
     torch.testing.assert_close(program.module()(pixel_values=images).logits, model(images).logits)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from .canvas import BLUE, GREEN, INK, NOTE_SIZE, SKY, VERMILION, new_figure, save, say_empty, style_axes
+from .canvas import BLUE, COLOURS, GREEN, INK, NOTE_SIZE, SKY, VERMILION, new_figure, save, say_empty, style_axes
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
@@ -112,5 +112,63 @@ def training_curves(history: Iterable[Mapping[str, Any]], path: str | Path, *, s
     else:
         say_empty(rate_axes, "not logged")
     rate_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.align_ylabels()
+    return save(figure, path)
+
+
+def compare_runs(
+    histories: Mapping[str, Iterable[Iterable[Mapping[str, Any]]]],
+    path: str | Path,
+    *,
+    title: str,
+    synthetic: bool = False,
+) -> Path:
+    """Draw the training loss and the validation Dice of several networks over the optimiser's steps.
+
+    Parameters
+    ----------
+    histories : mapping
+        For each network the lines of ``history.jsonl`` of its runs. Runs are thin lines of the network's colour, of the
+        Dice also their mean where all were validated.
+    path : path
+        PNG to write.
+    title : str
+    synthetic : bool
+        Say in the title that the data are synthetic.
+    """
+    figure = new_figure(9.0, 7.0, title, synthetic=synthetic)
+    loss_axes, dice_axes = figure.subplots(2, 1, sharex=True)
+    style_axes(loss_axes, y_label="training loss")
+    style_axes(dice_axes, x_label="optimiser step", y_label="validation Dice (3-D)")
+    for number, (name, runs) in enumerate(histories.items()):
+        colour, style = COLOURS[number % len(COLOURS)], ("-", "--")[number // len(COLOURS) % 2]
+        runs = [list(records) for records in runs]
+        for records in runs:
+            steps = [record for record in records if record.get("kind") == "step"]
+            step, loss = _series(steps, "step", "loss")
+            if step.size:
+                values = smooth(loss, max(step.size // 20, 1) | 1)
+                loss_axes.plot(step, values, color=colour, linestyle=style, linewidth=1.1, alpha=0.8)
+        series = [
+            _series([r for r in records if r.get("kind") == "epoch"], "step", "validation_dice") for records in runs
+        ]
+        series = [(step, dice) for step, dice in series if step.size]
+        if not series:
+            continue
+        shared = sorted(set.intersection(*(set(step) for step, _ in series)))
+        for step, dice in series:
+            dice_axes.plot(step, dice, color=colour, linestyle=style, linewidth=0.8, alpha=0.45)
+        mean = [np.mean([dice[np.searchsorted(step, at)] for step, dice in series]) for at in shared]
+        dice_axes.plot(shared, mean, marker="o", color=colour, linestyle=style, linewidth=2, markersize=4, label=name)
+    if dice_axes.lines:
+        dice_axes.set_ylim(-0.03, 1.03)
+        # Above the axes, where no curve can run under it.
+        loss_axes.legend(
+            *dice_axes.get_legend_handles_labels(), loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4,
+            frameon=False, fontsize=NOTE_SIZE, labelcolor=INK,
+        )  # fmt: skip
+    else:
+        say_empty(dice_axes, "no validation yet")
+    dice_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.align_ylabels()
     return save(figure, path)

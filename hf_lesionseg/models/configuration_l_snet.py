@@ -1,0 +1,97 @@
+"""Configuration of L-SNet."""
+
+from huggingface_hub.dataclasses import strict
+
+from .configuration_resnet_segmenter import ResNetSegmenterConfig, check_choice
+
+
+@strict
+class LSNetConfig(ResNetSegmenterConfig):
+    r"""Configuration of :class:`~hf_lesionseg.models.modeling_l_snet.LSNetForSemanticSegmentation`.
+
+    The defaults are the network of Xie et al., "L-SNet: from Region Localization to Scale Invariant Medical Image
+    Segmentation" (ICIP 2021, arXiv:2102.05971), in its U-Net form: 14,502,853 parameters in L-Net, which finds regions,
+    and 24,436,369 in S-Net, which segments them. What the paper leaves open is marked [assumed]. Beside the fields
+    below: those of :class:`~hf_lesionseg.models.configuration_resnet_segmenter.ResNetSegmenterConfig`, of which
+    ``loss`` is that of the heat map and of the masks.
+
+    Parameters
+    ----------
+    architecture : {"unet", "fcn"}
+        Decoders of both networks.
+    locator_depth, segmenter_depth : {18, 34, 50}
+        Layers of the ResNets of L-Net and S-Net.
+    margin : float
+        Pixels that a region is wider than its box on every side when S-Net sees it.
+    recalibration : {"differentiable", "crop"}
+        Sample regions where the box says, with gradients to it, or cut whole pixels without any: the ablation without
+        recalibration (Table 2), and L-Net as the first stage of a coarse-to-fine network (Table 3).
+    gradient_decay : float
+        Factor of S-Net's gradient as it enters L-Net through the box: 0, 0.01, 0.1 or 1 in Table 4, whose best row,
+        0.1, equals the headline figure.
+    heatmap_sigma : float
+        Standard deviation of a centre's peak in cells of 4 pixels [assumed].
+    relative_sigma : float, optional
+        Take this share of the box's width and height instead, about 0.1 [assumed].
+    minimum_component_pixels : int
+        Connected components of the truth smaller than this have no box of their own [assumed].
+    positive_threshold : float
+        Cells whose target is above it learn the box.
+    distance_activation : {"softplus", "exp"}
+        What makes distances positive [assumed]; they are its value times the stride.
+    candidate_cells : int
+        Training draws each image's region among this many cells of greatest heat.
+    heatmap_threshold : float
+        Regions are the connected components of the heat map above it.
+    keypoint : {"centre", "cell"}
+        Where a region's distances begin: at the centre of its component, or at the point of the cell that they are
+        read at.
+    no_region : {"empty", "best-cell"}
+        An image whose heat map stays below the threshold has an empty mask, or the region of its greatest cell
+        [assumed].
+    regions_per_pass : int
+        Most regions that S-Net segments at once when it is not training; bounds memory, changes nothing else.
+    """
+
+    model_type = "l-snet"
+
+    architecture: str = "unet"
+    locator_depth: int = 18
+    segmenter_depth: int = 34
+    margin: float | int = 15
+    recalibration: str = "differentiable"
+    gradient_decay: float | int = 0.1
+    heatmap_sigma: float | int = 2.0
+    relative_sigma: float | int | None = None
+    minimum_component_pixels: int = 10
+    positive_threshold: float | int = 0.5
+    distance_activation: str = "softplus"
+    candidate_cells: int = 3
+    heatmap_threshold: float | int = 0.5
+    keypoint: str = "centre"
+    no_region: str = "empty"
+    regions_per_pass: int = 16
+
+    def validate_choices(self):
+        check_choice("architecture", self.architecture, ("unet", "fcn"))
+        for name in ("locator_depth", "segmenter_depth"):
+            check_choice(name, getattr(self, name), (18, 34, 50))
+        check_choice("recalibration", self.recalibration, ("differentiable", "crop"))
+        check_choice("distance_activation", self.distance_activation, ("softplus", "exp"))
+        check_choice("keypoint", self.keypoint, ("centre", "cell"))
+        check_choice("no_region", self.no_region, ("empty", "best-cell"))
+
+    def validate_numbers(self):
+        for name in ("margin", "gradient_decay"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        for name in ("heatmap_sigma", "relative_sigma"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ValueError(f"{name} is {value}; it must be above 0")
+        for name in ("minimum_component_pixels", "candidate_cells", "regions_per_pass"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        for name in ("positive_threshold", "heatmap_threshold"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")

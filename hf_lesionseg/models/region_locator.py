@@ -1,0 +1,109 @@
+"""L-Net: where the regions are, as a heat map of their centres and the distances to their sides."""
+
+import math
+
+from torch import nn
+from torch.nn import functional as F
+from transformers import initialization as init
+
+from .layers import he_normal_
+from .losses import diou_loss, segmentation_loss
+from .region_targets import component_boxes, locating_targets
+from .resnet_decoder import FCNDecoder, UNetDecoder
+from .resnet_encoder import ResNetEncoder
+
+#: Pixels per cell of the heat map.
+CELL = 4
+
+_PRIOR = 0.1  # probability of a centre that the untrained heat map shows everywhere
+
+
+class KeypointConv2d(nn.Conv2d):
+    """The convolution that ends in the heat map: its bias begins at a low probability, as most cells hold no centre."""
+
+    def init_weights(self):
+        he_normal_(self.weight)
+        init.constant_(self.bias, -math.log(1 / _PRIOR - 1))
+
+
+def _conv(in_channels, out_channels, kernel_size):
+    return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+
+
+class RegionLocator(nn.Module):
+    """ResNet encoder, decoder up to stride 4, a head for the heat map and one for the boxes.
+
+    14,502,853 parameters in the U-Net form on a ResNet-18, the 14.50 M of the paper's Table 3.
+
+    Parameters
+    ----------
+    config : LSNetConfig
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        width = config.base_width
+        self.config = config
+        self.encoder = ResNetEncoder(config.locator_depth, config.num_channels, width)
+        if config.architecture == "unet":
+            self.decoder = UNetDecoder(self.encoder.widths, (4 * width, 2 * width, width))
+        else:
+            self.decoder = FCNDecoder(self.encoder.widths, width, stride=CELL)
+        self.keypoint_head = nn.Sequential(
+            *(layer for _ in range(3) for layer in (_conv(width, width, 3), nn.ReLU(inplace=True))),
+            KeypointConv2d(width, 1, 1),
+        )
+        self.box_head = nn.Sequential(
+            *(layer for _ in range(2) for layer in (_conv(width, width, 3), nn.ReLU(inplace=True))),
+            _conv(width, 4, 13),
+        )
+
+    def forward(self, images):
+        """Locate regions in images whose height and width are multiples of 32.
+
+        Returns
+        -------
+        heat_logits : torch.Tensor of shape (batch, height / 4, width / 4)
+            Before the sigmoid.
+        distances : torch.Tensor of shape (batch, 4, height / 4, width / 4)
+            From each cell's point to the left, top, right and bottom side, in pixels, positive; float32.
+        hidden_states : tuple of torch.Tensor
+            The encoder's maps, finest first, and the decoder's, coarsest first.
+        """
+        maps = self.encoder(images)
+        levels = self.decoder(maps, return_levels=True)
+        raw = self.box_head(levels[-1]).float()
+        positive = F.softplus(raw) if self.config.distance_activation == "softplus" else raw.clamp(max=10).exp()
+        return self.keypoint_head(levels[-1])[:, 0], CELL * positive, (*maps, *levels)
+
+    def loss(self, heat_logits, distances, masks):
+        """Loss of heat map and boxes (eq. 5), with targets from the connected components of ``masks``.
+
+        A batch without foreground has no box loss. Parameters as :meth:`forward` returns them, and
+
+        Parameters
+        ----------
+        masks : torch.Tensor of shape (batch, height, width)
+            Foreground where not zero; of the padded images.
+
+        Returns
+        -------
+        torch.Tensor of shape ()
+            float32.
+        """
+        config = self.config
+        boxes, indices = component_boxes(masks, config.minimum_component_pixels)
+        heatmap, wanted = locating_targets(
+            boxes,
+            indices,
+            len(masks),
+            tuple(heat_logits.shape[1:]),
+            CELL,
+            sigma=config.heatmap_sigma,
+            relative_sigma=config.relative_sigma,
+        )
+        positive = heatmap > config.positive_threshold
+        found, targets = (tensor.permute(0, 2, 3, 1)[positive] for tensor in (distances, wanted))
+        box_loss = diou_loss(found, targets)
+        box_loss = box_loss.mean() if len(found) else box_loss.sum()
+        return segmentation_loss(heat_logits[:, None], heatmap, config) + box_loss

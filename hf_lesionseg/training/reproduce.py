@@ -1,0 +1,247 @@
+"""Train the rows of a paper's table under one budget and print the paper's figures beside ours.
+
+Every run is a subprocess with a folder of its own, named after what decides its result, so that tables which share a
+network share its runs, and a run that was stopped goes on where it was.
+"""
+
+import hashlib
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import yaml
+from rich.console import Console
+from transformers import AutoConfig, AutoModelForSemanticSegmentation
+
+from ..datasets.prepared import PreparedDataset
+from ..datasets.slices import SliceDataset
+from ..errors import LesionSegError, UsageError
+from ..evaluation.figures import compare_runs
+from ..imaging.atomic import write_aside
+from ..inference.loading import load_model
+from .history import read_history
+from .paper_tables import COLUMNS
+from .recipe import load_recipe
+from .table_report import markdown_table, print_table
+from .table_scores import score_run, scored_cases
+
+_VALIDATIONS = 6  # in each run
+_SCORES = "scores.json"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every row of a table may spend.
+
+    Parameters
+    ----------
+    steps : int
+        Optimizer steps.
+    seeds : tuple of int
+        One run for each.
+    base_width : int
+        Feature maps of the encoders' stem; 64 in the papers.
+    batch_size : int
+    learning_rate : float
+        At the beginning; it falls as the recipe says, over the whole budget.
+    margin : float
+        Pixels around a region, for the networks with a first stage: 15 in L-SNet, on slices of 512 x 512.
+    """
+
+    steps: int = 1500
+    seeds: tuple[int, ...] = (0,)
+    base_width: int = 16
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    margin: float = 15
+
+    def __post_init__(self):
+        for name in ("steps", "base_width", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; give 1 or more")
+        if not 0 < self.learning_rate < 10:
+            raise UsageError(f"learning_rate is {self.learning_rate}; give a number above 0 and below 10")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise UsageError(f"seeds are {self.seeds}; give one or more, each once")
+
+    @property
+    def of_a_run(self):
+        """What of the budget decides the result of one run."""
+        return {name: value for name, value in asdict(self).items() if name != "seeds"}
+
+
+def generate_organs(folder, *, count=90, size=128, slices=16, seed=0):
+    """Generate and prepare the organs that stand in for Pancreas-CT, unless they are there already.
+
+    Returns
+    -------
+    PreparedDataset
+    """
+    options = ("--count", count, "--size", size, "--slices", slices, "--seed", seed, "--recipe", "l-snet-pancreas")
+    _run("prepare", "synthetic-organs", "-o", folder, *options)
+    return PreparedDataset(folder)
+
+
+def reproduce(table, dataset, output, budget, *, rows=None, console=None):
+    """Train and score every row of a table; write and print the table.
+
+    Parameters
+    ----------
+    table : Table
+    dataset : PreparedDataset
+        With the splits train, validation and test.
+    output : path
+        ``runs/`` holds the runs of all tables; ``<table>.md``, ``.json`` and ``-curves.png`` are written beside it.
+    budget : Budget
+    rows : sequence of str, optional
+        Names of the rows to run; all by default.
+    console : rich.console.Console, optional
+
+    Returns
+    -------
+    dict
+        What the JSON file holds.
+
+    Raises
+    ------
+    UsageError
+        For an unknown row.
+    LesionSegError
+        If a run fails.
+    """
+    output, console = Path(output), console or Console()
+    chosen = [row for row in table.rows if rows is None or row.name in rows]
+    unknown = sorted(set(rows or ()) - {row.name for row in table.rows})
+    if unknown:
+        raise UsageError(f"{table.id} has no row {unknown[0]!r}; its rows: {', '.join(row.name for row in table.rows)}")
+    recipe = load_recipe(table.recipe)
+    total, number, results = len(chosen) * len(budget.seeds), 0, []
+    for row in chosen:
+        scores, folders = [], []
+        for seed in budget.seeds:
+            number += 1
+            console.print(f"{table.id}: {row.name}, seed {seed} (run {number} of {total})", style="bold")
+            folder = run_row(row, recipe, dataset, output / "runs", budget, seed)
+            folders.append(folder)
+            scores.append(score_folder(folder, dataset, console))
+        results.append(
+            {
+                "row": row.name,
+                "model_type": row.model_type,
+                "model": row.model,
+                "reported": row.reported,
+                "runs": [str(folder.relative_to(output)) for folder in folders],
+                "scores": scores,
+                "columns": {column: _column(column, row, scores) for column in table.columns},
+            }
+        )
+    record = {
+        "table": table.id,
+        "title": table.title,
+        "source": table.source,
+        "data": dataset.name,
+        "synthetic": dataset.synthetic,
+        "data_fingerprint": dataset.fingerprint(),
+        "paper_data": table.data,
+        "budget": asdict(budget),
+        "rows": results,
+    }
+    with write_aside(output / f"{table.id}.json") as aside:
+        aside.write_text(json.dumps(record, indent=1) + "\n")
+    with write_aside(output / f"{table.id}.md") as aside:
+        aside.write_text(markdown_table(record))
+    histories = {row["row"]: [read_history(output / run / "history.jsonl") for run in row["runs"]] for row in results}
+    compare_runs(histories, output / f"{table.id}-curves.png", title=table.title, synthetic=dataset.synthetic)
+    print_table(record, console)
+    return record
+
+
+def run_row(row, recipe, dataset, runs, budget, seed):
+    """Train one row with one seed, or go on with it; returns the folder of its model."""
+    model = {"base_width": budget.base_width} | row.model
+    if hasattr(AutoConfig.for_model(row.model_type), "margin"):
+        model["margin"] = budget.margin
+    settings = recipe.to_dict() | {
+        "model_type": row.model_type,
+        "model": model,
+        "batch_size": budget.batch_size,
+        "learning_rate": budget.learning_rate,
+        "channels_last": True,  # as fast or faster for all of them
+    }
+    per_epoch = math.ceil(
+        len(
+            SliceDataset(
+                dataset.select("train"), slices=recipe.slices, empty_slice_fraction=recipe.empty_slice_fraction
+            )
+        )
+        / budget.batch_size
+    )
+    epochs = math.ceil(budget.steps / per_epoch)
+    if recipe.scheduler == "step":  # falls at the same shares of the training as in the recipe
+        settings["step_epochs"] = max(1, round(epochs * recipe.step_epochs / recipe.epochs))
+    settings |= {"epochs": epochs, "validation_every": max(1, epochs // _VALIDATIONS)}
+    identity = [settings, budget.of_a_run, dataset.fingerprint()]
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    folder = Path(runs) / f"{row.model_type}-{key}"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{row.model_type}-{key}"
+    settings["name"] = name
+    with write_aside(folder / "recipe.yaml") as aside:
+        aside.write_text(yaml.safe_dump(settings, sort_keys=False))
+    run = folder / f"seed-{seed}"
+    if not (run / "training_summary.json").is_file():
+        _run(
+            "train", "--recipe", folder / "recipe.yaml", "--data_dir", dataset.folder, "--output_dir", run,
+            "--max_steps", budget.steps, "--seed", seed, "--resume_from_checkpoint", "latest",
+        )  # fmt: skip
+    return run
+
+
+def score_folder(folder, dataset, console=None):
+    """Scores of a trained model, read from its folder or measured and kept there."""
+    path = Path(folder) / _SCORES
+    if path.is_file():
+        return json.loads(path.read_text())
+    started = time.monotonic()
+    model = load_model(folder).model
+    count = sum(len(cases) for cases in scored_cases(dataset).values())
+    scores = score_run(model, dataset) | {"parameters": model.num_parameters()}
+    with write_aside(path) as aside:
+        aside.write_text(json.dumps(scores, indent=1) + "\n")
+    if console is not None:
+        console.print(f"scored {count} cases in {time.monotonic() - started:.0f} s: DSC {scores['dsc']:.4f}")
+    return scores
+
+
+def first_stage_parameters(row):
+    """Parameters of a row's first stage at the width of the paper."""
+    with torch.device("meta"):
+        model = AutoModelForSemanticSegmentation.from_config(AutoConfig.for_model(row.model_type, **row.model))
+    stage = getattr(model, "locator", None) or getattr(model, "first_stage", model)
+    return sum(parameter.numel() for parameter in stage.parameters())
+
+
+def _column(column, row, scores):
+    """Mean over the seeds, in the paper's unit, and the standard deviation where there are several."""
+    if column == "first_stage_parameters":
+        return {"mean": first_stage_parameters(row), "std": None}
+    values = [score[column] for score in scores]
+    if any(value is None for value in values):
+        return {"mean": None, "std": None}
+    factor = 100 if COLUMNS[column][1] else 1
+    spread = factor * statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": factor * statistics.fmean(values), "std": spread}
+
+
+def _run(*arguments):
+    """One command of the package in a process of its own, whose output is shown."""
+    command = [sys.executable, "-m", "hf_lesionseg.cli", *map(str, arguments)]
+    status = subprocess.run(command, check=False).returncode
+    if status:
+        raise LesionSegError(f"`lesionseg {' '.join(map(str, arguments))}` failed with status {status}; see above")
