@@ -19,6 +19,15 @@ RecipeName = Annotated[
     str, typer.Option("--recipe", help="Recipe, by name or file, whose image processor and split are used.")
 ]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split into train, validation and test.")]
+OwnRecipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="Recipe, by name or file, whose image processor and split are used; by default CT from -100 to 240 HU, "
+        "each slice as three equal channels.",
+        show_default=False,
+    ),
+]
 Workers = Annotated[int, typer.Option(help="Processes; 0 works in this one.")]
 
 
@@ -32,12 +41,12 @@ def _prepare() -> None:
     """
 
 
-def _processor(recipe: Any) -> Any:
-    """The image processor that a recipe asks for."""
+def _processor(recipe: Any, **settings: Any) -> Any:
+    """The image processor that a recipe asks for; ``settings`` are for what it does not say."""
     from ..models.image_processing_lesion import LesionImageProcessor
 
     try:
-        return LesionImageProcessor(**recipe.processor)
+        return LesionImageProcessor(**{**settings, **recipe.processor})
     except (TypeError, ValueError) as error:
         raise UsageError(f"recipe {recipe.name}: its processor settings cannot be used: {error}") from error
 
@@ -122,6 +131,149 @@ def synthetic(
     )
     _print_summary(dataset, output)
     raise typer.Exit(_tell_rejected(dataset, set()))
+
+
+@prepare.command("synthetic-organs")
+def synthetic_organs(
+    output: Output,
+    count: Annotated[int, typer.Option(help="Cases to generate; more of them add to a folder.", show_default=False)],
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal cases.")] = 0,
+    size: Annotated[int, typer.Option(help="Pixels of a slice along both axes, 64 to 512.")] = 128,
+    slices: Annotated[int, typer.Option(help="Slices of a volume, 1 to 128.")] = 16,
+    recipe: OwnRecipe = None,
+    split_seed: SplitSeed = 0,
+    workers: Workers = 0,
+) -> None:
+    """Generate CT volumes with one organ among look-alikes, and prepare them.
+
+    The organ varies in size and place; most are small, some absent. Everything made from them is marked synthetic.
+
+    `lesionseg prepare synthetic-organs -o organs --count 60 --workers 2`
+    """
+    from ..datasets.synthetic_organs import prepare_synthetic_organs
+
+    dataset = prepare_synthetic_organs(
+        output,
+        count=count,
+        seed=seed,
+        size=size,
+        slices=slices,
+        split_seed=split_seed,
+        workers=workers,
+        **_of_recipe(recipe, channel_names=("ct",)),
+    )
+    _print_summary(dataset, output)
+    raise typer.Exit(_tell_rejected(dataset, set()))
+
+
+@prepare.command("pancreas-ct")
+def pancreas_ct(
+    source: Annotated[
+        Path,
+        typer.Argument(help="Folder of Pancreas-CT: DICOM series or NIfTI scans, of any depth.", show_default=False),
+    ],
+    output: Output,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the labels, where it is another.", show_default=False)
+    ] = None,
+    hu_range: Annotated[tuple[float, float], typer.Option(help="Mean HU under a label that lies on the pancreas.")] = (
+        60.0,
+        130.0,
+    ),
+    recipe: OwnRecipe = None,
+    split_seed: SplitSeed = 0,
+    workers: Workers = 0,
+) -> None:
+    """Prepare Pancreas-CT of the NIH: CT scans with the pancreas outlined.
+
+    Scans and labels are matched by array index, and each label is checked against its scan: flips along y and z are
+    tried where it does not lie on soft tissue, and the verdict is printed. Cases 25 and 70 were withdrawn and are left
+    out. A case that cannot be used is named with its reason and makes the exit status 1; the others are prepared.
+
+    `lesionseg prepare pancreas-ct Pancreas-CT -o pancreas`
+    """
+    from ..datasets.pancreas_ct import find_pancreas_cases, prepare_pancreas_ct
+
+    dataset = prepare_pancreas_ct(
+        source,
+        output,
+        labels=labels,
+        hu_range=hu_range,
+        seed=split_seed,
+        workers=workers,
+        **_of_recipe(recipe, channel_names=("ct",)),
+    )
+    # What the names alone rule out, such as the withdrawn cases, is no failure.
+    _, left_out = find_pancreas_cases(source, labels)
+    _print_label_checks(dataset)
+    _print_summary(dataset, output)
+    raise typer.Exit(_tell_rejected(dataset, {case.path for case in left_out}))
+
+
+@prepare.command()
+def nnunet(
+    source: Annotated[
+        Path, typer.Argument(help="Folder with imagesTr and labelsTr, and dataset.json if any.", show_default=False)
+    ],
+    output: Output,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Value or name of the label that is foreground; all above 0 without.", show_default=False),
+    ] = None,
+    recipe: OwnRecipe = None,
+    split_seed: SplitSeed = 0,
+    workers: Workers = 0,
+) -> None:
+    """Prepare any data set in nnU-Net's layout.
+
+    Each case counts as a person of its own. A case that cannot be read, or whose label lies on another grid than its
+    image, is named with its reason and makes the exit status 1; the others are prepared. Without a recipe, images that
+    are no CT are normalised between the percentiles of their non-zero voxels.
+
+    `lesionseg prepare nnunet Dataset007_Pancreas -o pancreas --label 1`
+    """
+    from ..datasets.nnunet import find_nnunet_cases, prepare_nnunet, read_channel_names
+
+    dataset = prepare_nnunet(
+        source,
+        output,
+        label=label,
+        seed=split_seed,
+        workers=workers,
+        **_of_recipe(recipe, channel_names=read_channel_names(source)),
+    )
+    _, left_out = find_nnunet_cases(source, label)
+    _print_summary(dataset, output)
+    raise typer.Exit(_tell_rejected(dataset, {case.path for case in left_out}))
+
+
+def _of_recipe(name: str | None, **settings: Any) -> dict[str, Any]:
+    """Image processor and split of a recipe, or nothing where none was named."""
+    from ..training.recipe import load_recipe
+
+    if name is None:
+        return {}
+    recipe = load_recipe(name)
+    return {"processor": _processor(recipe, **settings), "fractions": recipe.split}
+
+
+def _print_label_checks(dataset: Any) -> None:
+    """How the label of each case lies on its scan."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Labels on their scans")
+    table.add_column("case")
+    for name in ("mean HU", "soft tissue"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    for case in dataset.cases:
+        check = case.notes["label_check"]
+        found = check["overlaps"].get(check["flip"] or "as documented")
+        numbers = (f"{found['mean_hu']:.0f}", f"{found['soft_tissue']:.0%}") if found else ("–", "–")
+        remark = f": {check['remark']}" if check["remark"] else ""
+        table.add_row(case.id, *numbers, check["verdict"] + remark)
+    Console().print(table)
 
 
 def _print_summary(dataset: Any, output: Path) -> None:
