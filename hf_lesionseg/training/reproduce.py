@@ -174,6 +174,7 @@ def run_row(row, recipe, dataset, runs, budget, seed):
         "learning_rate": budget.learning_rate,
         "channels_last": True,  # as fast or faster for all of them
     }
+    settings.pop("encoder_weights")  # from scratch: none are published for these widths
     per_epoch = math.ceil(
         len(
             SliceDataset(
