@@ -213,7 +213,7 @@ def compute_sentence(run):
 
 
 def result_rows(summary):
-    """Rows (metric, mean, std, median, min, max, n) of one split."""
+    """Rows (metric, mean, std, median, min, max, n) of one split; n counts cases, or slices where the row says so."""
     rows = []
     for name, (label, unit) in METRICS.items():
         values = summary.get(name)
@@ -222,6 +222,10 @@ def result_rows(summary):
         digits = 1 if unit else 3
         figures = [number(values.get(key), digits) for key in ("mean", "std", "median", "min", "max")]
         rows.append((f"{label} ({unit})" if unit else label, *figures, number(values.get("n"))))
+    for name, values in (summary.get("slice_dice") or {}).items():
+        if values["n"]:  # of slices, not of cases: as some papers print it
+            figures = [number(values.get(key)) for key in ("mean", "std", "median", "min", "max")]
+            rows.append((f"Dice per {summary['slice_axis']} slice, {name} slices", *figures, number(values["n"])))
     return rows
 
 

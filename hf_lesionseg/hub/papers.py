@@ -63,6 +63,11 @@ class Paper:
         return f"@inproceedings{{{self.key},\n" + ",\n".join(lines) + "\n}"
 
 
+_SMALL_IN_A_LARGE_SLICE = (
+    "It sees the whole slice at one scale: an organ or lesion that fills few pixels of it is likely to be missed."
+)
+_SLICE_BY_SLICE = "Each slice is segmented alone, so a structure may break off between neighbouring slices."
+
 #: model_type -> Paper; a new network adds its row.
 PAPERS = {
     "clci-net": Paper(
@@ -102,6 +107,75 @@ PAPERS = {
             "What its first stage does not find is missing from the mask, however plain it is: look at the boxes in "
             "the run record and the preview.",
             "Each slice is segmented alone, so the organ may break off between neighbouring slices.",
+        ),
+    ),
+    "resnet-unet": Paper(
+        network="U-Net on a ResNet",
+        task="an organ or its lesions on CT, slice by slice",
+        title="U-Net: Convolutional Networks for Biomedical Image Segmentation",
+        authors="Ronneberger, Olaf and Fischer, Philipp and Brox, Thomas",
+        venue="Medical Image Computing and Computer-Assisted Intervention (MICCAI)",
+        short="MICCAI 2015",
+        year=2015,
+        key="ronneberger2015unet",
+        arxiv="1505.04597",
+        doi="10.1007/978-3-319-24574-4_28",
+        pages="234--241",
+        tags=("ct", "pancreas"),
+        pitfalls=(_SMALL_IN_A_LARGE_SLICE, _SLICE_BY_SLICE),
+    ),
+    "attention-unet": Paper(
+        network="Attention U-Net on a ResNet",
+        task="an organ or its lesions on CT, slice by slice",
+        title="Attention U-Net: Learning Where to Look for the Pancreas",
+        authors=(
+            "Oktay, Ozan and Schlemper, Jo and Le Folgoc, Loic and Lee, Matthew and Heinrich, Mattias and "
+            "Misawa, Kazunari and Mori, Kensaku and McDonagh, Steven and Hammerla, Nils Y. and Kainz, Bernhard and "
+            "Glocker, Ben and Rueckert, Daniel"
+        ),
+        venue="Medical Imaging with Deep Learning (MIDL)",
+        short="MIDL 2018",
+        year=2018,
+        key="oktay2018attention",
+        arxiv="1804.03999",
+        tags=("ct", "pancreas"),
+        pitfalls=(_SMALL_IN_A_LARGE_SLICE, _SLICE_BY_SLICE),
+    ),
+    "resnet-fcn": Paper(
+        network="FCN on a ResNet",
+        task="an organ or its lesions on CT, slice by slice",
+        title="Fully Convolutional Networks for Semantic Segmentation",
+        authors="Long, Jonathan and Shelhamer, Evan and Darrell, Trevor",
+        venue="IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
+        short="CVPR 2015",
+        year=2015,
+        key="long2015fcn",
+        arxiv="1411.4038",
+        doi="10.1109/CVPR.2015.7298965",
+        pages="3431--3440",
+        tags=("ct", "pancreas"),
+        pitfalls=(
+            "Its masks are made at an eighth of the slice's resolution: outlines are smooth, thin parts are lost.",
+            _SLICE_BY_SLICE,
+        ),
+    ),
+    "coarse-to-fine": Paper(
+        network="Coarse-to-fine network",
+        task="an organ or its lesions on CT: it finds one region in each slice and marks it there, enlarged",
+        title="A Fixed-Point Model for Pancreas Segmentation in Abdominal CT Scans",
+        authors="Zhou, Yuyin and Xie, Lingxi and Shen, Wei and Wang, Yan and Fishman, Elliot K. and Yuille, Alan L.",
+        venue="Medical Image Computing and Computer-Assisted Intervention (MICCAI)",
+        short="MICCAI 2017",
+        year=2017,
+        key="zhou2017fixedpoint",
+        arxiv="1612.08230",
+        doi="10.1007/978-3-319-66182-7_79",
+        pages="693--701",
+        tags=("ct", "pancreas"),
+        pitfalls=(
+            "What its first stage misses is missing from the mask, and one false spot far away makes the region large: "
+            "look at the boxes.",
+            _SLICE_BY_SLICE,
         ),
     ),
 }

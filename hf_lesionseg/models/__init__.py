@@ -13,6 +13,7 @@ MODEL_REGISTRY = {
     "resnet-unet": ("ResNetUNetConfig", "ResNetUNetForSemanticSegmentation"),
     "attention-unet": ("AttentionUNetConfig", "AttentionUNetForSemanticSegmentation"),
     "resnet-fcn": ("ResNetFCNConfig", "ResNetFCNForSemanticSegmentation"),
+    "coarse-to-fine": ("CoarseToFineConfig", "CoarseToFineForSemanticSegmentation"),
 }
 
 

@@ -2,7 +2,7 @@
 
 from huggingface_hub.dataclasses import strict
 
-from .configuration_resnet_segmenter import ResNetSegmenterConfig, check_choice
+from .configuration_resnet_segmenter import RESNET_DEPTHS, ResNetSegmenterConfig, check_choice
 
 
 @strict
@@ -14,7 +14,7 @@ class ResNetFCNConfig(ResNetSegmenterConfig):
 
     Parameters
     ----------
-    depth : {18, 34, 50}
+    depth : {10, 18, 34, 50}
         Layers of the ResNet.
     """
 
@@ -23,4 +23,4 @@ class ResNetFCNConfig(ResNetSegmenterConfig):
     depth: int = 34
 
     def validate_depth(self):
-        check_choice("depth", self.depth, (18, 34, 50))
+        check_choice("depth", self.depth, RESNET_DEPTHS)

@@ -4,6 +4,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 SEGMENTATION_LOSSES = ("focal-dice", "dice", "bce")
+RESNET_DEPTHS = (10, 18, 34, 50)
 
 
 @strict

@@ -2,7 +2,7 @@
 
 from huggingface_hub.dataclasses import strict
 
-from .configuration_resnet_segmenter import ResNetSegmenterConfig, check_choice
+from .configuration_resnet_segmenter import RESNET_DEPTHS, ResNetSegmenterConfig, check_choice
 
 
 @strict
@@ -14,7 +14,7 @@ class ResNetUNetConfig(ResNetSegmenterConfig):
 
     Parameters
     ----------
-    depth : {18, 34, 50}
+    depth : {10, 18, 34, 50}
         Layers of the ResNet.
     decoder_widths : sequence of int, optional
         Feature maps of the five decoder blocks, coarsest first. By default 4, 2, 1, 1/2 and 1/4 times ``base_width``:
@@ -27,7 +27,7 @@ class ResNetUNetConfig(ResNetSegmenterConfig):
     decoder_widths: list[int] | tuple[int, ...] | None = None
 
     def validate_depth(self):
-        check_choice("depth", self.depth, (18, 34, 50))
+        check_choice("depth", self.depth, RESNET_DEPTHS)
 
     def validate_decoder_widths(self):
         widths = self.decoder_widths

@@ -10,6 +10,7 @@ from .configuration_resnet_segmenter import ResNetSegmenterConfig
 from .layers import he_normal_, pad_to_stride
 from .losses import check_labels, segmentation_loss
 from .outputs import LesionSegmenterOutput
+from .resnet_decoder import ScoreConv2d
 
 
 class ResNetSegmenterPreTrainedModel(PreTrainedModel):
@@ -25,7 +26,9 @@ class ResNetSegmenterPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module):
         """He normal, biases 0. Does not see the ResNet, which is a model of its own and initialises itself."""
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, ScoreConv2d):
+            module.init_weights()
+        elif isinstance(module, nn.Conv2d):
             he_normal_(module.weight)
             if module.bias is not None:
                 init.zeros_(module.bias)

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .layers import BatchNorm2d
@@ -92,6 +93,17 @@ def check_decoder_widths(widths, most=5, name="decoder_widths"):
         raise ValueError(f"{name} is {tuple(widths)}; give 1 to {most} widths of 1 or more")
 
 
+class ScoreConv2d(nn.Conv2d):
+    """1x1 convolution to logits, small at first, as in RetinaNet: sums of He-normal ones would saturate.
+
+    A class of its own so that the model's ``_init_weights`` can tell it from the convolutions to features.
+    """
+
+    def init_weights(self):
+        init.normal_(self.weight, std=0.01)
+        init.zeros_(self.bias)
+
+
 class FCNDecoder(nn.Module):
     """Skip connections of a fully convolutional network (Long et al., CVPR 2015): scores summed from coarse to fine.
 
@@ -107,6 +119,8 @@ class FCNDecoder(nn.Module):
         Maps of the result: the logits of an FCN, or the features of a localisation network.
     stride : int
         Stride of the result, 2, 4, 8, ...
+    conv : class
+        Of the 1x1 convolutions: ``ScoreConv2d`` to logits.
 
     Raises
     ------
@@ -114,13 +128,13 @@ class FCNDecoder(nn.Module):
         If the encoder has no map of that stride.
     """
 
-    def __init__(self, encoder_widths, channels, stride=8):
+    def __init__(self, encoder_widths, channels, stride=8, conv=nn.Conv2d):
         super().__init__()
         strides = [2 ** (level + 1) for level in range(len(encoder_widths))]
         if stride not in strides:
             raise ValueError(f"stride is {stride}; use one of {strides}")
         self.finest = strides.index(stride)
-        self.scores = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in encoder_widths[self.finest :])
+        self.scores = nn.ModuleList(conv(width, channels, 1) for width in encoder_widths[self.finest :])
 
     def forward(self, features, return_levels=False):
         """Sum the scores of the encoder's maps, finest first; the map of stride ``stride``, or a list of every sum."""

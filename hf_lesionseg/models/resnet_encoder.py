@@ -8,11 +8,11 @@ from .layers import BatchNorm2d
 
 #: depth -> (kind of layer, layers of each stage, widths of the stages in multiples of the stem's)
 _ARCHITECTURES = {
+    10: ("basic", (1, 1, 1, 1), (1, 2, 4, 8)),  # small, for trials: nobody has published weights of it
     18: ("basic", (2, 2, 2, 2), (1, 2, 4, 8)),
     34: ("basic", (3, 4, 6, 3), (1, 2, 4, 8)),
     50: ("bottleneck", (3, 4, 6, 3), (4, 8, 16, 32)),
 }
-RESNET_DEPTHS = tuple(_ARCHITECTURES)
 
 
 class ResNetEncoder(nn.Module):
@@ -24,7 +24,7 @@ class ResNetEncoder(nn.Module):
 
     Parameters
     ----------
-    depth : {18, 34, 50}
+    depth : {10, 18, 34, 50}
         18 has 11,176,512 parameters, 34 has 21,284,672.
     num_channels : int
     base_width : int
@@ -122,8 +122,8 @@ def load_resnet_weights(encoder, name_or_path):
         found, expected = getattr(loaded.config, field), getattr(wanted, field)
         if found != expected:
             raise ValueError(
-                f"{name_or_path} has {field} {found}, the encoder (ResNet-{encoder.depth}) has {expected}; "
-                f"give the weights of that ResNet, such as microsoft/resnet-{encoder.depth} for a base width of 64"
+                f"{name_or_path} has {field} {found}, the encoder (ResNet-{encoder.depth}) has {expected}; give the "
+                "weights of that ResNet: microsoft/resnet-18, -34 and -50 have a base width of 64"
             )
     missing = sorted(report["missing_keys"])
     if missing:

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .resnet_decoder import FCNDecoder, UNetDecoder
+from .resnet_decoder import FCNDecoder, ScoreConv2d, UNetDecoder
 from .resnet_encoder import ResNetEncoder
 
 #: Height and width of the images are multiples of this.
@@ -21,7 +21,7 @@ class ResNetUNet(nn.Module):
 
     Parameters
     ----------
-    depth : {18, 34, 50}
+    depth : {10, 18, 34, 50}
     num_channels, num_logits : int
     base_width : int
         Feature maps of the encoder's stem.
@@ -114,7 +114,7 @@ class ResNetFCN(nn.Module):
 
     Parameters
     ----------
-    depth : {18, 34, 50}
+    depth : {10, 18, 34, 50}
     num_channels, num_logits : int
     base_width : int
         Feature maps of the encoder's stem.
@@ -123,7 +123,7 @@ class ResNetFCN(nn.Module):
     def __init__(self, depth, num_channels=3, num_logits=1, base_width=64):
         super().__init__()
         self.encoder = ResNetEncoder(depth, num_channels, base_width)
-        self.decoder = FCNDecoder(self.encoder.widths, num_logits, stride=8)
+        self.decoder = FCNDecoder(self.encoder.widths, num_logits, stride=8, conv=ScoreConv2d)
 
     def forward(self, images):
         """Segment images whose height and width are multiples of 32; see :meth:`ResNetUNet.forward`."""

@@ -252,7 +252,7 @@ def _settings_to_keep(recipe):
 
 
 def make_scheduler(optimizer, recipe, steps_per_epoch):
-    """The recipe's learning-rate scheduler; all but "plateau" are told of every step over ``steps_per_epoch`` an epoch.
+    """The recipe's learning-rate scheduler; ``steps_per_epoch`` optimizer steps are an epoch.
 
     "plateau" is Keras' ReduceLROnPlateau, which lowers the rate at the patience-th bad validation, torch's after it.
     """
@@ -321,4 +321,6 @@ def _print_epoch(accelerator, epoch, epochs, record, seconds):
     shown = f"epoch {epoch}/{epochs}  loss {record['loss']:.4f}"
     if "validation_dice" in record:
         shown += f"  validation loss {record['validation_loss']:.4f}  3-D Dice {record['validation_dice']:.4f}"
+    if "validation_miou" in record:
+        shown += f"  first-stage mIoU {record['validation_miou']:.4f}"
     accelerator.print(f"{shown}  learning rate {record['learning_rate']:.1e}  {seconds:.0f} s", flush=True)

@@ -75,6 +75,18 @@ def test_results_stand_with_their_counts(folder):
     assert "the published weights were chosen on this split" in text.partition("### Validation split")[2]
 
 
+def test_dice_of_slices_stands_apart_with_the_number_of_slices(folder):
+    def change(summary):
+        described = {"mean": 0.625, "std": 0.125, "median": 0.625, "min": 0.5, "max": 0.75, "n": 2}
+        summary["metrics"]["test"]["slice_axis"] = "axial"
+        summary["metrics"]["test"]["slice_dice"] = {"positive": described, "all": described | {"n": 0}}
+
+    rewrite(folder, "training_summary.json", change)
+    text = body(folder).partition("### Test split")[2].partition("### ")[0]
+    assert row(text, "Dice per axial slice, positive slices")[1:] == ["0.625", "0.125", "0.625", "0.500", "0.750", "2"]
+    assert "all slices" not in text  # nothing was scored, nothing is said
+
+
 @pytest.mark.parametrize(("synthetic", "words"), [(True, "synthetic data"), (False, "real scans")])
 def test_synthetic_or_real_stands_at_every_figure(folder, synthetic, words):
     rewrite(folder, "training_summary.json", lambda summary: summary["data"].update(synthetic=synthetic))

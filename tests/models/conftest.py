@@ -16,9 +16,11 @@ TINY = {
         "candidate_cells": 1,
         "gradient_decay": 1.0,
     },
-    "resnet-unet": {"base_width": 4, "depth": 18},
-    "attention-unet": {"base_width": 4, "depth": 18},
+    "resnet-unet": {"base_width": 4, "depth": 10},
+    "attention-unet": {"base_width": 4, "depth": 10},
     "resnet-fcn": {"base_width": 4, "depth": 18},
+    # Crops that do not depend on chance.
+    "coarse-to-fine": {"base_width": 4, "first_stage_depth": 10, "second_stage_depth": 10, "jitter_probability": 0},
 }
 
 CONFIGS = dict(configurations())

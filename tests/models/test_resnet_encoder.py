@@ -38,6 +38,7 @@ def published(tmp_path_factory):
 @pytest.mark.parametrize(
     ("depth", "parameters", "widths"),
     [
+        (10, 4_905_792, (64, 64, 128, 256, 512)),
         (18, 11_176_512, (64, 64, 128, 256, 512)),
         (34, 21_284_672, (64, 64, 128, 256, 512)),
         (50, 23_508_032, (64, 256, 512, 1024, 2048)),
@@ -106,5 +107,5 @@ def test_incomplete_weights_are_refused(published, tmp_path):
 
 
 def test_another_depth_is_refused():
-    with pytest.raises(ValueError, match="depth is 20; use one of 18, 34, 50"):
+    with pytest.raises(ValueError, match="depth is 20; use one of 10, 18, 34, 50"):
         ResNetEncoder(20)

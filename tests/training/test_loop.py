@@ -293,19 +293,6 @@ def test_the_rate_falls_in_steps_after_whole_epochs():
     assert seen == pytest.approx([1.0] * 6 + [0.1] * 6 + [0.01] * 3)
 
 
-def test_a_run_with_a_rate_in_steps_resumes_to_more_epochs(run, settings, tmp_path):
-    """L-SNet's schedule, a tenth after so many epochs; an epoch has six steps."""
-    recipe = tmp_path / "step.yaml"
-    recipe.write_text(Path(settings["recipe"]).read_text() + "scheduler: step\nstep_epochs: 1\n")
-    expected, _ = run("whole", recipe=str(recipe))
-    rates = [record["learning_rate"] for record in history(expected, "step")]
-    assert rates == pytest.approx([0.01] * 6 + [0.001] * 6)
-    run(recipe=str(recipe), epochs=1)
-    run(recipe=str(recipe), max_steps=8, resume_from_checkpoint="latest")
-    output, _ = run(recipe=str(recipe), resume_from_checkpoint="latest")
-    assert_same_run(output, expected)
-
-
 def test_a_run_with_a_schedule_by_steps_resumes(run, settings, tmp_path):
     recipe = tmp_path / "linear.yaml"
     recipe.write_text(Path(settings["recipe"]).read_text() + "scheduler: linear\n")

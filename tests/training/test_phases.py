@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
 from safetensors.torch import load_file
 
 from hf_lesionseg.errors import RecipeError
@@ -112,6 +113,20 @@ def test_each_phase_is_clipped_by_itself(network, batch):
         assert moved.norm().item() == pytest.approx(1e-3, rel=1e-2)
 
 
+def test_a_gradient_scaler_steps_with_each_phase(network, batch):
+    """As fp16 uses it on a GPU; a power of two changes no gradient."""
+    plain = deepcopy(network)
+    accelerator = Accelerator(cpu=True)
+    for trained, scaler in ((network, torch.amp.GradScaler("cpu", init_scale=1024.0)), (plain, None)):
+        accelerator.scaler = scaler
+        optimizer = AcceleratedOptimizer(torch.optim.Adam(trained.parameters(), lr=0.01), scaler=scaler)
+        for number in range(3):
+            options = {"max_gradient_norm": None, "seed": (0, number)}
+            step_over_batch(accelerator, trained, optimizer, batch, ("a", "b"), **options)
+    for scaled, unscaled in zip(network.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(scaled, unscaled, rtol=1e-6, atol=0)
+
+
 def test_each_phase_draws_its_own_random_numbers(batch):
     """Dropout differs from phase to phase, and is the same wherever the step is taken again."""
     network = TwoPartForSemanticSegmentation(TwoPartConfig(dropout=0.5)).train()
@@ -125,22 +140,21 @@ def test_each_phase_draws_its_own_random_numbers(batch):
     assert not torch.equal(step(network, still, batch, ("a",), seed=(0, 3, 2, 0)), first[None])
 
 
-def test_losses_are_logged_by_name_beside_their_sum(run, recipe):
+def test_losses_are_logged_by_name_and_the_boxes_of_the_first_stage_are_scored(run, recipe):
+    """Lesions of 5 x 7 pixels on slices of 32 x 32, of which the box is all."""
     output, summary = run(recipe=recipe(), epochs=1)
     records = steps(output)
     assert [record["step"] for record in records] == list(range(1, 7))  # a batch is one step, whatever its phases
+    assert summary["run"]["steps"] == 6
     for record in records:
         assert record["loss"] == pytest.approx(record["loss_a"] + record["loss_b"])
         assert record["loss_a"] != record["loss_b"]
-    assert summary["run"]["steps"] == 6
-
-
-def test_the_boxes_of_the_first_stage_are_scored(run, recipe):
-    """Lesions of 5 x 7 pixels on slices of 32 x 32, of which the box is all."""
-    output, summary = run(recipe=recipe(), epochs=1)
-    (record,) = (each for each in read_history(output / "history.jsonl") if each["kind"] == "epoch")
-    assert record["validation_miou"] == pytest.approx(35 / 1024)
+    (epoch,) = (each for each in read_history(output / "history.jsonl") if each["kind"] == "epoch")
+    assert epoch["validation_miou"] == pytest.approx(35 / 1024)
     assert summary["first_stage_miou"] == pytest.approx({"validation": 35 / 1024, "test": 35 / 1024})
+    assert epoch["validation_dice_all_slices"] == pytest.approx(
+        summary["metrics"]["validation"]["slice_dice"]["all"]["mean"]
+    )
 
 
 @pytest.mark.parametrize("stop", [1, 8])
@@ -152,6 +166,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run, recipe, stop):
     assert read_history(output / "history.jsonl")[-1] == read_history(expected / "history.jsonl")[-1]
     assert steps(output) == steps(expected)
     assert all(torch.equal(value, last_weights(expected)[name]) for name, value in last_weights(output).items())
+
+
+def test_a_rate_that_falls_in_steps_goes_on_where_more_epochs_are_asked_for(run, recipe):
+    """L-SNet's schedule, a tenth after so many epochs; an epoch has six steps."""
+    options = {"recipe": recipe(scheduler="step", step_epochs=1)}
+    expected, _ = run("whole", **options)
+    assert [record["learning_rate"] for record in steps(expected)] == pytest.approx([0.01] * 6 + [0.001] * 6)
+    run(epochs=1, **options)
+    output, _ = run(resume_from_checkpoint="latest", **options)
+    assert steps(output) == steps(expected)
 
 
 def test_half_precision(run, recipe):

@@ -1,0 +1,174 @@
+"""Coarse-to-fine segmentation: a first network finds the region, a second one segments its hard crop.
+
+The baseline that L-SNet improves on; for the pancreas it goes back to Zhou et al., MICCAI 2017, arXiv:1612.08230.
+"""
+
+import torch
+from transformers.utils import can_return_tuple
+
+from .configuration_coarse_to_fine import CoarseToFineConfig
+from .layers import pad_to_stride
+from .losses import check_labels, segmentation_loss
+from .one_stage import ResNetSegmenterPreTrainedModel
+from .outputs import RegionSegmenterOutput, lesion_probability, logits_of_regions
+from .region_sampling import roi_paste, roi_sample, whole_pixels
+from .region_targets import refuse_export
+from .resnet_segmenters import ResNetFCN, ResNetUNet
+
+
+@torch.compiler.disable
+def foreground_boxes(masks):
+    """The box around all foreground of each mask that has any.
+
+    Parameters
+    ----------
+    masks : torch.Tensor of shape (batch, height, width)
+        bool.
+
+    Returns
+    -------
+    boxes : torch.Tensor of shape (boxes, 4)
+        float32: x1, y1, x2, y2 in continuous pixels.
+    indices : torch.Tensor of shape (boxes,)
+        int64: the image of each box.
+    """
+    refuse_export()
+    columns, rows = masks.any(dim=1), masks.any(dim=2)
+    indices = torch.nonzero(rows.any(dim=1))[:, 0]
+    sides = []
+    for line in (columns[indices], rows[indices]):
+        positions = torch.arange(line.shape[1], device=line.device)
+        first = torch.where(line, positions, line.shape[1]).amin(dim=1)
+        last = torch.where(line, positions + 1, 0).amax(dim=1)
+        sides.append((first, last))
+    (x1, x2), (y1, y2) = sides
+    return torch.stack([x1, y1, x2, y2], dim=1).float(), indices
+
+
+class CoarseToFineForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
+    """Two segmentation networks: the second sees the region that the first has found, enlarged to the image's size.
+
+    The region is the box around all that the first stage takes for foreground. Its crop is hard: whole pixels, and no
+    gradient from the second stage to the first. An image in which the first stage finds nothing has an empty mask.
+    Heights and widths that are no multiple of 32 are padded with zeros before the first stage; the crop may reach into
+    them, as it may into any other pixels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = CoarseToFineForSemanticSegmentation(CoarseToFineConfig(base_width=4, second_stage_depth=18)).eval()
+    >>> model(torch.rand(1, 3, 50, 40)).logits.shape
+    torch.Size([1, 1, 50, 40])
+    """
+
+    config: CoarseToFineConfig
+    config_class = CoarseToFineConfig
+    base_model_prefix = "coarse_to_fine"
+
+    #: Trained in one step on the sum of both losses, which share no weights.
+    training_phases = ()
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.first_stage = _segmenter(config, config.first_stage_depth)
+        self.second_stage = _segmenter(config, config.second_stage_depth)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(self, pixel_values, labels=None, output_hidden_states=None, **kwargs):
+        """Segment a batch of slices.
+
+        With ``labels``, the second stage's loss is that of crops around the truth, on the images that have foreground;
+        in training mode their margins are jittered and ``logits`` are what it made of these crops.
+
+        Parameters
+        ----------
+        pixel_values : torch.Tensor of shape (batch, num_channels, height, width)
+            Intensities in [0, 1].
+        labels : torch.Tensor of shape (batch, height, width), optional
+            Integers: 1 in the foreground, 0 elsewhere.
+        output_hidden_states : bool, optional
+            Also return the maps of the first stage's encoder and decoder, at their padded sizes.
+
+        Returns
+        -------
+        RegionSegmenterOutput
+            ``boxes``, at most one for each image, are those of the first stage, in training too; ``scores`` its
+            greatest probability there; ``locating_loss`` its loss and ``segmentation_loss`` the second stage's.
+
+        Raises
+        ------
+        ValueError
+            If ``pixel_values`` or ``labels`` have another shape or dtype.
+        """
+        self.check_pixel_values(pixel_values)
+        height, width = pixel_values.shape[-2:]
+        if labels is not None:
+            check_labels(labels, pixel_values)
+        images = pad_to_stride(pixel_values, self.config.stride)
+        coarse, hidden_states = self.first_stage(images)
+        probability = lesion_probability(coarse.detach())
+        boxes, indices = foreground_boxes(probability > self.config.first_stage_threshold)
+        scores = probability.amax(dim=(1, 2))[indices]
+
+        first_loss = second_loss = None
+        if labels is not None:
+            first_loss = segmentation_loss(coarse[..., :height, :width], labels == 1, self.config)
+            masks = pad_to_stride((labels == 1)[:, None], self.config.stride)
+            true_boxes, shown = foreground_boxes(masks[:, 0])
+            crops = self._crop(true_boxes, images, self._training_margins(true_boxes))
+            fine = self._segment(images, crops, shown)
+            second_loss = self._second_loss(fine, masks, crops, shown)
+        if labels is None or not self.training:
+            shown, crops = indices, self._crop(boxes, images, self.config.margin)
+            fine = self._segment(images, crops, shown)
+        foreground = fine.float().sigmoid() if fine.shape[1] == 1 else fine.float().softmax(dim=1)[:, 1:]
+        pasted = roi_paste(foreground, crops, shown, images.shape[2:], len(images))
+
+        # Foreground in the padding alone is no region of the image.
+        boxes = boxes.minimum(boxes.new_tensor([width, height, width, height]))
+        kept = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+        return RegionSegmenterOutput(
+            loss=None if labels is None else first_loss + second_loss,
+            logits=logits_of_regions(pasted, self.config.num_logits)[..., :height, :width],
+            hidden_states=hidden_states if output_hidden_states else None,
+            boxes=boxes[kept],
+            box_indices=indices[kept],
+            scores=scores[kept],
+            locating_loss=first_loss,
+            segmentation_loss=second_loss,
+        )
+
+    def _training_margins(self, boxes):
+        """Margins of crops around the truth, (boxes, 4): left, top, right, bottom."""
+        margin, share = self.config.margin, self.config.jitter_probability
+        margins = torch.full_like(boxes, margin)
+        if not self.training or share == 0:
+            return margins
+        drawn = torch.randint(2 * margin + 1, boxes.shape, device=boxes.device).to(boxes.dtype)
+        return torch.where(torch.rand(len(boxes), 1, device=boxes.device) < share, drawn, margins)
+
+    def _crop(self, boxes, images, margins):
+        outwards = boxes.new_tensor([-1, -1, 1, 1])
+        return whole_pixels(boxes + margins * outwards, images.shape[2:])
+
+    def _segment(self, images, crops, indices):
+        """Logits of the second stage on the crops, (crops, num_logits, height, width)."""
+        if len(crops) == 0:
+            return images.new_zeros(0, self.config.num_logits, *images.shape[2:])
+        return self.second_stage(roi_sample(images, crops, indices, images.shape[2:]))[0]
+
+    def _second_loss(self, fine, masks, crops, indices):
+        if len(crops) == 0:
+            # Zero, but a function of the weights: every process of a distributed run then has their gradients.
+            return 0.0 * sum(parameter.float().sum() for parameter in self.second_stage.parameters())
+        targets = roi_sample(masks.float(), crops, indices, masks.shape[2:]) > 0.5
+        return segmentation_loss(fine, targets[:, 0], self.config)
+
+
+def _segmenter(config, depth):
+    settings = (depth, config.num_channels, config.num_logits, config.base_width)
+    return ResNetFCN(*settings) if config.architecture == "fcn" else ResNetUNet(*settings, config.decoder_widths)
+
+
+__all__ = ["CoarseToFineForSemanticSegmentation"]
