@@ -9,6 +9,8 @@ import importlib
 #: model_type -> (name of the config class, name of the model class)
 MODEL_REGISTRY = {
     "clci-net": ("CLCINetConfig", "CLCINetForSemanticSegmentation"),
+    "res-unet": ("ResUNetConfig", "ResUNetForSemanticSegmentation"),
+    "unet-bn": ("UNetBNConfig", "UNetBNForSemanticSegmentation"),
     "l-snet": ("LSNetConfig", "LSNetForSemanticSegmentation"),
     "resnet-unet": ("ResNetUNetConfig", "ResNetUNetForSemanticSegmentation"),
     "attention-unet": ("AttentionUNetConfig", "AttentionUNetForSemanticSegmentation"),
