@@ -79,6 +79,21 @@ _DARK_AS_FLUID = (
     "likely false positives, and small or faint lesions are likely to be missed."
 )
 
+_FCN = {
+    "title": "Fully Convolutional Networks for Semantic Segmentation",
+    "authors": "Long, Jonathan and Shelhamer, Evan and Darrell, Trevor",
+    "venue": "IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
+    "short": "CVPR 2015",
+    "year": 2015,
+    "key": "long2015fcn",
+    "arxiv": "1411.4038",
+    "doi": "10.1109/CVPR.2015.7298965",
+    "pages": "3431--3440",
+}
+_SMOOTH_OUTLINES = (
+    "Its masks are made at an eighth of the slice's resolution: outlines are smooth, thin parts are lost."
+)
+
 #: model_type -> Paper; a new network adds its row.
 PAPERS = {
     "clci-net": Paper(
@@ -138,6 +153,13 @@ PAPERS = {
         tags=_CHRONIC_TAGS,
         pitfalls=(_DARK_AS_FLUID, _SLICE_BY_SLICE),
     ),
+    "fcn-8s": Paper(
+        network="FCN-8s",
+        task=_CHRONIC,
+        tags=_CHRONIC_TAGS,
+        pitfalls=(_SMOOTH_OUTLINES, _DARK_AS_FLUID, _SLICE_BY_SLICE),
+        **_FCN,
+    ),
     "l-snet": Paper(
         network="L-SNet",
         task="an organ or lesion on CT or MRI slices: it finds regions, brings each to one scale and marks it there",
@@ -190,20 +212,9 @@ PAPERS = {
     "resnet-fcn": Paper(
         network="FCN on a ResNet",
         task="an organ or its lesions on CT, slice by slice",
-        title="Fully Convolutional Networks for Semantic Segmentation",
-        authors="Long, Jonathan and Shelhamer, Evan and Darrell, Trevor",
-        venue="IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
-        short="CVPR 2015",
-        year=2015,
-        key="long2015fcn",
-        arxiv="1411.4038",
-        doi="10.1109/CVPR.2015.7298965",
-        pages="3431--3440",
         tags=("ct", "pancreas"),
-        pitfalls=(
-            "Its masks are made at an eighth of the slice's resolution: outlines are smooth, thin parts are lost.",
-            _SLICE_BY_SLICE,
-        ),
+        pitfalls=(_SMOOTH_OUTLINES, _SLICE_BY_SLICE),
+        **_FCN,
     ),
     "coarse-to-fine": Paper(
         network="Coarse-to-fine network",
