@@ -12,6 +12,7 @@ TINY = {
     "unet-bn": {"base_width": 4},
     "fcn-8s": {"base_width": 2},
     "pspnet": {"base_width": 4, "depth": 10},
+    "deeplabv3-plus": {"base_width": 4, "depth": 10},
     # A region even where the untrained heat map shows none, and the same one whenever a test asks.
     "l-snet": {
         "base_width": 4,
