@@ -17,6 +17,7 @@ DISTRIBUTION = "hf-lesionseg"
 EXTRAS = {
     "nilearn": "generated strokes: pip install 'hf-lesionseg[synthetic]'",
     "trackio": "tracking of trainings: pip install 'hf-lesionseg[tracking]'",
+    "pydicom": "DICOM series: pip install 'hf-lesionseg[dicom]'",
     "openpyxl": "metadata in .xlsx files: pip install 'hf-lesionseg[xlsx]'",
 }
 LITTLE_MEMORY_GB, LITTLE_DISK_GB = 4.0, 2.0

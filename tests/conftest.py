@@ -2,6 +2,44 @@
 
 import signal
 
+import numpy as np
+import pytest
+
 # A shell starts background jobs with Ctrl-C ignored, and processes hand that on; several tests send it on purpose.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def write_slice():
+    """Return a function that writes one DICOM slice of CT: 0.8 mm between rows, 0.7 mm between columns."""
+    pytest.importorskip("pydicom", reason='DICOM files need pydicom: pip install "hf-lesionseg[dicom]"')
+
+    def write(path, stored, number, position, *, slope=1, intercept=-1024, series="1.2.3", **tags):
+        """Write one CT slice; ``stored`` is (rows, columns), ``tags`` are set, or left out where None."""
+        from pydicom.dataset import FileDataset, FileMetaDataset
+        from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+        data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+        data.Modality, data.SeriesInstanceUID, data.InstanceNumber = "CT", series, number
+        data.Rows, data.Columns = stored.shape
+        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 0
+        data.PixelSpacing = [0.8, 0.7]
+        data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        data.ImagePositionPatient = [float(value) for value in position]
+        data.RescaleSlope, data.RescaleIntercept = slope, intercept
+        data.PixelData = np.ascontiguousarray(stored, np.uint16).tobytes()
+        for name, value in tags.items():
+            if value is None:
+                delattr(data, name)
+            else:
+                setattr(data, name, value)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data.save_as(path, enforce_file_format=True)
+
+    return write

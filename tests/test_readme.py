@@ -52,6 +52,25 @@ def save(path, data):
     nib.save(nib.Nifti1Image(data, np.diag([8.0, 8, 8, 1])), path)
 
 
+def write_organs(folder, generator):
+    """Four CT scans with an organ of 100 HU in fat, as converted Pancreas-CT and in nnU-Net's layout."""
+    for number in range(1, 5):
+        scan = np.full((20, 18, 5), -1000, np.int16)
+        scan[2:18, 2:16] = generator.integers(-120, -80, (16, 14, 5))
+        organ = np.zeros(scan.shape, np.uint8)
+        organ[4 : 8 + number, 3:8, 1:4] = 1
+        scan[organ > 0] = generator.integers(80, 120, int(organ.sum()))
+        for path, data in (
+            (f"Pancreas-CT/PANCREAS_{number:04d}.nii.gz", scan),
+            (f"TCIA_pancreas_labels-02-05-2017/label{number:04d}.nii.gz", organ),
+            (f"Dataset007_Pancreas/imagesTr/case{number}_0000.nii.gz", scan),
+            (f"Dataset007_Pancreas/labelsTr/case{number}.nii.gz", organ),
+        ):
+            save(folder / path, data)
+    description = '{"channel_names": {"0": "CT"}, "labels": {"background": 0, "pancreas": 1}}'
+    (folder / "Dataset007_Pancreas" / "dataset.json").write_text(description)
+
+
 @pytest.fixture
 def workplace(tmp_path):
     """A folder with what the README assumes: a scan, its true mask, and a (tiny) copy of ATLAS R2.0."""
@@ -66,6 +85,7 @@ def workplace(tmp_path):
         stem = f"{name}_ses-1_space-MNI152NLin2009aSym"
         save(anat / f"{stem}_T1w.nii.gz", scan)
         save(anat / f"{stem}_label-L_desc-T1lesion_mask.nii.gz", mask)
+    write_organs(tmp_path, generator)
     save(tmp_path / "scan.nii.gz", scan)
     save(tmp_path / "truths" / "scan.nii.gz", mask)
     (tmp_path / "scripts").symlink_to(REPOSITORY / "scripts")

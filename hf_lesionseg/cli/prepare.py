@@ -180,7 +180,7 @@ def pancreas_ct(
         60.0,
         130.0,
     ),
-    recipe: OwnRecipe = None,
+    recipe: RecipeName = "l-snet-pancreas",
     split_seed: SplitSeed = 0,
     workers: Workers = 0,
 ) -> None:

@@ -21,6 +21,7 @@ _HEADER = (
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
+    "SliceThickness",
     "Rows",
     "Columns",
     "NumberOfFrames",

@@ -27,8 +27,9 @@ class CoarseToFineConfig(ResNetSegmenterConfig):
     margin : float
         Pixels that the crop reaches beyond the box on every side, as far as there is image.
     jitter_probability : float
-        Share of the crops in training whose four margins are drawn, in whole pixels, from 0 to ``2 * margin`` each, so that the second
-        stage learns to do without an exact box; 0.5 in RSTN, from which the baseline descends [assumed].
+        Share of the crops in training whose four margins are drawn, in whole pixels, from 0 to ``2 * margin`` each, so
+        that the second stage learns to do without an exact box; 0.5 in RSTN, from which the baseline descends
+        [assumed].
     """
 
     model_type = "coarse-to-fine"
