@@ -7,6 +7,7 @@ once both are complete the class is registered. It does not matter which of the 
 of them is imported in the middle of the other.
 """
 
+import contextlib
 import functools
 import importlib
 import importlib.abc
@@ -17,9 +18,9 @@ from .models import MODEL_REGISTRY, module_name
 
 _AUTO = "transformers.models.auto"
 
-#: Modules of transformers that load a factory in the middle of their own code, and that our modules build on: those can
-#: be imported only when these are complete.
-_HALFWAY = ("transformers.modeling_layers",)
+#: A module of transformers that loads a factory in the middle of its own code, and that our networks build on.
+_LAYERS = "transformers.modeling_layers"
+_OUR_MODELS = f"{__package__}.models."
 
 
 def _register_config(auto, ours, model_type):
@@ -79,21 +80,29 @@ class _LinkingLoader(importlib.abc.Loader):
     def exec_module(self, module):
         # From here on the module is as if this loader had never been.
         module.__loader__ = module.__spec__.loader = self.loader
-        self.loader.exec_module(module)
+        with self.finder.in_the_midst_of(module.__name__):
+            self.loader.exec_module(module)
         self.finder.link(module.__name__)
 
 
 class _FactoryFinder(importlib.abc.MetaPathFinder):
-    """Find the modules of ``links`` as Python would, and link each pair once both have been executed."""
+    """Find the modules of ``links`` as Python would, and link each pair once both have been executed.
+
+    Our modules are imported for a factory only while none of ours is half executed, nor transformers.modeling_layers:
+    they import each other, and would find each other incomplete. Where a factory is loaded on the way to one of these,
+    its end brings the others.
+    """
 
     def __init__(self, links):
         self.links = links
-        self.waiting = {name for factory, ours, _ in links for name in (factory, ours)} | set(_HALFWAY)
+        self.factories = {factory for factory, _, _ in links}
+        self.waiting = {_LAYERS} | self.factories | {ours for _, ours, _ in links}
         self.loaded = set()
         self.asking = set()
+        self.half_executed = []
 
     def find_spec(self, name, path=None, target=None):
-        if name not in self.waiting or name in self.asking:
+        if not (name in self.waiting or name.startswith(_OUR_MODELS)) or name in self.asking:
             return None
         self.asking.add(name)  # the other finders answer; a mere probe must not use up the waiting
         try:
@@ -104,17 +113,28 @@ class _FactoryFinder(importlib.abc.MetaPathFinder):
             spec.loader = _LinkingLoader(spec.loader, self)
         return spec
 
+    @contextlib.contextmanager
+    def in_the_midst_of(self, name):
+        """Note that ``name`` is being executed; factories do not import us and need no note."""
+        if name in self.factories:
+            yield
+            return
+        self.half_executed.append(name)
+        try:
+            yield
+        finally:
+            self.half_executed.remove(name)
+
     def link(self, name):
-        """Note that ``name`` is complete, and register what this makes possible."""
+        """Note that ``name`` is complete, register what this makes possible, import what it lacks."""
         self.waiting.discard(name)
         self.loaded.add(name)
-        if any(other in sys.modules and other not in self.loaded for other in _HALFWAY):
-            return  # its own completion comes next
         for factory, ours, register in self.links:
-            if factory in self.loaded and ours not in self.loaded and name in (factory, *_HALFWAY):
-                importlib.import_module(ours)  # comes back here when it is complete
-            elif name in (factory, ours, *_HALFWAY) and {factory, ours} <= self.loaded:
+            if name in (factory, ours) and {factory, ours} <= self.loaded:
                 register(sys.modules[factory], sys.modules[ours])
+        for factory, ours, _ in self.links:
+            if factory in self.loaded and ours not in self.loaded and not self.half_executed:
+                importlib.import_module(ours)  # comes back here when it is complete
 
 
 def register_with_transformers():

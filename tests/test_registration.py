@@ -34,6 +34,11 @@ def test_import_is_light():
         "from hf_lesionseg.models.modeling_clci_net import CLCINetForSemanticSegmentation",
         "import hf_lesionseg; from transformers.modeling_layers import GradientCheckpointingLayer",
         pytest.param(
+            "from hf_lesionseg.models.modeling_coarse_to_fine import CoarseToFineForSemanticSegmentation",
+            marks=pytest.mark.slow,
+        ),
+        "from hf_lesionseg.models.resnet_decoder import UNetDecoder",
+        pytest.param(
             "from transformers import AutoModel, AutoImageProcessor, pipeline; import hf_lesionseg",
             marks=pytest.mark.slow,
         ),

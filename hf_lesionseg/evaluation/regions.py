@@ -11,40 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from scipy import ndimage
+import torch
+
+from ..models.region_targets import component_boxes
 
 MINIMUM_PIXELS = 10
-"""Smaller components have no box: the networks are not trained on them either."""
-
-
-def component_boxes(mask: np.ndarray, minimum_pixels: int = MINIMUM_PIXELS) -> np.ndarray:
-    """Boxes of the 8-connected components of a slice.
-
-    Parameters
-    ----------
-    mask : array (height, width)
-        Non-zero is lesion.
-    minimum_pixels : int
-
-    Returns
-    -------
-    float64 array (components, 4)
-        x1, y1, x2, y2 in continuous pixels: pixel n covers [n, n + 1).
-
-    Examples
-    --------
-    >>> mask = np.zeros((8, 8)); mask[2:5, 1:6] = 1
-    >>> component_boxes(mask).tolist()
-    [[1.0, 2.0, 6.0, 5.0]]
-    """
-    labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    boxes = [
-        (columns.start, rows.start, columns.stop, rows.stop)
-        for (rows, columns), size in zip(ndimage.find_objects(labels), sizes, strict=True)
-        if size >= minimum_pixels
-    ]
-    return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+"""Smaller components have no box: by default L-SNet is not trained on them either."""
 
 
 def pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -66,7 +38,7 @@ def region_ious(labels: np.ndarray, regions: Iterable[tuple]) -> tuple[float, ..
     labels : array (slices, height, width)
         Non-zero is lesion.
     regions : iterable of (slice index, box, score)
-        Boxes as :func:`component_boxes` gives them, such as
+        Boxes as x1, y1, x2, y2 in continuous pixels (pixel n covers [n, n + 1)), such as
         :attr:`hf_lesionseg.inference.slices.SlicePrediction.regions`.
 
     Returns
@@ -74,12 +46,9 @@ def region_ious(labels: np.ndarray, regions: Iterable[tuple]) -> tuple[float, ..
     tuple of float
         One per component, slice by slice.
     """
-    predicted: dict[int, list] = {}
-    for index, box, _ in regions:
-        predicted.setdefault(index, []).append(box)
-    found = []
-    for index in np.flatnonzero(np.any(labels, axis=(1, 2))):
-        truth = component_boxes(labels[index])
-        overlaps = pairwise_iou(truth, np.array(predicted.get(int(index), [])))
-        found.extend(overlaps.max(axis=1, initial=0.0).tolist())
-    return tuple(found)
+    regions = list(regions)
+    predicted = np.array([box for _, box, _ in regions], dtype=np.float64).reshape(-1, 4)
+    of_slice = np.array([index for index, _, _ in regions], dtype=np.int64)
+    truth, slices = (found.numpy() for found in component_boxes(torch.as_tensor(labels), MINIMUM_PIXELS))
+    overlaps = pairwise_iou(truth, predicted) * (slices[:, None] == of_slice[None, :])
+    return tuple(overlaps.max(axis=1, initial=0.0).tolist())

@@ -24,11 +24,12 @@ class CoarseToFineConfig(ResNetSegmenterConfig):
         As in ``ResNetUNetConfig``, for both stages; U-Nets only.
     first_stage_threshold : float
         Pixels of greater probability are foreground in the first stage [assumed].
-    margin : int
+    margin : float
         Pixels that the crop reaches beyond the box on every side, as far as there is image.
     jitter_probability : float
-        Share of the crops in training whose four margins are drawn from 0 to ``2 * margin`` each, so that the second
-        stage learns to do without an exact box; 0.5 in RSTN, from which the baseline descends [assumed].
+        Share of the crops in training whose four margins are drawn, in whole pixels, from 0 to ``2 * margin`` each, so
+        that the second stage learns to do without an exact box; 0.5 in RSTN, from which the baseline descends
+        [assumed].
     """
 
     model_type = "coarse-to-fine"
@@ -38,7 +39,7 @@ class CoarseToFineConfig(ResNetSegmenterConfig):
     second_stage_depth: int = 34
     decoder_widths: list[int] | tuple[int, ...] | None = None
     first_stage_threshold: float | int = 0.5
-    margin: int = 15
+    margin: float | int = 15
     jitter_probability: float | int = 0.5
 
     def validate_stages(self):

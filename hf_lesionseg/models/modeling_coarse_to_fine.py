@@ -145,7 +145,7 @@ class CoarseToFineForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
         margins = torch.full_like(boxes, margin)
         if not self.training or share == 0:
             return margins
-        drawn = torch.randint(2 * margin + 1, boxes.shape, device=boxes.device).to(boxes.dtype)
+        drawn = torch.randint(int(2 * margin) + 1, boxes.shape, device=boxes.device).to(boxes.dtype)
         return torch.where(torch.rand(len(boxes), 1, device=boxes.device) < share, drawn, margins)
 
     def _crop(self, boxes, images, margins):

@@ -95,7 +95,7 @@ def check_depth(depth, name="depth"):
 
 
 @torch.no_grad()
-def load_resnet_weights(encoder, name_or_path):
+def load_resnet_weights(encoder, name_or_path, token=None):
     """Copy the weights of a ResNet that transformers can load, such as ``microsoft/resnet-18``, into an encoder.
 
     A network whose input has another number of channels than the checkpoint's gets its first convolution from the sum
@@ -106,6 +106,8 @@ def load_resnet_weights(encoder, name_or_path):
     encoder : ResNetEncoder
     name_or_path : str
         Hub id, or a folder written by ``save_pretrained``, with or without a classification head.
+    token : str, optional
+        For a private repository.
 
     Raises
     ------
@@ -114,7 +116,7 @@ def load_resnet_weights(encoder, name_or_path):
     ValueError
         If it is no ResNet, one of another depth or width, or incomplete.
     """
-    loaded, report = ResNetModel.from_pretrained(name_or_path, dtype="float32", output_loading_info=True)
+    loaded, report = ResNetModel.from_pretrained(name_or_path, dtype="float32", token=token, output_loading_info=True)
     wanted = encoder.resnet.config
     if loaded.config.model_type != wanted.model_type:
         raise ValueError(f"{name_or_path} is a {loaded.config.model_type} network; give a ResNet")

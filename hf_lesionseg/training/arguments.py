@@ -20,6 +20,11 @@ class TrainingArguments:
     model_name_or_path: str | None = _option(
         None, "Start from the weights of this Hub id or folder instead of from scratch."
     )
+    encoder_weights: str | None = _option(
+        None,
+        "Hub id or folder of the ResNet whose weights a new network's encoders start from; {depth} in it stands for "
+        "each encoder's depth. `none` starts from scratch. Replaces the recipe's.",
+    )
     base_width: int | None = _option(None, "Feature maps of the network's first level; replaces the recipe's.")
 
     epochs: int | None = _option(None, "Replaces the recipe's.")
@@ -72,6 +77,8 @@ class TrainingArguments:
             )
         if self.model_name_or_path and self.base_width is not None:
             raise UsageError("--base_width goes with a new network; --model_name_or_path brings its own widths")
+        if self.model_name_or_path and self.encoder_weights is not None:
+            raise UsageError("--encoder_weights goes with a new network; --model_name_or_path brings all its weights")
         if self.num_workers < 0:
             raise UsageError(f"--num_workers is {self.num_workers}; give 0 or more")
         for name in ("max_steps", "max_minutes"):

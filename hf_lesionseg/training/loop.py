@@ -71,7 +71,11 @@ def train(arguments):
     processor = dataset.processor()
     _say_what_the_data_decide(accelerator, recipe, processor)
     model = build_network(
-        recipe, arguments.model_name_or_path, channels=dataset.num_channels, token=arguments.hub_token
+        recipe,
+        arguments.model_name_or_path,
+        channels=dataset.num_channels,
+        token=arguments.hub_token,
+        resumes=bool(resume),
     )
     phases = phases_of(model, recipe)
     if phases:
@@ -245,7 +249,16 @@ def _network_settings(config):
 
 def _settings_to_keep(recipe):
     """What of a recipe may not change between a checkpoint and the run that resumes from it."""
-    free = {"name", "paper", "model", "processor", "split", "early_stopping_patience", "mixed_precision"}
+    free = {
+        "name",
+        "paper",
+        "model",
+        "encoder_weights",
+        "processor",
+        "split",
+        "early_stopping_patience",
+        "mixed_precision",
+    }
     if recipe.scheduler in ("plateau", "step", "constant"):
         free.add("epochs")  # the others fall to zero at the last epoch
     return {name: value for name, value in recipe.to_dict().items() if name not in free}

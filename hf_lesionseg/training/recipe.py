@@ -54,6 +54,10 @@ class Recipe:
         A network of this package, such as "clci-net".
     model : dict
         Settings of the network's configuration that differ from its defaults.
+    encoder_weights : str or None
+        Hub id or folder of the ResNet whose weights the encoders of a new network start from, such as
+        "microsoft/resnet-{depth}", where {depth} stands for the depth of each encoder. None, or "none" where it
+        replaces another value, starts from scratch.
     processor : dict
         Settings of the :class:`LesionImageProcessor` that ``lesionseg prepare`` uses.
     split : dict
@@ -93,6 +97,7 @@ class Recipe:
     model_type: str
     paper: str = ""
     model: dict = field(default_factory=dict)
+    encoder_weights: str | None = None
     processor: dict = field(default_factory=dict)
     split: dict = field(default_factory=lambda: {"train": 0.6, "validation": 0.2, "test": 0.2})
     slices: str = "all"
@@ -192,6 +197,8 @@ def load_recipe(name, **overrides):
             with contextlib.suppress(ValueError):
                 values[key] = float(values[key])
     values |= {key: value for key, value in overrides.items() if value is not None}
+    if values.get("encoder_weights") == "none":
+        values["encoder_weights"] = None
     known = [entry.name for entry in fields(Recipe)]
     for key in values:
         if key not in known:

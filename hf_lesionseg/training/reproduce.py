@@ -49,7 +49,7 @@ class Budget:
         Feature maps of the encoders' stem; 64 in the papers.
     batch_size : int
     learning_rate : float
-        At the beginning; it falls as the recipe says, over the whole budget.
+        At the beginning; it falls as the recipe says, or along a cosine where the budget has fewer epochs.
     margin : float
         Pixels around a region, for the networks with a first stage: 15 in L-SNet, on slices of 512 x 512.
     """
@@ -174,6 +174,7 @@ def run_row(row, recipe, dataset, runs, budget, seed):
         "learning_rate": budget.learning_rate,
         "channels_last": True,  # as fast or faster for all of them
     }
+    settings.pop("encoder_weights")  # from scratch: none are published for these widths
     per_epoch = math.ceil(
         len(
             SliceDataset(
@@ -183,8 +184,8 @@ def run_row(row, recipe, dataset, runs, budget, seed):
         / budget.batch_size
     )
     epochs = math.ceil(budget.steps / per_epoch)
-    if recipe.scheduler == "step":  # falls at the same shares of the training as in the recipe
-        settings["step_epochs"] = max(1, round(epochs * recipe.step_epochs / recipe.epochs))
+    if epochs < recipe.epochs:  # too few to fall in steps
+        settings["scheduler"] = "cosine"
     settings |= {"epochs": epochs, "validation_every": max(1, epochs // _VALIDATIONS)}
     identity = [settings, budget.of_a_run, dataset.fingerprint()]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]

@@ -3,18 +3,7 @@
 import numpy as np
 import pytest
 
-from hf_lesionseg.evaluation.regions import component_boxes, pairwise_iou, region_ious
-
-
-def test_components_touch_by_corners_and_small_ones_are_left_out():
-    mask = np.zeros((20, 30), dtype=np.uint8)
-    mask[2:5, 1:4] = 1  # 9 pixels
-    mask[5, 4] = 1  # touches by its corner: 10 in all
-    mask[10:13, 20:23] = 1  # 9 pixels
-    mask[15:20, 25:30] = 1  # in the corner of the slice
-    assert component_boxes(mask).tolist() == [[1, 2, 5, 6], [25, 15, 30, 20]]
-    assert component_boxes(mask, minimum_pixels=9).tolist()[1] == [20, 10, 23, 13]
-    assert component_boxes(np.zeros((5, 5))).shape == (0, 4)
+from hf_lesionseg.evaluation.regions import pairwise_iou, region_ious
 
 
 def test_iou_by_hand():
@@ -32,12 +21,14 @@ def test_each_component_has_its_best_box_of_its_own_slice():
     labels[0, 8:12, 8:16] = 1
     labels[2, 4:8, 4:8] = 1
     labels[3, 0:3, 0:3] = 1  # 9 pixels: no component
+    labels[3, 10:13, 10:13] = labels[3, 13, 13] = 1  # 10, one of them at a corner: a component of 4 x 4
     regions = [
         (0, (0, 0, 4, 8), 0.9),  # half of the first component's
         (0, (0, 0, 4, 5), 0.5),  # 16 of 20, better
         (1, (4, 4, 8, 8), 0.9),  # right for slice 2, but of slice 1
         (3, (0, 0, 3, 3), 0.9),
+        (3, (10, 10, 13, 13), 0.9),
     ]
-    assert region_ious(labels, regions) == pytest.approx((0.8, 0, 0))
-    assert region_ious(labels, ()) == (0, 0, 0)
+    assert region_ious(labels, regions) == pytest.approx((0.8, 0, 0, 9 / 16))
+    assert region_ious(labels, ()) == (0, 0, 0, 0)
     assert region_ious(np.zeros((3, 8, 8)), regions) == ()

@@ -201,8 +201,8 @@ def test_training_shows_what_the_second_stage_made_of_the_crops(batch):
 
 @pytest.mark.slow
 def test_it_learns(batch):
-    model = small(loss="bce", jitter_probability=0).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    model = small(loss="bce", decoder_widths=[16] * 5, jitter_probability=0).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(80):
         optimizer.zero_grad()
         model(**batch).loss.backward()

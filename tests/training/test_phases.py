@@ -22,6 +22,8 @@ from hf_lesionseg.training.step import phases_of, step_over_batch
 sys.path.insert(0, str(Path(__file__).parent))
 from two_phase_network import ROW, TwoPartConfig, TwoPartForSemanticSegmentation, register
 
+#: L-SNet itself, narrow: on batches of two slices, of which many have no lesion in them.
+L_SNET = {"model_type": "l-snet", "model": "{base_width: 4, segmenter_depth: 18}", "batch_size": 2, "epochs": 1}
 SCRIPT = Path(__file__).with_name("two_phase_network.py")
 
 
@@ -226,3 +228,23 @@ def test_two_processes_resume_to_an_uninterrupted_run(prepared, recipe, tmp_path
     assert steps(tmp_path / "run") == steps(tmp_path / "whole")
     expected = last_weights(tmp_path / "whole")
     assert all(torch.equal(value, expected[name]) for name, value in last_weights(tmp_path / "run").items())
+
+
+def test_l_snet_resumes_to_an_uninterrupted_run(run, recipe):
+    """Its phases draw regions at random."""
+    options = {"recipe": recipe(**L_SNET), "max_steps": 4}
+    expected, summary = run("whole", **options)
+    run(**options | {"max_steps": 2})
+    output, _ = run(resume_from_checkpoint="latest", **options)
+    assert steps(output) == steps(expected)
+    assert {"loss_locate", "loss_segment"} <= set(steps(output)[0])
+    assert 0 <= summary["first_stage_miou"]["validation"] <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["unet", "fcn"])
+def test_l_snet_trains_in_two_processes(prepared, recipe, tmp_path, architecture):
+    """DDP stops at the second step where a weight waits for a gradient that its phase does not give."""
+    settings = L_SNET | {"model": f"{{base_width: 4, segmenter_depth: 18, architecture: {architecture}}}"}
+    in_two_processes(prepared, tmp_path / "run", recipe(**settings), "--max_steps", "4")
+    assert [record["step"] for record in steps(tmp_path / "run")] == [1, 2, 3, 4]

@@ -36,7 +36,8 @@ def test_packaged_recipes_build_their_network_and_processor(name):
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.paper
-    assert build_network(recipe, channels=1).config.model_type == recipe.model_type
+    from_scratch = load_recipe(name, encoder_weights="none")
+    assert build_network(from_scratch, channels=1).config.model_type == recipe.model_type
     processor = LesionImageProcessor(**recipe.processor)
     assert list(processor.channel_names) == recipe.processor["channel_names"]
 
