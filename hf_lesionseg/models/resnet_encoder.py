@@ -12,6 +12,7 @@ _ARCHITECTURES = {
     18: ("basic", (2, 2, 2, 2), (1, 2, 4, 8)),
     34: ("basic", (3, 4, 6, 3), (1, 2, 4, 8)),
     50: ("bottleneck", (3, 4, 6, 3), (4, 8, 16, 32)),
+    101: ("bottleneck", (3, 4, 23, 3), (4, 8, 16, 32)),
 }
 
 
@@ -24,7 +25,7 @@ class ResNetEncoder(nn.Module):
 
     Parameters
     ----------
-    depth : {10, 18, 34, 50}
+    depth : {10, 18, 34, 50, 101}
         18 has 11,176,512 parameters, 34 has 21,284,672.
     num_channels : int
     base_width : int
@@ -133,7 +134,7 @@ def load_resnet_weights(encoder, name_or_path, token=None):
         if found != expected:
             raise ValueError(
                 f"{name_or_path} has {field} {found}, the encoder (ResNet-{encoder.depth}) has {expected}; give the "
-                "weights of that ResNet: microsoft/resnet-18, -34 and -50 have a base width of 64"
+                "weights of that ResNet: microsoft/resnet-18, -34, -50 and -101 have a base width of 64"
             )
     missing = sorted(report["missing_keys"])
     if missing:

@@ -58,7 +58,8 @@ def test_any_resolution(make_model, make_batch, height, width):
 def test_padding_equals_padding_by_hand(make_model, make_batch):
     model = make_model().eval()
     images = make_batch(50, 41)["pixel_values"]
-    by_hand = torch.zeros(2, images.shape[1], 64, 48)
+    stride = model.config.stride
+    by_hand = torch.zeros(2, images.shape[1], 50 + -50 % stride, 41 + -41 % stride)
     by_hand[..., :50, :41] = images
     torch.testing.assert_close(model(images).logits, model(by_hand).logits[..., :50, :41])
 
