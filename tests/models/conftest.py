@@ -14,7 +14,8 @@ TINY = {
     # A region even where the untrained heat map shows none, and the same one whenever a test asks.
     "l-snet": {
         "base_width": 4,
-        "segmenter_depth": 18,
+        "locator_depth": 10,
+        "segmenter_depth": 10,
         "no_region": "best-cell",
         "candidate_cells": 1,
         "gradient_decay": 1.0,
