@@ -12,6 +12,7 @@ MODEL_REGISTRY = {
     "res-unet": ("ResUNetConfig", "ResUNetForSemanticSegmentation"),
     "unet-bn": ("UNetBNConfig", "UNetBNForSemanticSegmentation"),
     "fcn-8s": ("FCN8sConfig", "FCN8sForSemanticSegmentation"),
+    "pspnet": ("PSPNetConfig", "PSPNetForSemanticSegmentation"),
     "l-snet": ("LSNetConfig", "LSNetForSemanticSegmentation"),
     "resnet-unet": ("ResNetUNetConfig", "ResNetUNetForSemanticSegmentation"),
     "attention-unet": ("AttentionUNetConfig", "AttentionUNetForSemanticSegmentation"),

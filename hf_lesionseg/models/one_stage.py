@@ -81,6 +81,10 @@ class OneStageSegmenter(SegmenterPreTrainedModel):
         """The layers, as a module that maps padded images to (logits, hidden states)."""
         raise NotImplementedError
 
+    def auxiliary_loss(self, hidden_states, targets):
+        """What training adds to the loss of the logits; nothing, but for networks with further heads."""
+        return 0
+
     @can_return_tuple
     def forward(self, pixel_values, labels=None, output_hidden_states=None, **kwargs):
         """Segment a batch of slices.
@@ -97,7 +101,8 @@ class OneStageSegmenter(SegmenterPreTrainedModel):
         Returns
         -------
         LesionSegmenterOutput
-            ``loss`` is ``config.loss`` (:func:`~hf_lesionseg.models.losses.segmentation_loss`).
+            ``loss`` is ``config.loss`` (:func:`~hf_lesionseg.models.losses.segmentation_loss`), in training plus
+            :meth:`auxiliary_loss`.
 
         Raises
         ------
@@ -112,6 +117,8 @@ class OneStageSegmenter(SegmenterPreTrainedModel):
         if labels is not None:
             check_labels(labels, logits)
             loss = segmentation_loss(logits, labels == 1, self.config)
+            if self.training:
+                loss = loss + self.auxiliary_loss(hidden_states, labels == 1)
         return LesionSegmenterOutput(
             loss=loss, logits=logits, hidden_states=hidden_states if output_hidden_states else None
         )

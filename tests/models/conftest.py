@@ -11,6 +11,7 @@ TINY = {
     "res-unet": {"base_width": 4},
     "unet-bn": {"base_width": 4},
     "fcn-8s": {"base_width": 2},
+    "pspnet": {"base_width": 4, "depth": 10},
     # A region even where the untrained heat map shows none, and the same one whenever a test asks.
     "l-snet": {
         "base_width": 4,
