@@ -120,10 +120,11 @@ def test_2024_the_mask_on_the_ct_is_taken(tmp_path):
     write_2024(root, "sub-stroke0142", "derivatives")
     folder = root / "derivatives" / "sub-stroke0142" / "ses-02"
     write(folder / "sub-stroke0142_ses-02_lesion-msk.nii", (30, 32, 3), NATIVE, mask=True)
+    native = write(folder / "sub-stroke0142_ses-02_lesion-msk.nii.gz", (30, 32, 3), NATIVE, mask=True)
     (record,), rejected = find_isles2024_cases(root)
     assert (record.masks[0].name, rejected) == ("sub-stroke0142_ses-02_space-ncct_lesion-msk.nii.gz", [])
     # Also where neither name tells the space.
-    record.masks[0].rename(folder / "sub-stroke0142_ses-02_lesion-msk.nii.gz")
+    record.masks[0].rename(native)
     (record,), _ = find_isles2024_cases(root)
     assert record.masks[0].name == "sub-stroke0142_ses-02_lesion-msk.nii.gz"
 
