@@ -14,6 +14,7 @@ MODEL_REGISTRY = {
     "attention-unet": ("AttentionUNetConfig", "AttentionUNetForSemanticSegmentation"),
     "resnet-fcn": ("ResNetFCNConfig", "ResNetFCNForSemanticSegmentation"),
     "coarse-to-fine": ("CoarseToFineConfig", "CoarseToFineForSemanticSegmentation"),
+    "ms-dcnn": ("MSDCNNConfig", "MSDCNNForSemanticSegmentation"),
 }
 
 
