@@ -18,6 +18,7 @@ MODEL_REGISTRY = {
     "attention-unet": ("AttentionUNetConfig", "AttentionUNetForSemanticSegmentation"),
     "resnet-fcn": ("ResNetFCNConfig", "ResNetFCNForSemanticSegmentation"),
     "coarse-to-fine": ("CoarseToFineConfig", "CoarseToFineForSemanticSegmentation"),
+    "ms-dcnn": ("MSDCNNConfig", "MSDCNNForSemanticSegmentation"),
 }
 
 

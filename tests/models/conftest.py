@@ -26,6 +26,7 @@ TINY = {
     "resnet-fcn": {"base_width": 4, "depth": 18},
     # Crops that do not depend on chance.
     "coarse-to-fine": {"base_width": 4, "first_stage_depth": 10, "second_stage_depth": 10, "jitter_probability": 0},
+    "ms-dcnn": {"base_width": 4, "growth_rate": 2, "block_layers": (2, 1, 1, 1), "up_widths": (8, 8, 4, 4)},
 }
 
 CONFIGS = dict(configurations())
