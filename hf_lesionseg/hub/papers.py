@@ -70,8 +70,7 @@ class Paper:
 _SMALL_IN_A_LARGE_SLICE = (
     "It sees the whole slice at one scale: an organ or lesion that fills few pixels of it is likely to be missed."
 )
-_SLICE_BY_SLICE = "Each slice is segmented alone, so a structure may break off between neighbouring slices."
-_LESION_BY_SLICE = "Each slice is segmented alone, so a lesion may break off between neighbouring slices."
+_SLICE_BY_SLICE = "Each slice is segmented alone, so a lesion may break off between neighbouring slices."
 _PENUMBRA = (
     "Its truth is the infarct on a diffusion MRI made within hours of the CT: tissue that is badly perfused but not "
     "yet infarcted looks much like it, and may be marked too."
@@ -124,10 +123,7 @@ PAPERS = {
         tags=("stroke", "brain", "mri", "t1w"),
         pitfalls=(
             _DARK_AS_FLUID,
-            "Each slice is segmented alone, so a lesion may break off between neighbouring slices.",
-            "A chronic lesion can be as dark as cerebrospinal fluid on a T1-weighted scan: wide sulci and large "
-            "ventricles are likely false positives, and small or faint lesions are likely to be missed.",
-            _LESION_BY_SLICE,
+            _SLICE_BY_SLICE,
         ),
     ),
     "res-unet": Paper(
@@ -275,6 +271,6 @@ PAPERS = {
         doi="10.1007/978-3-030-11723-8_28",
         pages="283--291",
         tags=("stroke", "brain", "ct-perfusion"),
-        pitfalls=(_PENUMBRA, _OTHER_MAPS, _LESION_BY_SLICE),
+        pitfalls=(_PENUMBRA, _OTHER_MAPS, _SLICE_BY_SLICE),
     ),
 }
