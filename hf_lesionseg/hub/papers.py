@@ -70,7 +70,7 @@ class Paper:
 _SMALL_IN_A_LARGE_SLICE = (
     "It sees the whole slice at one scale: an organ or lesion that fills few pixels of it is likely to be missed."
 )
-_SLICE_BY_SLICE = "Each slice is segmented alone, so a lesion may break off between neighbouring slices."
+_SLICE_BY_SLICE = "Each slice is segmented alone, so what it marks may break off between neighbouring slices."
 _PENUMBRA = (
     "Its truth is the infarct on a diffusion MRI made within hours of the CT: tissue that is badly perfused but not "
     "yet infarcted looks much like it, and may be marked too."
