@@ -70,7 +70,16 @@ class Paper:
 _SMALL_IN_A_LARGE_SLICE = (
     "It sees the whole slice at one scale: an organ or lesion that fills few pixels of it is likely to be missed."
 )
-_SLICE_BY_SLICE = "Each slice is segmented alone, so a structure may break off between neighbouring slices."
+_SLICE_BY_SLICE = "Each slice is segmented alone, so what it marks may break off between neighbouring slices."
+_PENUMBRA = (
+    "Its truth is the infarct on a diffusion MRI made within hours of the CT: tissue that is badly perfused but not "
+    "yet infarcted looks much like it, and may be marked too."
+)
+_OTHER_MAPS = (
+    "Perfusion maps of another vendor's software differ in scale and in how they treat a delayed bolus: expect other "
+    "results on them."
+)
+_BRAINLES = "Brainlesion: Glioma, Multiple Sclerosis, Stroke and Traumatic Brain Injuries (BrainLes)"
 
 _CHRONIC = "chronic stroke lesions on T1-weighted MRI, slice by slice"
 _CHRONIC_TAGS = ("stroke", "brain", "mri", "t1w")
@@ -114,7 +123,7 @@ PAPERS = {
         tags=("stroke", "brain", "mri", "t1w"),
         pitfalls=(
             _DARK_AS_FLUID,
-            "Each slice is segmented alone, so a lesion may break off between neighbouring slices.",
+            _SLICE_BY_SLICE,
         ),
     ),
     "res-unet": Paper(
@@ -284,5 +293,19 @@ PAPERS = {
             "look at the boxes.",
             _SLICE_BY_SLICE,
         ),
+    ),
+    "ms-dcnn": Paper(
+        network="MS-DCNN",
+        task="acute ischemic stroke on the four CT perfusion maps Tmax, CBF, CBV and MTT, slice by slice",
+        title="Multi-scale Deep Convolutional Neural Network for Stroke Lesions Segmentation on CT Images",
+        authors="Liu, Liangliang and Yang, Shuai and Meng, Li and Li, Min and Wang, Jianxin",
+        venue=_BRAINLES,
+        short="BrainLes 2018",
+        year=2018,
+        key="liu2018msdcnn",
+        doi="10.1007/978-3-030-11723-8_28",
+        pages="283--291",
+        tags=("stroke", "brain", "ct-perfusion"),
+        pitfalls=(_PENUMBRA, _OTHER_MAPS, _SLICE_BY_SLICE),
     ),
 }

@@ -20,6 +20,7 @@ MODEL_REGISTRY = {
     "attention-unet": ("AttentionUNetConfig", "AttentionUNetForSemanticSegmentation"),
     "resnet-fcn": ("ResNetFCNConfig", "ResNetFCNForSemanticSegmentation"),
     "coarse-to-fine": ("CoarseToFineConfig", "CoarseToFineForSemanticSegmentation"),
+    "ms-dcnn": ("MSDCNNConfig", "MSDCNNForSemanticSegmentation"),
 }
 
 

@@ -138,6 +138,12 @@ def check_depth(depth, name="depth"):
         raise ValueError(f"{name} is {depth!r}; use one of {', '.join(map(str, _ARCHITECTURES))}")
 
 
+class _PublishedResNet(ResNetModel):
+    """A ResNet as it is loaded from a classification network, without a report on the head that is left out."""
+
+    _keys_to_ignore_on_load_unexpected = (r"^classifier\.",)
+
+
 @torch.no_grad()
 def load_resnet_weights(encoder, name_or_path, token=None):
     """Copy the weights of a ResNet that transformers can load, such as ``microsoft/resnet-18``, into an encoder.
@@ -160,7 +166,9 @@ def load_resnet_weights(encoder, name_or_path, token=None):
     ValueError
         If it is no ResNet, one of another depth or width, or incomplete.
     """
-    loaded, report = ResNetModel.from_pretrained(name_or_path, dtype="float32", token=token, output_loading_info=True)
+    loaded, report = _PublishedResNet.from_pretrained(
+        name_or_path, dtype="float32", token=token, output_loading_info=True
+    )
     wanted = encoder.resnet.config
     if loaded.config.model_type != wanted.model_type:
         raise ValueError(f"{name_or_path} is a {loaded.config.model_type} network; give a ResNet")

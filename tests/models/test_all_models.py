@@ -208,7 +208,7 @@ def test_config_json_carries_the_class_and_no_machine(make_model, tmp_path):
     assert str(tmp_path) not in json.dumps(saved)
 
 
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("training", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_compiles_as_one_graph(make_model, make_batch, model_type, training):
     """But for the networks that ask SciPy for connected components, which takes a break in the graph."""
     torch.compiler.reset()
