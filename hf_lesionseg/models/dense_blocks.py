@@ -7,7 +7,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from .layers import BatchNorm2d
 
 
-def _norm_relu_conv(in_channels, out_channels, kernel_size):
+def norm_relu_conv(in_channels, out_channels, kernel_size):
+    """Batch norm, ReLU, convolution without bias that keeps the resolution: a list of layers."""
     return [
         BatchNorm2d(in_channels),
         nn.ReLU(inplace=True),
@@ -16,16 +17,26 @@ def _norm_relu_conv(in_channels, out_channels, kernel_size):
 
 
 class DenseLayer(GradientCheckpointingLayer):
-    """Batch norm, ReLU, 1x1 convolution to four times the growth rate; batch norm, ReLU, 3x3 convolution.
+    """Batch norm, ReLU, 1x1 convolution to four times the growth rate; batch norm, ReLU, 3x3 convolution; dropout.
 
     Takes the maps of all layers before it one by one: recomputed in the backward pass, it keeps none of their
     concatenations, whose sizes grow with the square of the block's length.
+
+    Parameters
+    ----------
+    in_channels, growth_rate : int
+    bottleneck : bool
+        Without it there is no 1x1 convolution.
+    dropout : float
     """
 
-    def __init__(self, in_channels, growth_rate):
+    def __init__(self, in_channels, growth_rate, bottleneck=True, dropout=0.0):
         super().__init__()
+        width = 4 * growth_rate if bottleneck else in_channels
         self.layers = nn.Sequential(
-            *_norm_relu_conv(in_channels, 4 * growth_rate, 1), *_norm_relu_conv(4 * growth_rate, growth_rate, 3)
+            *(norm_relu_conv(in_channels, width, 1) if bottleneck else ()),
+            *norm_relu_conv(width, growth_rate, 3),
+            nn.Dropout(dropout),
         )
 
     def forward(self, *features):
@@ -38,6 +49,7 @@ class DenseBlock(nn.Module):
     Parameters
     ----------
     in_channels, layers, growth_rate : int
+    bottleneck, dropout : see :class:`DenseLayer`
 
     Attributes
     ----------
@@ -45,10 +57,10 @@ class DenseBlock(nn.Module):
         ``in_channels + layers * growth_rate``: the block's input, then each layer's maps.
     """
 
-    def __init__(self, in_channels, layers, growth_rate):
+    def __init__(self, in_channels, layers, growth_rate, bottleneck=True, dropout=0.0):
         super().__init__()
         self.layers = nn.ModuleList(
-            DenseLayer(in_channels + index * growth_rate, growth_rate) for index in range(layers)
+            DenseLayer(in_channels + index * growth_rate, growth_rate, bottleneck, dropout) for index in range(layers)
         )
         self.out_channels = in_channels + layers * growth_rate
 
@@ -65,7 +77,7 @@ class DenseTransition(GradientCheckpointingLayer):
     def __init__(self, in_channels):
         super().__init__()
         self.out_channels = max(1, in_channels // 2)
-        self.layers = nn.Sequential(*_norm_relu_conv(in_channels, self.out_channels, 1), nn.AvgPool2d(2))
+        self.layers = nn.Sequential(*norm_relu_conv(in_channels, self.out_channels, 1), nn.AvgPool2d(2))
 
     def forward(self, features):
         return self.layers(features)

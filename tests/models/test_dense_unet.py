@@ -74,7 +74,7 @@ def test_dense_block_by_hand():
 
     expected = features
     for layer in block.layers:
-        first, _, reduce, second, _, grow = layer.layers
+        first, _, reduce, second, _, grow, _ = layer.layers
         maps = F.conv2d(normalised(expected, first), reduce.weight)
         maps = F.conv2d(normalised(maps, second), grow.weight, padding=1)
         expected = torch.cat([expected, maps], dim=1)
