@@ -6,11 +6,12 @@ from torch.nn import functional as F
 from .outputs import lesion_logit
 
 
-def batch_dice_loss(probabilities, targets, smooth=1.0):
-    """One minus the Dice coefficient of the whole batch, with a squared denominator.
+def batch_dice_loss(probabilities, targets, smooth=1.0, squared=True):
+    """One minus the Dice coefficient of the whole batch.
 
     ``1 - (2 sum(y p) + s) / (sum(y^2) + sum(p^2) + s)``, the sums running over every pixel of every image of the batch
-    (CLCI-Net, Section 3; V-Net's form of the Dice loss).
+    (CLCI-Net, Section 3; V-Net's form of the Dice loss). Without ``squared`` the denominator is
+    ``sum(y) + sum(p) + s`` (MS-DCNN, eq. 4).
 
     Parameters
     ----------
@@ -20,6 +21,8 @@ def batch_dice_loss(probabilities, targets, smooth=1.0):
         1 in the lesion, 0 elsewhere; any dtype.
     smooth : float
         Added above and below, so that a batch without lesion has a defined loss.
+    squared : bool
+        Square both terms of the denominator.
 
     Returns
     -------
@@ -29,7 +32,8 @@ def batch_dice_loss(probabilities, targets, smooth=1.0):
     probabilities = probabilities.float()
     targets = targets.to(probabilities.dtype)
     overlap = (probabilities * targets).sum()
-    denominator = targets.square().sum() + probabilities.square().sum()
+    power = 2 if squared else 1
+    denominator = (targets**power).sum() + (probabilities**power).sum()
     return 1 - (2 * overlap + smooth) / (denominator + smooth)
 
 

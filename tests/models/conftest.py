@@ -8,10 +8,15 @@ from hf_lesionseg.models import MODEL_REGISTRY, configurations, registered_model
 #: Settings that make each network small. A new network joins the shared tests by a row here.
 TINY = {
     "clci-net": {"base_width": 4},
+    "res-unet": {"base_width": 4},
+    "unet-bn": {"base_width": 4},
+    "fcn-8s": {"base_width": 2},
+    "pspnet": {"base_width": 4, "depth": 10},
     # A region even where the untrained heat map shows none, and the same one whenever a test asks.
     "l-snet": {
         "base_width": 4,
-        "segmenter_depth": 18,
+        "locator_depth": 10,
+        "segmenter_depth": 10,
         "no_region": "best-cell",
         "candidate_cells": 1,
         "gradient_decay": 1.0,
@@ -21,6 +26,7 @@ TINY = {
     "resnet-fcn": {"base_width": 4, "depth": 18},
     # Crops that do not depend on chance.
     "coarse-to-fine": {"base_width": 4, "first_stage_depth": 10, "second_stage_depth": 10, "jitter_probability": 0},
+    "ms-dcnn": {"base_width": 4, "growth_rate": 2, "block_layers": (2, 1, 1, 1), "up_widths": (8, 8, 4, 4)},
 }
 
 CONFIGS = dict(configurations())
