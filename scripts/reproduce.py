@@ -3,8 +3,9 @@
     python scripts/reproduce.py l-snet-1 --data synthetic
     python scripts/reproduce.py l-snet-4 --data prepared/pancreas --steps 60000 --base_width 64 --learning_rate 1e-4
 
-``--data synthetic`` generates organs and says so in everything it writes; otherwise give a folder made by `lesionseg
-prepare`. Rows that several tables share are trained once for all of them. A run that was stopped goes on where it was.
+``--data synthetic`` generates organs or strokes, as the table needs, and says so in everything it writes; otherwise
+give a folder made by `lesionseg prepare`. Rows that several tables share are trained once for all of them. A run that
+was stopped goes on where it was.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from pathlib import Path
 from hf_lesionseg.datasets.prepared import PreparedDataset
 from hf_lesionseg.errors import LesionSegError
 from hf_lesionseg.training.paper_tables import TABLES, find_table
-from hf_lesionseg.training.reproduce import Budget, generate_organs, reproduce
+from hf_lesionseg.training.reproduce import Budget, generate_organs, generate_strokes, reproduce
 
 
 def parse_arguments(arguments=None):
@@ -31,7 +32,12 @@ def parse_arguments(arguments=None):
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows of the table")
     parser.add_argument("--steps", type=int, default=defaults.steps, help="optimizer steps of each run (%(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=defaults.seeds, help="one run for each (0)")
-    parser.add_argument("--base_width", type=int, default=defaults.base_width, help="64 in the paper (%(default)s)")
+    parser.add_argument(
+        "--base_width",
+        type=int,
+        default=defaults.base_width,
+        help="64 in the paper; others in proportion (%(default)s)",
+    )
     parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="slices per step (%(default)s)")
     parser.add_argument("--learning_rate", type=float, default=defaults.learning_rate, help="(%(default)s)")
     parser.add_argument(
@@ -42,8 +48,17 @@ def parse_arguments(arguments=None):
     )
     group = parser.add_argument_group("synthetic data")
     group.add_argument("--cases", type=int, default=90, help="generated volumes (%(default)s)")
-    group.add_argument("--size", type=int, default=128, help="rows and columns of their slices (%(default)s)")
+    group.add_argument("--size", type=int, default=128, help="rows and columns of slices of organs (%(default)s)")
     return parser.parse_args(arguments)
+
+
+def data_of(table, options):
+    """The prepared data of a table, generated where synthetic ones are asked for."""
+    if options.data != "synthetic":
+        return PreparedDataset(options.data)
+    if table.generator == "strokes":
+        return generate_strokes(options.output / "strokes", count=options.cases)
+    return generate_organs(options.output / "organs", count=options.cases, size=options.size)
 
 
 def main(arguments=None):
@@ -60,12 +75,8 @@ def main(arguments=None):
             scale=scale if options.scale is None else options.scale,
             encoder_weights=options.encoder_weights,
         )
-        if options.data == "synthetic":
-            dataset = generate_organs(options.output / "organs", count=options.cases, size=options.size)
-        else:
-            dataset = PreparedDataset(options.data)
         for table in tables:
-            reproduce(table, dataset, options.output, budget, rows=options.rows)
+            reproduce(table, data_of(table, options), options.output, budget, rows=options.rows)
     except LesionSegError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status

@@ -20,13 +20,16 @@ class Row:
     model : dict
         Settings of its configuration that differ from the defaults.
     reported : dict
-        The paper's figures by column.
+        The paper's figures by column, shares in percent.
+    recipe : str
+        The packaged recipe that it is trained by, where that is not the table's.
     """
 
     name: str
     model_type: str
     model: dict = field(default_factory=dict)
     reported: dict = field(default_factory=dict)
+    recipe: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Table:
     columns : tuple of str
         Keys of :data:`COLUMNS`.
     rows : tuple of Row
+    generator : {"organs", "strokes"}
+        What stands in for the paper's data where they are synthetic.
     """
 
     id: str
@@ -53,20 +58,32 @@ class Table:
     recipe: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    generator: str = "organs"
 
 
-#: What a column holds: heading, whether it is a share that papers print in percent, and how it is made.
+#: What a column holds: heading; its unit, a "share" that is shown in percent, "percent" or "parameters", which are
+#: shown in millions; how it is made.
 COLUMNS = {
-    "dsc": ("DSC", True, "mean Dice of the test slices with foreground"),
-    "precision": ("P", True, "mean precision of these slices, 0 where nothing was predicted"),
-    "recall": ("R", True, "mean recall of these slices"),
-    "dsc_small": ("DSC small", True, "mean Dice of the third of these slices with the least foreground"),
-    "dsc_small_organs": ("DSC small organs", True, "mean 3-D Dice of the third of the test organs that are smallest"),
-    "miou_single": ("mIoU single", True, "mIoU on the slices with one component alone"),
-    "miou": ("mIoU", True, "mean IoU of the first stage's best box with each true component's, test"),
-    "miou_train": ("mIoU train", True, "the same on training cases"),
-    "miou_validation": ("mIoU val", True, "the same on validation cases"),
-    "first_stage_parameters": ("params", False, "parameters of the first stage at the paper's width"),
+    "dsc": ("DSC", "share", "mean Dice of the test slices with foreground"),
+    "precision": ("P", "share", "mean precision of these slices, 0 where nothing was predicted"),
+    "recall": ("R", "share", "mean recall of these slices"),
+    "dsc_small": ("DSC small", "share", "mean Dice of the third of these slices with the least foreground"),
+    "dsc_small_organs": (
+        "DSC small organs",
+        "share",
+        "mean 3-D Dice of the third of the test organs that are smallest",
+    ),
+    "miou_single": ("mIoU single", "share", "mIoU on the slices with one component alone"),
+    "miou": ("mIoU", "share", "mean IoU of the first stage's best box with each true component's, test"),
+    "miou_train": ("mIoU train", "share", "the same on training cases"),
+    "miou_validation": ("mIoU val", "share", "the same on validation cases"),
+    "first_stage_parameters": ("params", "parameters", "parameters of the first stage at the paper's width"),
+    "volume_dsc": ("DSC", "share", "mean 3-D Dice of the test volumes with foreground"),
+    "volume_precision": ("P", "share", "mean precision of these volumes, 0 where nothing was predicted"),
+    "volume_recall": ("R", "share", "mean recall of these volumes"),
+    "voe": ("VOE", "percent", "mean 100 (1 - IoU) of these volumes; lower is better"),
+    "rvd": ("RVD", "percent", "mean 100 (predicted / true volume - 1), signed: 0 is best"),
+    "absolute_rvd": ("abs. RVD", "percent", "mean of its absolute values; not in the paper"),
 }
 
 _L_SNET = "Xie et al., L-SNet, ICIP 2021, arXiv:2102.05971"
@@ -75,6 +92,28 @@ _PANCREAS = "Pancreas-CT (NIH), slices"
 
 def _scores(dsc, precision, recall):
     return {"dsc": dsc, "precision": precision, "recall": recall}
+
+
+_CLCI_NET = "Yang et al., CLCI-Net, MICCAI 2019, arXiv:1907.07008"
+_ATLAS = "ATLAS R1.1, 60 people, volumes"
+_VOLUME_COLUMNS = ("volume_dsc", "volume_precision", "volume_recall", "voe", "rvd")
+
+
+def _volume_scores(*reported):
+    return dict(zip(_VOLUME_COLUMNS, reported, strict=True))
+
+
+def _ablation(name, *reported, aspp=False, clf=False, inference=False):
+    return Row(
+        name,
+        "clci-net",
+        {"aspp": aspp, "clf": clf, "context_inference": inference},
+        _volume_scores(*reported),
+    )
+
+
+_CLCI_BASELINE = Row("Baseline", "unet-bn", {}, _volume_scores(54.0, 63.2, 54.4, 58.7, 31.7))
+_CLCI_FULL = Row("CLCI-Net", "clci-net", {}, _volume_scores(58.1, 64.9, 58.1, 54.6, 25.4))
 
 
 TABLES = {
@@ -155,6 +194,49 @@ TABLES = {
                     (1.0, (86.84, 84.68, 87.21)),
                 )
             ),
+        ),
+        Table(
+            id="clci-net-1",
+            title="CLCI-Net and its rivals",
+            source=f"{_CLCI_NET}, Table 1",
+            data=_ATLAS,
+            recipe="clci-net-atlas",
+            columns=(*_VOLUME_COLUMNS, "absolute_rvd"),
+            rows=(
+                Row("FCN-8s", "fcn-8s", {}, _volume_scores(33.7, 48.5, 33.4, 76.5, 19.6)),
+                Row("PSPNet", "pspnet", {}, _volume_scores(37.5, 50.2, 36.1, 73.5, 13.6), "pspnet-atlas"),
+                Row(
+                    "DeepLabv3+",
+                    "deeplabv3-plus",
+                    {},
+                    _volume_scores(50.7, 58.6, 52.7, 62.1, 32.5),
+                    "deeplabv3-plus-atlas",
+                ),
+                Row("DenseUnet", "dense-unet", {}, _volume_scores(54.3, 61.4, 55.3, 58.8, 25.6)),
+                _CLCI_BASELINE,
+                _CLCI_FULL,
+            ),
+            generator="strokes",
+        ),
+        Table(
+            id="clci-net-2",
+            title="What each part of CLCI-Net adds",
+            source=f"{_CLCI_NET}, Table 2",
+            data=_ATLAS,
+            recipe="clci-net-atlas",
+            columns=(*_VOLUME_COLUMNS, "absolute_rvd"),
+            rows=(
+                _CLCI_BASELINE,
+                _ablation("ASPP", 54.6, 64.0, 53.7, 57.7, 31.0, aspp=True),
+                _ablation("CLF", 55.1, 66.0, 53.5, 57.7, 12.8, clf=True),
+                _ablation("Inference", 55.8, 60.3, 60.1, 57.0, 53.4, inference=True),
+                # The tick marks of the three rows with two parts are lost; their order follows the columns'.
+                _ablation("ASPP + CLF", 55.9, 65.0, 55.3, 56.5, 26.2, aspp=True, clf=True),
+                _ablation("ASPP + Inference", 56.7, 62.2, 57.2, 55.8, 43.6, aspp=True, inference=True),
+                _ablation("CLF + Inference", 56.8, 59.9, 59.7, 55.7, 37.9, clf=True, inference=True),
+                _CLCI_FULL,
+            ),
+            generator="strokes",
         ),
     )
 }

@@ -25,6 +25,7 @@ from ..errors import LesionSegError, UsageError
 from ..evaluation.figures import compare_runs
 from ..imaging.atomic import write_aside
 from ..inference.loading import load_model
+from ..models.image_processing_lesion import LesionImageProcessor
 from .history import read_history
 from .paper_tables import COLUMNS
 from .recipe import load_recipe
@@ -47,7 +48,8 @@ class Budget:
     seeds : tuple of int
         One run for each.
     base_width : int
-        Feature maps of the encoders' stem; 64 in the papers.
+        Feature maps of the encoders' stem where the paper has 64; widths of other networks are brought down in
+        proportion.
     batch_size : int
     learning_rate : float
         At the beginning; it falls as the recipe says, at the same shares of the training, or along a cosine where the
@@ -56,8 +58,8 @@ class Budget:
         Size of the slices by that of the papers': networks with a first stage have lengths in pixels, such as a margin
         of 15, that are meant for slices of 512 x 512.
     encoder_weights : str, optional
-        Published ResNets to start from, such as ``microsoft/resnet-{depth}``; by default the recipe's, at the width
-        that there are some for, and none at others.
+        Published ResNets to start from, such as ``microsoft/resnet-{depth}``, in rows whose recipe has some; by default
+        the recipe's, at the width that there are some for, and none at others.
     """
 
     steps: int = 1500
@@ -87,8 +89,15 @@ class Budget:
             "minimum_component_pixels": max(1, round(10 * self.scale**2)),
         }
 
+    def narrowed(self, defaults):
+        """Widths of a network's configuration, brought down as the budget's is from 64."""
+        widths = {name: getattr(defaults, name) for name in ("base_width", "growth_rate") if hasattr(defaults, name)}
+        return {name: max(1, round(width * self.base_width / PUBLISHED_WIDTH)) for name, width in widths.items()}
+
     def weights_to_start_from(self, recipe):
         """What the encoders start from; None for nothing."""
+        if recipe.encoder_weights is None:
+            return None
         if self.encoder_weights is None:
             return recipe.encoder_weights if self.base_width == PUBLISHED_WIDTH else None
         return None if self.encoder_weights == "none" else self.encoder_weights
@@ -103,6 +112,26 @@ def generate_organs(folder, *, count=90, size=128, slices=16, seed=0):
     """
     options = ("--count", count, "--size", size, "--slices", slices, "--seed", seed, "--recipe", "l-snet-pancreas")
     _run("prepare", "synthetic-organs", "-o", folder, *options)
+    return PreparedDataset(folder)
+
+
+def generate_strokes(folder, *, count=90, seed=0):
+    """Generate and prepare the strokes that stand in for ATLAS, at 3 mm, unless they are there already.
+
+    They are split as the recipe ``clci-net-atlas`` splits ATLAS.
+
+    Returns
+    -------
+    PreparedDataset
+    """
+    folder = Path(folder)
+    small, split = load_recipe("clci-net-demo"), load_recipe("clci-net-atlas").split
+    plain = {name: value for name, value in small.processor.items() if name not in ("threshold", "minimum_lesion_ml")}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.parent / f"{folder.name}.yaml"
+    with write_aside(path) as aside:
+        aside.write_text(yaml.safe_dump({"model_type": small.model_type, "processor": plain, "split": split}))
+    _run("prepare", "synthetic", "-o", folder, "--count", count, "--spacing", 3, "--seed", seed, "--recipe", path)
     return PreparedDataset(folder)
 
 
@@ -145,7 +174,7 @@ def reproduce(table, dataset, output, budget, *, rows=None, console=None):
         for seed in budget.seeds:
             number += 1
             console.print(f"{table.id}: {row.name}, seed {seed} (run {number} of {total})", style="bold")
-            folder = run_row(row, recipe, dataset, output / "runs", budget, seed)
+            folder = run_row(row, load_recipe(row.recipe or table.recipe), dataset, output / "runs", budget, seed)
             folders.append(folder)
             scores.append(score_folder(folder, dataset, budget, console))
         results.append(
@@ -153,6 +182,7 @@ def reproduce(table, dataset, output, budget, *, rows=None, console=None):
                 "row": row.name,
                 "model_type": row.model_type,
                 "model": row.model,
+                "encoder_weights": budget.weights_to_start_from(load_recipe(row.recipe or table.recipe)),
                 "reported": row.reported,
                 "runs": [str(folder.relative_to(output)) for folder in folders],
                 "scores": scores,
@@ -184,7 +214,10 @@ def run_row(row, recipe, dataset, runs, budget, seed):
     """Train one row with one seed, or go on with it; returns the folder of its model."""
     defaults = AutoConfig.for_model(row.model_type)
     lengths = {name: value for name, value in budget.in_proportion().items() if hasattr(defaults, name)}
-    model = {"base_width": budget.base_width} | lengths | row.model
+    model = budget.narrowed(defaults) | lengths | row.model
+    if hasattr(defaults, "batch_norm_momentum"):
+        # Keras' 0.01 lags behind the weights in a run of a few hundred steps.
+        model.setdefault("batch_norm_momentum", max(defaults.batch_norm_momentum, min(0.1, 20 / budget.steps)))
     settings = recipe.to_dict() | {
         "model_type": row.model_type,
         "model": model,
@@ -193,17 +226,20 @@ def run_row(row, recipe, dataset, runs, budget, seed):
         "encoder_weights": budget.weights_to_start_from(recipe),
         "channels_last": True,  # as fast or faster for all of them
     }
-    per_epoch = math.ceil(
-        len(
-            SliceDataset(
-                dataset.select("train"), slices=recipe.slices, empty_slice_fraction=recipe.empty_slice_fraction
-            )
-        )
-        / budget.batch_size
+    if dataset.synthetic:
+        settings["processor"] = as_prepared(recipe, dataset)
+    if recipe.slice_range is None:
+        del settings["slice_range"]  # runs from before this field was keep their folders
+    slices = SliceDataset(
+        dataset.select("train"),
+        slices=recipe.slices,
+        slice_range=recipe.slice_range,
+        empty_slice_fraction=recipe.empty_slice_fraction,
     )
+    per_epoch = math.ceil(len(slices) / budget.batch_size)
     epochs = math.ceil(budget.steps / per_epoch)
-    if recipe.scheduler == "step" and epochs < recipe.epochs:  # too few to fall in steps
-        settings["scheduler"] = "cosine"
+    if recipe.scheduler in ("step", "plateau") and epochs < recipe.epochs:  # too few to fall in steps, or to wait
+        settings |= {"scheduler": "cosine", "early_stopping_patience": None}
     elif recipe.scheduler == "step":  # at the same shares of the training as in the paper
         settings["step_epochs"] = round(epochs * recipe.step_epochs / recipe.epochs)
     settings |= {"epochs": epochs, "validation_every": max(1, epochs // _VALIDATIONS)}
@@ -222,6 +258,13 @@ def run_row(row, recipe, dataset, runs, budget, seed):
             "--max_steps", budget.steps, "--seed", seed, "--resume_from_checkpoint", "latest",
         )  # fmt: skip
     return run
+
+
+def as_prepared(recipe, dataset):
+    """The recipe's settings of the processor, but for those that generated data were prepared with otherwise."""
+    found, wanted = dataset.processor().settings(), LesionImageProcessor(**recipe.processor).settings()
+    other = {name: found[name] for name in recipe.processor if found[name] != wanted[name]}
+    return recipe.processor | json.loads(json.dumps(other))
 
 
 def score_folder(folder, dataset, budget, console=None):
@@ -256,7 +299,7 @@ def _column(column, row, scores):
     values = [score[column] for score in scores]
     if any(value is None for value in values):
         return {"mean": None, "std": None}
-    factor = 100 if COLUMNS[column][1] else 1
+    factor = 100 if COLUMNS[column][1] == "share" else 1
     spread = factor * statistics.stdev(values) if len(values) > 1 else None
     return {"mean": factor * statistics.fmean(values), "std": spread}
 

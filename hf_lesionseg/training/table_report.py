@@ -1,5 +1,6 @@
 """A reproduced table for the eye: in the terminal, and as Markdown."""
 
+from rich.console import Console
 from rich.table import Table
 
 from .paper_tables import COLUMNS
@@ -15,7 +16,8 @@ def _note(record):
     return (
         f"Paper: {record['paper_data']}, full width. Here: {record['data']}"
         f"{' (synthetic: comparable among themselves only)' if record['synthetic'] else ''}, width "
-        f"{budget['base_width']}, {budget['steps']} steps of {budget['batch_size']} slices at a rate of "
+        f"{budget['base_width']} for 64 and others in proportion, "
+        f"{budget['steps']} steps of {budget['batch_size']} slices at a rate of "
         f"{budget['learning_rate']:g} falling to 0 or by the recipe's steps, encoders from "
         f"{budget['encoder_weights'] or 'scratch'}, lengths in pixels x {budget['scale']:g}, seeds "
         f"{', '.join(map(str, budget['seeds']))}."
@@ -39,7 +41,7 @@ def _cells(record):
 def _figure(column, value):
     if value is None:
         return "–"
-    return f"{value:.2f}" if COLUMNS[column][1] else f"{value / 1e6:.2f} M"
+    return f"{value / 1e6:.2f} M" if COLUMNS[column][1] == "parameters" else f"{value:.2f}"
 
 
 def _measured(column, value):
@@ -55,6 +57,8 @@ def print_table(record, console):
         table.add_column(name, justify="left" if index == 0 else "right")
     for cells in rows:
         table.add_row(*cells)
+    if not console.is_terminal:  # a file or a pipe has no width of its own
+        console = Console(file=console.file, width=max(console.width, 13 * len(heading)))
     console.print(table)
 
 

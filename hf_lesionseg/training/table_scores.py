@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ..evaluation.metrics import VoxelCounts, dice, precision, recall
+from ..evaluation.metrics import (
+    VoxelCounts,
+    dice,
+    precision,
+    recall,
+    relative_volume_difference,
+    volumetric_overlap_error,
+)
 from ..evaluation.regions import MINIMUM_PIXELS, region_ious
 from ..evaluation.slicewise import count_slices
 from ..inference.slices import predict_slices
@@ -83,7 +90,8 @@ def summarize_slices(counted):
         ``dsc``, ``precision``, ``recall`` over slices with foreground; ``dsc_small`` over the third of them with the
         least foreground (ties go in), ``small_pixels`` its limit; ``dsc_small_organs``, the Dice of the third of the
         volumes with the least foreground but some; ``dsc_all_slices``; ``dsc_volume``; ``miou`` and ``miou_single``,
-        None without a first stage; numbers of slices and cases.
+        None without a first stage; ``volume_dsc``, ``volume_precision``, ``volume_recall``, ``voe``, ``rvd`` and
+        ``absolute_rvd`` over volumes with foreground, the last three in percent; numbers of slices and cases.
     """
     slices, volumes = counted.slices, counted.volumes
     positive = [each for each in slices if each.truth]
@@ -98,12 +106,25 @@ def summarize_slices(counted):
         "dsc_small_organs": _mean(map(dice, small_organs)),
         "dsc_all_slices": _mean(map(dice, slices)),
         "dsc_volume": _mean(map(dice, volumes)),
+        **_summarize_volumes([each for each in volumes if each.truth]),
         "miou": None if counted.ious is None else _mean(counted.ious),
         "miou_single": None if counted.ious is None else _mean(counted.ious_of_single),
         "slices": len(slices),
         "positive_slices": len(positive),
         "small_slices": len(small),
         "cases": len(volumes),
+    }
+
+
+def _summarize_volumes(volumes):
+    differences = [relative_volume_difference(each) for each in volumes]
+    return {
+        "volume_dsc": _mean(map(dice, volumes)),
+        "volume_precision": _mean(map(precision, volumes)),
+        "volume_recall": _mean(map(recall, volumes)),
+        "voe": _mean(map(volumetric_overlap_error, volumes)),
+        "rvd": _mean(differences),
+        "absolute_rvd": _mean(map(abs, differences)),
     }
 
 

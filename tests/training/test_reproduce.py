@@ -49,6 +49,30 @@ def test_a_table_is_trained_scored_and_written_once(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")} == weights
 
 
+@pytest.mark.slow  # trains two networks, each in a process of its own
+def test_a_table_on_strokes(tmp_path):
+    options = ("--data", "synthetic", "--output", tmp_path, "--cases", 6, "--steps", 2, "--base_width", 4)
+    done = reproduce("clci-net-1", *options, "--batch_size", 4, "--rows", "PSPNet", "Baseline")
+    assert "generated strokes" in done.stdout
+    assert "VOE here" in done.stdout  # the table is not squeezed into 80 columns
+    assert "not prepared as" not in done.stderr
+    assert not (tmp_path / "organs").exists()
+    record = json.loads((tmp_path / "clci-net-1.json").read_text())
+    assert [row["row"] for row in record["rows"]] == ["PSPNet", "Baseline"]
+    dataset = json.loads((tmp_path / "strokes" / "preprocessor_config.json").read_text())
+    for row, width in zip(record["rows"], (4, 2), strict=True):
+        run = tmp_path / row["runs"][0]
+        assert json.loads((run / "config.json").read_text())["base_width"] == width
+        recipe = json.loads((run / "training_summary.json").read_text())["recipe"]
+        assert (recipe["scheduler"], recipe["slices"]) == ("cosine", "all")
+        assert recipe["processor"]["size"] == dataset["size"] == {"height": 80, "width": 64}
+        assert row["encoder_weights"] is None
+        scores = json.loads((run / "scores.json").read_text())
+        assert row["columns"]["voe"]["mean"] == scores["voe"]
+        assert row["columns"]["volume_dsc"]["mean"] == pytest.approx(100 * scores["volume_dsc"])
+    assert "| Baseline | 54.00 |" in (tmp_path / "clci-net-1.md").read_text()
+
+
 def test_wrong_arguments_are_named(tmp_path):
     done = reproduce("l-snet-9", "--data", "synthetic", "--output", tmp_path, expected=2)
     assert "no table is called 'l-snet-9'; use one of l-snet-1" in done.stderr

@@ -4,7 +4,9 @@ import io
 import json
 
 import pytest
+import torch
 from rich.console import Console
+from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
 from hf_lesionseg.errors import UsageError
 from hf_lesionseg.evaluation.metrics import VoxelCounts
@@ -40,6 +42,22 @@ def test_columns_by_hand():
     assert (found["miou"], found["miou_single"]) == (0.625, 0.5)
     assert found["dsc_small_organs"] == pytest.approx(8 / 19)  # of 55 and 4 pixels the second
     assert (found["slices"], found["positive_slices"], found["cases"]) == (6, 4, 2)
+    # The two volumes: 38 of 40 predicted are right and 55 are true; 4 of 15 and 4.
+    assert found["volume_dsc"] == found["dsc_volume"]
+    assert found["volume_precision"] == pytest.approx((38 / 40 + 4 / 15) / 2)
+    assert found["volume_recall"] == pytest.approx((38 / 55 + 4 / 4) / 2)
+    assert found["voe"] == pytest.approx(100 * ((1 - 38 / 57) + (1 - 4 / 15)) / 2)
+    assert found["rvd"] == pytest.approx(100 * ((40 / 55 - 1) + (15 / 4 - 1)) / 2)
+    assert found["absolute_rvd"] == pytest.approx(100 * ((1 - 40 / 55) + (15 / 4 - 1)) / 2)
+
+
+def test_volumes_without_foreground_have_no_volume_to_compare_with():
+    volumes = [VoxelCounts(1, 1, 1), VoxelCounts(0, 5, 0), VoxelCounts(0, 0, 0), VoxelCounts(0, 0, 3)]
+    found = summarize_slices(Counted(volumes, volumes))
+    assert found["volume_dsc"] == pytest.approx((0.5 + 0) / 2)
+    assert found["volume_precision"] == pytest.approx((0.5 + 0) / 2)
+    assert found["rvd"] == pytest.approx((0 - 100) / 2)
+    assert found["voe"] == pytest.approx((100 * (1 - 1 / 3) + 100) / 2)
 
 
 def test_nothing_to_score():
@@ -53,8 +71,10 @@ def test_nothing_to_score():
 def test_every_row_names_a_network_and_every_column_is_known():
     for table in TABLES.values():
         assert set(table.columns) <= set(COLUMNS)
+        assert table.generator in ("organs", "strokes")
         for row in table.rows:
             assert set(row.reported) <= set(table.columns)
+            assert load_recipe(row.recipe or table.recipe).name
             assert first_stage_parameters(row) > 1e6
     with pytest.raises(UsageError, match="no table is called 'l-snet-9'; use one of l-snet-1"):
         find_table("l-snet-9")
@@ -95,6 +115,42 @@ def test_published_encoders_at_the_published_width():
     assert Budget(encoder_weights="mine").weights_to_start_from(recipe) == "mine"
 
 
+def test_clci_nets_tables_are_consistent():
+    """VOE is 100 (1 - mean IoU), and the Dice of the mean IoU is above the mean Dice (Jensen), in every row."""
+    rows = [row for name in ("clci-net-1", "clci-net-2") for row in find_table(name).rows]
+    assert len(rows) == 6 + 8
+    for row in rows:
+        iou = 1 - row.reported["voe"] / 100
+        assert 2 * iou / (1 + iou) >= row.reported["volume_dsc"] / 100, row.name
+    assert rows[-1] == rows[5]
+    assert [parameters(row) for row in rows[6:]] == [
+        7_765_409, 13_497_857, 23_527_009, 13_340_289, 31_327_585, 18_983_297, 29_012_449, 36_813_025,
+    ]  # fmt: skip
+
+
+def parameters(row):
+    with torch.device("meta"):
+        model = AutoModelForSemanticSegmentation.from_config(AutoConfig.for_model(row.model_type, **row.model))
+    return model.num_parameters()
+
+
+def test_widths_come_down_in_proportion():
+    budget = Budget(base_width=16)
+    assert budget.narrowed(AutoConfig.for_model("l-snet")) == {"base_width": 16}
+    assert budget.narrowed(AutoConfig.for_model("clci-net")) == {"base_width": 8}
+    assert budget.narrowed(AutoConfig.for_model("dense-unet")) == {"base_width": 24, "growth_rate": 12}
+    assert Budget(base_width=64).narrowed(AutoConfig.for_model("dense-unet")) == {"base_width": 96, "growth_rate": 48}
+    assert Budget(base_width=1).narrowed(AutoConfig.for_model("unet-bn")) == {"base_width": 1}
+
+
+def test_weights_are_for_rows_whose_recipe_has_some():
+    table = find_table("clci-net-1")
+    full = Budget(base_width=64)
+    found = {row.name: full.weights_to_start_from(load_recipe(row.recipe or table.recipe)) for row in table.rows}
+    assert {name for name, weights in found.items() if weights} == {"PSPNet", "DeepLabv3+"}
+    assert Budget(encoder_weights="mine").weights_to_start_from(load_recipe("clci-net-atlas")) is None
+
+
 def record(synthetic):
     return {
         "title": "Stages",
@@ -133,7 +189,7 @@ def test_table_as_text():
     assert "10 steps of 4 slices at a rate of 0.001" in text
     assert "encoders from scratch, lengths in pixels x 0.25, seeds 0, 1" in text
     assert "SYNTHETIC" not in markdown_table(record(synthetic=False))
-    console = Console(file=io.StringIO(), width=160)
+    console = Console(file=io.StringIO(), width=40)  # a file is as wide as the table
     print_table(record(synthetic=True), console)
     assert "70.12 ± 1.50" in console.file.getvalue()
     assert "SYNTHETIC" in console.file.getvalue()
