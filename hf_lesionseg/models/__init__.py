@@ -9,6 +9,10 @@ import importlib
 #: model_type -> (name of the config class, name of the model class)
 MODEL_REGISTRY = {
     "clci-net": ("CLCINetConfig", "CLCINetForSemanticSegmentation"),
+    "res-unet": ("ResUNetConfig", "ResUNetForSemanticSegmentation"),
+    "unet-bn": ("UNetBNConfig", "UNetBNForSemanticSegmentation"),
+    "fcn-8s": ("FCN8sConfig", "FCN8sForSemanticSegmentation"),
+    "pspnet": ("PSPNetConfig", "PSPNetForSemanticSegmentation"),
     "l-snet": ("LSNetConfig", "LSNetForSemanticSegmentation"),
     "resnet-unet": ("ResNetUNetConfig", "ResNetUNetForSemanticSegmentation"),
     "attention-unet": ("AttentionUNetConfig", "AttentionUNetForSemanticSegmentation"),

@@ -1,7 +1,8 @@
 """Configuration of EGS-Net, and the settings of every row of its ablation table."""
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+
+from .configuration_segmenter import LesionConfig, check_choice
 
 FRAMES = tuple(f"ctp_{number:02d}" for number in range(11))
 MAPS = ("cbf", "cbv", "mtt", "tmax", "pwimax_o", "pwimax_p")
@@ -10,7 +11,7 @@ NORMALIZATIONS = ("switch", "batch")
 
 
 @strict
-class EGSNetConfig(PreTrainedConfig):
+class EGSNetConfig(LesionConfig):
     r"""Configuration of :class:`~hf_lesionseg.models.modeling_egs_net.EGSNetForSemanticSegmentation`.
 
     The defaults are the network of Song and Huang, "Integrated Extractor, Generator and Segmentor for Ischemic Stroke
@@ -69,7 +70,6 @@ class EGSNetConfig(PreTrainedConfig):
     channel_names: list[str] | tuple[str, ...] = FRAMES + MAPS
     extractor_channels: list[str] | tuple[str, ...] = FRAMES
     map_channels: list[str] | tuple[str, ...] = MAPS
-    base_width: int = 64
     extractor: bool = True
     generator: bool = True
     squeeze_excitation: bool = True
@@ -91,12 +91,6 @@ class EGSNetConfig(PreTrainedConfig):
 
     #: Height and width are padded to this multiple inside the network.
     stride = 16
-
-    def __post_init__(self, **kwargs):
-        if self.id2label is None and "num_labels" not in kwargs:
-            self.id2label = {0: "background", 1: "lesion"}
-            self.label2id = {"background": 0, "lesion": 1}
-        super().__post_init__(**kwargs)
 
     @property
     def needs_dwi(self):
@@ -121,9 +115,6 @@ class EGSNetConfig(PreTrainedConfig):
         return f"{stages} WITHOUT true DWI: {reason}"
 
     def validate_channels(self):
-        for name in ("num_channels", "num_logits"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         names = self.channel_names
         if len(names) != self.num_channels or len(set(names)) != len(names):
             raise ValueError(
@@ -138,7 +129,7 @@ class EGSNetConfig(PreTrainedConfig):
                     f"{field} is {tuple(chosen)}; choose one or more of channel_names {tuple(names)}, each once"
                 )
 
-    def validate_widths(self):
+    def validate_stages(self):
         if self.base_width < 2:
             raise ValueError(f"base_width is {self.base_width}; it must be 2 or more, as the extractor has half of it")
         if self.se_reduction < 1:
@@ -147,9 +138,8 @@ class EGSNetConfig(PreTrainedConfig):
             raise ValueError(f"perceptual_widths is {self.perceptual_widths}; give one or more widths of 1 or more")
 
     def validate_choices(self):
-        for name, choices in (("perceptual", PERCEPTUAL), ("normalization", NORMALIZATIONS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; use one of {', '.join(map(repr, choices))}")
+        check_choice("perceptual", self.perceptual, PERCEPTUAL)
+        check_choice("normalization", self.normalization, NORMALIZATIONS)
 
     def validate_losses(self):
         for name in ("dice_smallest_class", "heat_map_decay"):

@@ -93,14 +93,34 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 class ConvNormReLU(nn.Sequential):
-    """Convolution with bias and "SAME" padding, batch norm, ReLU: the ``CBR(kernel, stride, filters)`` of CLCI-Net."""
+    """Convolution with "SAME" padding, batch norm, ReLU: the ``CBR(kernel, stride, filters)`` of CLCI-Net."""
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, dilation=1, eps=1e-3, momentum=0.01):
+    def __init__(
+        self, in_channels, out_channels, kernel_size, stride=1, dilation=1, bias=True, eps=1e-3, momentum=0.01
+    ):
         super().__init__(
-            SameConv2d(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation),
+            SameConv2d(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation, bias=bias),
             BatchNorm2d(out_channels, eps=eps, momentum=momentum),
             nn.ReLU(inplace=True),
         )
+
+
+def image_context(block, features):
+    """Global average pooling through a 1x1 block, spread over the map again.
+
+    Spread before batch norm: equal to normalising the pooled pixel, and it also works for a batch of one.
+
+    Parameters
+    ----------
+    block : ConvNormReLU
+    features : torch.Tensor of shape (batch, in_channels, height, width)
+
+    Returns
+    -------
+    torch.Tensor of shape (batch, out_channels, height, width)
+    """
+    conv, norm, relu = block
+    return relu(norm(conv(features.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, *features.shape[2:])))
 
 
 class InputGateConv2d(nn.Conv2d):

@@ -13,7 +13,6 @@ Training takes the true DWI as ``forward(pixel_values, labels, dwi)``: a batch w
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import can_return_tuple, logging
@@ -22,9 +21,10 @@ from .configuration_egs_net import EGSNetConfig
 from .layers import BatchNorm2d, pad_to_stride
 from .lesion_heat_map import lesion_heat_map
 from .losses import check_labels, generalized_dice
+from .one_stage import SegmenterPreTrainedModel
 from .outputs import GeneratorSegmenterOutput, lesion_logit
+from .stage_unet import StageUNet
 from .switch_norm import SwitchNorm2d
-from .unet import UNet
 
 logger = logging.get_logger(__name__)
 
@@ -52,7 +52,7 @@ class PerceptualNetwork(GradientCheckpointingLayer):
         return torch.cat(pooled, dim=1)
 
 
-class EGSNetForSemanticSegmentation(PreTrainedModel):
+class EGSNetForSemanticSegmentation(SegmenterPreTrainedModel):
     """EGS-Net with its joint loss.
 
     Heights and widths that are no multiple of 16 are padded inside with zeros, and all maps cropped back.
@@ -69,10 +69,7 @@ class EGSNetForSemanticSegmentation(PreTrainedModel):
     config: EGSNetConfig
     config_class = EGSNetConfig
     base_model_prefix = "egs_net"
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    supports_gradient_checkpointing = True
-    _no_split_modules = ["DoubleConv", "PerceptualNetwork"]
+    _no_split_modules = ["StageDoubleConv", "UNetLevel", "PerceptualNetwork"]
 
     def __init__(self, config):
         super().__init__(config)
@@ -80,12 +77,12 @@ class EGSNetForSemanticSegmentation(PreTrainedModel):
         self.extractor = self.generator = self.generated_features = self.true_features = None
         maps = len(config.map_channels)
         if config.extractor:
-            self.extractor = UNet(len(config.extractor_channels), 1, width // 2, input_norm=input_norm)
+            self.extractor = StageUNet(len(config.extractor_channels), 1, width // 2, input_norm=input_norm)
             maps += 1
         if config.generator:
-            self.generator = UNet(maps, 1, width, input_norm=input_norm)
+            self.generator = StageUNet(maps, 1, width, input_norm=input_norm)
             maps = 1
-        self.segmentor = UNet(
+        self.segmentor = StageUNet(
             maps,
             config.num_logits,
             width,

@@ -35,8 +35,8 @@ class NiftiVolume:
 
     Parameters
     ----------
-    data : numpy.ndarray of shape (X, Y, Z)
-        float32 and finite; along the file's own axes, in Fortran order where it was read from a file.
+    data : numpy.ndarray of shape (X, Y, Z), or (X, Y, Z, T) for a series
+        float32; along the file's own axes, in Fortran order where it was read from a file. Finite, but for a series.
     affine : numpy.ndarray of shape (4, 4)
         Voxel indices to world mm, float64, never singular.
     header : nibabel.Nifti1Header, nibabel.Nifti2Header or None
@@ -45,7 +45,7 @@ class NiftiVolume:
     warnings : tuple of str
         What was odd and how it was read.
     replaced : int
-        Voxels that were NaN or Inf and were read as 0.
+        Values that were NaN or Inf; read as 0, in a series as NaN.
     """
 
     data: np.ndarray
@@ -75,12 +75,37 @@ def read_nifti(path):
         One line naming the file and the remedy: missing, damaged, not NIfTI, not one 3-D volume of real numbers, no
         usable voxel size, no finite voxel.
     """
+    return _read_file(path, _read_volume)
+
+
+def read_nifti_series(path):
+    """Read volumes of one grid over time from a NIfTI-1, NIfTI-2 or Analyze file, frame by frame.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Time is the fourth axis; axes of length 1 before or after it are left out.
+
+    Returns
+    -------
+    NiftiVolume
+        With ``data`` (X, Y, Z, T), NaN where the file is NaN or Inf.
+
+    Raises
+    ------
+    VolumeError
+        As :func:`read_nifti`, and for one single volume or more than one axis beside space.
+    """
+    return _read_file(path, _read_series)
+
+
+def _read_file(path, read):
     path = Path(path)
     _check_container(path)
     with ExitStack() as streams:
         try:
             image, header, opened = _open_image(path, streams)
-            volume = _read_volume(image, header, str(path), opened)
+            volume = read(image, header, str(path), opened)
             return volume if header is not None else _analyze_as_nifti(volume, image.header, path)
         except VolumeError:
             raise
@@ -126,8 +151,8 @@ def volume_from_array(array, affine, name):
     return NiftiVolume(data, affine, None, warnings, sum(counts.values()))
 
 
-def _finite_values(block, name, counts):
-    """Return the block as finite float32; NaN and Inf become 0 and are added to ``counts``.
+def _finite_values(block, name, counts, fill=0.0):
+    """Return the block as float32; NaN and Inf become ``fill`` and are added to ``counts``.
 
     Raises
     ------
@@ -146,7 +171,7 @@ def _finite_values(block, name, counts):
     nan = int(np.isnan(original).sum())
     counts["NaN"] += nan
     counts["Inf"] += int((~finite).sum()) - nan
-    return np.where(finite, values, np.float32(0))
+    return np.where(finite, values, np.float32(fill))
 
 
 def _describe_replaced(counts, size, name):
@@ -209,15 +234,10 @@ def _open_stream(path):
 
 def _read_volume(image, header, name, streams):
     shape, warnings = _spatial_shape(image, name)
-    kind = image.get_data_dtype().kind
-    if kind not in "fiub":
-        what = {"V": "RGB colours", "c": "complex numbers"}.get(kind, str(image.get_data_dtype()))
-        raise VolumeError(f"{name}: holds {what}, not one real number per voxel; export the scan in grey values")
+    _check_real_numbers(image, name)
     affine, odd_header = _usable_affine(image, header, name)
     data, counts = _read_finite(image.dataobj, shape, name)
-    for stream in streams:  # the checksum stands at the end of a gzip file, and is only verified when read past it
-        while stream.read(1 << 20):
-            pass
+    _read_to_end(streams)
     return NiftiVolume(
         data=data,
         affine=affine,
@@ -225,6 +245,44 @@ def _read_volume(image, header, name, streams):
         warnings=(*warnings, *odd_header, *_describe_replaced(counts, data.size, name)),
         replaced=sum(counts.values()),
     )
+
+
+def _read_series(image, header, name, streams):
+    shape = tuple(int(length) for length in image.shape)
+    if min(shape, default=0) < 1:
+        raise VolumeError(f"{name}: shape {shape} has an axis without voxels; export the series again")
+    beyond = [axis for axis in range(3, len(shape)) if shape[axis] > 1]
+    if not beyond:
+        raise VolumeError(f"{name}: shape {shape} is one volume, no series; give the 4-D file, time as its last axis")
+    if len(beyond) > 1:
+        raise VolumeError(f"{name}: shape {shape} has several axes beside space; export one series, (X, Y, Z, time)")
+    _check_real_numbers(image, name)
+    affine, odd_header = _usable_affine(image, header, name)
+    data = np.empty((*shape[:3], shape[beyond[0]]), np.float32, order="F")
+    counts = {"NaN": 0, "Inf": 0}
+    index = [slice(None)] * 3 + [0] * (len(shape) - 3)
+    for frame in range(data.shape[3]):
+        index[beyond[0]] = frame
+        data[..., frame] = _finite_values(image.dataobj[tuple(index)], name, counts, fill=np.nan)
+    _read_to_end(streams)
+    replaced = sum(counts.values())
+    if replaced == data.size:
+        raise VolumeError(f"{name}: no voxel is finite in any frame; export it again")
+    warnings = (f"{name}: shape {shape} read as {data.shape}",) if len(shape) > 4 else ()
+    return NiftiVolume(data, affine, header, (*warnings, *odd_header), replaced)
+
+
+def _check_real_numbers(image, name):
+    kind = image.get_data_dtype().kind
+    if kind not in "fiub":
+        what = {"V": "RGB colours", "c": "complex numbers"}.get(kind, str(image.get_data_dtype()))
+        raise VolumeError(f"{name}: holds {what}, not one real number per voxel; export the scan in grey values")
+
+
+def _read_to_end(streams):
+    for stream in streams:  # the checksum stands at the end of a gzip file, and is only verified when read past it
+        while stream.read(1 << 20):
+            pass
 
 
 def _analyze_as_nifti(volume, analyze_header, path):

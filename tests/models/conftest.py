@@ -8,10 +8,15 @@ from hf_lesionseg.models import MODEL_REGISTRY, configurations, registered_model
 #: Settings that make each network small. A new network joins the shared tests by a row here.
 TINY = {
     "clci-net": {"base_width": 4},
+    "res-unet": {"base_width": 4},
+    "unet-bn": {"base_width": 4},
+    "fcn-8s": {"base_width": 2},
+    "pspnet": {"base_width": 4, "depth": 10},
     # A region even where the untrained heat map shows none, and the same one whenever a test asks.
     "l-snet": {
         "base_width": 4,
-        "segmenter_depth": 18,
+        "locator_depth": 10,
+        "segmenter_depth": 10,
         "no_region": "best-cell",
         "candidate_cells": 1,
         "gradient_decay": 1.0,

@@ -10,8 +10,8 @@ from hf_lesionseg.models.configuration_egs_net import EGSNetConfig, ablation_row
 from hf_lesionseg.models.lesion_heat_map import lesion_heat_map
 from hf_lesionseg.models.losses import generalized_dice
 from hf_lesionseg.models.modeling_egs_net import EGSNetForSemanticSegmentation, PerceptualNetwork, weighted_distance
+from hf_lesionseg.models.stage_unet import SqueezeExcitation, StageDoubleConv
 from hf_lesionseg.models.switch_norm import SwitchNorm2d
-from hf_lesionseg.models.unet import DoubleConv, SqueezeExcitation
 
 SMALL = {"base_width": 4, "perceptual_widths": (2, 2, 2, 2, 4)}
 
@@ -57,7 +57,7 @@ def test_norms_and_excitations(paper):
         return [part for part in module.modules() if isinstance(part, kind)]
 
     assert len(parts(paper.segmentor, SwitchNorm2d)) == 18
-    assert len(parts(paper.segmentor, SqueezeExcitation)) == len(parts(paper.segmentor, DoubleConv)) == 9
+    assert len(parts(paper.segmentor, SqueezeExcitation)) == len(parts(paper.segmentor, StageDoubleConv)) == 9
     for stage, channels in ((paper.extractor, 11), (paper.generator, 7), (paper.segmentor, 1)):
         norms = parts(stage, nn.BatchNorm2d)
         assert [(norm.num_features, norm.affine) for norm in norms] == [(channels, False)]
@@ -93,8 +93,8 @@ def test_squeeze_excitation_by_the_formula():
 def test_xavier_initialisation():
     """Uniform within sqrt(6 / (fan in + fan out)), biases 0."""
     model = small(base_width=16)
-    conv, enlarge = model.generator.down[2].layers[0], model.segmentor.enlarge[0]
-    linear = model.segmentor.down[4].layers[-1].gates[0]
+    conv, enlarge = model.generator.encoder[2].layers[0], model.segmentor.decoder[0].up
+    linear = model.segmentor.bottleneck.layers[-1].gates[0]
     for layer, fans in ((conv, (32 + 64) * 9), (enlarge, (128 + 256) * 4), (linear, 256 + 16)):
         bound = (6 / fans) ** 0.5
         assert 0.98 * bound < layer.weight.abs().max() <= bound

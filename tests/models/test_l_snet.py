@@ -250,6 +250,7 @@ def test_two_classes_beside_the_background():
     ("settings", "message"),
     [
         ({"architecture": "vnet"}, "architecture is 'vnet'"),
+        ({"heatmap_prior": 0.0}, "heatmap_prior is 0.0"),
         ({"locator_depth": 20}, "locator_depth is 20"),
         ({"margin": -1}, "margin is -1"),
         ({"gradient_decay": float("nan")}, "gradient_decay is nan"),

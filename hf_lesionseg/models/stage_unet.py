@@ -1,12 +1,10 @@
-"""The U-Net of 2015 with padded convolutions, as EGS-Net's extractor, generator and segmentor use it."""
+"""The U-Net that each stage of EGS-Net is: the one of 2015, where wanted with norms and squeeze-and-excitation."""
 
-import torch
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .layers import BatchNorm2d
-
-LEVELS = 4  # poolings
+from .unet_levels import LEVELS, TransposedUp, UNet, UNetLevel, unet_widths
 
 
 class SqueezeExcitation(nn.Module):
@@ -23,7 +21,7 @@ class SqueezeExcitation(nn.Module):
         return images * self.gates(images.mean(dim=(2, 3)))[..., None, None]
 
 
-class DoubleConv(GradientCheckpointingLayer):
+class StageDoubleConv(GradientCheckpointingLayer):
     """Twice (3x3 convolution with bias, norm, ReLU), then squeeze-and-excitation.
 
     Parameters
@@ -49,7 +47,7 @@ class DoubleConv(GradientCheckpointingLayer):
         return self.layers(images)
 
 
-class UNet(nn.Module):
+class StageUNet(UNet):
     """U-Net of Ronneberger et al. (MICCAI 2015) whose convolutions are padded, so that it keeps the size.
 
     Four levels of double convolution and 2x2 max pooling, five widths that double; upwards 2x2 transposed convolutions
@@ -62,37 +60,28 @@ class UNet(nn.Module):
         Maps of the first level: 64 in the original.
     input_norm : bool
         Normalise the input by a batch norm without parameters.
-    norm, reduction : see :class:`DoubleConv`
+    norm, reduction : see :class:`StageDoubleConv`
 
     Examples
     --------
-    >>> scores, levels = UNet(3, 2, base_width=2)(torch.rand(1, 3, 32, 16))
+    >>> import torch
+    >>> scores, levels = StageUNet(3, 2, base_width=2)(torch.rand(1, 3, 32, 16))
     >>> scores.shape, len(levels)
     (torch.Size([1, 2, 32, 16]), 9)
     """
 
     def __init__(self, in_channels, out_channels, base_width=64, *, input_norm=False, norm=None, reduction=None):
-        super().__init__()
-        widths = [base_width * 2**level for level in range(LEVELS + 1)]
-        self.input_norm = BatchNorm2d(in_channels, affine=False) if input_norm else None
-        self.down = nn.ModuleList(
-            DoubleConv(channels, width, norm, reduction)
-            for channels, width in zip((in_channels, *widths[:-1]), widths, strict=True)
+        widths = unet_widths(base_width)
+        *encoder, bottleneck = (
+            StageDoubleConv(channels, width, norm, reduction)
+            for channels, width in zip((in_channels, *widths), widths, strict=False)
         )
-        self.pool = nn.MaxPool2d(2)
-        upwards = list(reversed(widths))
-        self.enlarge = nn.ModuleList(nn.ConvTranspose2d(width, width // 2, 2, stride=2) for width in upwards[:-1])
-        self.up = nn.ModuleList(DoubleConv(2 * width, width, norm, reduction) for width in upwards[1:])
-        self.head = nn.Conv2d(base_width, out_channels, 1)
+        decoder = [
+            UNetLevel(TransposedUp(2 * width, width), StageDoubleConv(2 * width, width, norm, reduction))
+            for width in reversed(widths[:LEVELS])
+        ]
+        super().__init__(encoder, bottleneck, decoder, nn.Conv2d(base_width, out_channels, 1))
+        self.input_norm = BatchNorm2d(in_channels, affine=False) if input_norm else nn.Identity()
 
     def forward(self, images):
-        """Map (batch, in_channels, height, width), sides multiples of 16, to the scores and the maps of every level."""
-        current = images if self.input_norm is None else self.input_norm(images)
-        levels = []
-        for level, block in enumerate(self.down):
-            current = block(self.pool(current) if level else current)
-            levels.append(current)
-        for skip, enlarge, block in zip(reversed(levels[:LEVELS]), self.enlarge, self.up, strict=True):
-            current = block(torch.cat([skip, enlarge(current)], dim=1))
-            levels.append(current)
-        return self.head(current), levels
+        return super().forward(self.input_norm(images))

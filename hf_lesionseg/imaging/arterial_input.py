@@ -1,0 +1,187 @@
+"""Brain, vessels and the arterial input of a CT perfusion series, found without a reader.
+
+The arterial input follows the idea of Mouridsen et al. (Magn Reson Med 2006;55:524-531): few candidates with much
+contrast and a smooth curve, clustered by shape, and of the clusters the one that comes first.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from scipy.cluster.vq import kmeans2
+
+from hf_lesionseg.errors import ScanError
+
+__all__ = ["VascularInput", "above_baseline", "brain_mask", "find_vascular_input"]
+
+_BONE_HU = 100.0
+_SOFT_TISSUE_HU = (0.0, 90.0)
+_LEAST_COMPONENT_SHARE = 0.2  # of a slice's largest part: both hemispheres stay, the scalp goes
+_FEWEST_CANDIDATES, _CANDIDATE_SHARE, _PEAK_SHARE = 40, 0.03, 0.25
+_ROUGHEST_SHARE = 0.25
+_CLUSTERS = 5
+_NEAR_HIGHEST = 0.75
+_LEAST_PEAK_HU = 15.0  # tissue hardly gets there: without voxels above it there is no artery in the slab
+
+
+@dataclass(frozen=True)
+class VascularInput:
+    """Arterial and venous curves of one series.
+
+    Attributes
+    ----------
+    arterial, venous : float64 (T,), HU above the baseline
+    arterial_voxels, venous_voxels : int (n, 3), voxels that the curves are means of
+    num_baseline_frames : frames before contrast arrives in the arteries
+    """
+
+    arterial: np.ndarray
+    venous: np.ndarray
+    arterial_voxels: np.ndarray
+    venous_voxels: np.ndarray
+    num_baseline_frames: int
+
+    @property
+    def venous_scale(self):
+        """Area under the venous over that under the arterial curve.
+
+        Above 1 where the artery is thinner than a voxel, so that its curve is too low; all that is computed with it
+        is then too high by this factor.
+        """
+        return float(self.venous.sum() / self.arterial.sum())
+
+
+def brain_mask(baseline):
+    """Find the brain with its vessels in a scan without contrast.
+
+    Soft tissue of the slightly smoothed scan, opened so that scalp and brain part, then per slice the largest
+    component and others of at least a fifth of it, holes filled. Works with and without a skull.
+
+    Parameters
+    ----------
+    baseline : float array of shape (X, Y, Z)
+        HU, slices along the last axis.
+
+    Returns
+    -------
+    bool array of shape (X, Y, Z)
+    """
+    smooth = ndimage.gaussian_filter(np.clip(baseline, -100, 1.2 * _BONE_HU), (1.0, 1.0, 0.0))
+    # exactly 0 is the background of a stripped series
+    soft = (smooth > _SOFT_TISSUE_HU[0] + 2) & (smooth < _SOFT_TISSUE_HU[1]) & (baseline < 2 * _BONE_HU)
+    mask = np.zeros(soft.shape, bool)
+    disc = np.hypot(*np.mgrid[-3:4, -3:4]) <= 3
+    for k in range(soft.shape[2]):
+        opened = ndimage.binary_opening(soft[:, :, k], disc)
+        labels, count = ndimage.label(opened)
+        if not count:
+            continue
+        sizes = np.bincount(labels.ravel())
+        sizes[0] = 0
+        kept = np.isin(labels, np.flatnonzero(sizes >= _LEAST_COMPONENT_SHARE * sizes.max()))
+        mask[:, :, k] = ndimage.binary_fill_holes(kept)
+    return mask
+
+
+def above_baseline(curves, num_baseline_frames):
+    """Take from each curve (V, T) the mean of its first frames; float32."""
+    curves = np.ascontiguousarray(curves, np.float32)
+    return curves - curves[:, :num_baseline_frames].mean(axis=1, keepdims=True)
+
+
+def find_vascular_input(curves, voxels, onset, name="series"):
+    """Choose the arterial input and the venous output among the curves of a brain.
+
+    Candidates are voxels that reach a quarter of the third highest peak (40 voxels at least, 3 % of the brain at
+    most), less those that peak within three frames of either end or keep more than half of their peak at the end, and
+    the roughest quarter (sum of squared second differences). Curves of unit area are clustered by k-means; the cluster
+    with the earliest centre of gravity over the first pass is the arteries, and the mean of its highest curves (three
+    quarters of the third highest peak and more) is the arterial input. The candidates of the largest areas, by the
+    same rule, make the venous curve: the sinuses are wide and free of partial volume.
+
+    Parameters
+    ----------
+    curves : float array of shape (V, T)
+        HU above the baseline.
+    voxels : int array of shape (V, 3)
+        Where they lie.
+    onset : int
+        Frame in which contrast reaches the slab, by its mean curve.
+    name : str or os.PathLike
+        Of the series, for errors.
+
+    Returns
+    -------
+    VascularInput
+
+    Raises
+    ------
+    ScanError
+        Where no curve looks like a vessel's.
+    """
+    frames = curves.shape[1]
+    smooth = ndimage.gaussian_filter1d(curves, 0.7, axis=1, mode="nearest")
+    peaks, times = smooth.max(axis=1), smooth.argmax(axis=1)
+    shaped = (times >= 3) & (times < frames - 3) & (smooth[:, -3:].mean(axis=1) < 0.5 * peaks)
+    found = np.flatnonzero(shaped & (peaks > _LEAST_PEAK_HU))
+    if len(found) < 3:
+        raise ScanError(
+            f"{name}: no vessel is seen to fill and empty ({len(found)} voxels of the brain rise above "
+            f"{_LEAST_PEAK_HU:g} HU and fall again); give a series that covers the whole first pass, or maps"
+        )
+    found = found[np.argsort(-peaks[found], kind="stable")]
+    # arteries may be thinner than a voxel and far below the sinuses, which would fill any fixed number of candidates
+    count = max(_FEWEST_CANDIDATES, min(round(_CANDIDATE_SHARE * len(curves)), _above(peaks[found], _PEAK_SHARE)))
+    found = found[:count]
+    unit = smooth[found] / smooth[found].sum(axis=1, keepdims=True)
+    roughness = (np.diff(unit, 2, axis=1) ** 2).sum(axis=1)
+    if len(found) >= _FEWEST_CANDIDATES // 2:
+        keep = roughness <= np.quantile(roughness, 1 - _ROUGHEST_SHARE)
+        found, unit = found[keep], unit[keep]
+    labels = np.zeros(len(found), int)
+    distinct = len(np.unique(unit.round(5), axis=0))
+    if distinct > 2 * _CLUSTERS:
+        _, labels = kmeans2(unit.astype(np.float64), _CLUSTERS, minit="++", seed=0)
+    elif distinct > 1:  # hardly any noise: every shape is a cluster
+        _, labels = np.unique(unit.round(5), axis=0, return_inverse=True)
+        labels = labels.ravel()
+    moments = _centre_of_gravity(unit)
+    sizes = np.bincount(labels)
+    least = min(3, sizes.max())
+    clusters = [label for label in range(len(sizes)) if sizes[label] >= least]
+    first = min(clusters, key=lambda label: np.median(moments[labels == label]))
+    arterial = _highest(found[labels == first], peaks)
+    venous = _highest(found, smooth.sum(axis=1))
+    inputs = [curves[each].mean(axis=0, dtype=np.float64) for each in (arterial, venous)]
+    num_baseline = _arrival(inputs[0], onset)
+    # contrast reaches an artery before it shows in the slab, and would be part of the baseline
+    inputs = [curve - curve[:num_baseline].mean() for curve in inputs]
+    return VascularInput(*inputs, voxels[arterial], voxels[venous], num_baseline)
+
+
+def _above(descending, share):
+    """How many reach this share of the third highest."""
+    return int((descending >= share * descending[min(2, len(descending) - 1)]).sum())
+
+
+def _highest(found, values):
+    """Those of at least three quarters of the third highest value; the very highest alone would be high by noise."""
+    descending = found[np.argsort(-values[found], kind="stable")]
+    return descending[: _above(values[descending], _NEAR_HIGHEST)]
+
+
+def _centre_of_gravity(curves):
+    """Mean time of the first pass, up to where a curve falls to 30 % of its peak, in frames."""
+    frames = np.arange(curves.shape[1])
+    peaks = curves.argmax(axis=1)
+    over = (curves < 0.3 * curves.max(axis=1, keepdims=True)) & (frames > peaks[:, None])
+    ends = np.where(over.any(axis=1), over.argmax(axis=1), curves.shape[1])
+    passing = np.where(frames < ends[:, None], np.maximum(curves, 0), 0)
+    return (passing * frames).sum(axis=1) / passing.sum(axis=1)
+
+
+def _arrival(curve, onset):
+    """Frames well before contrast: one less than until the artery reaches 5 % of its peak, one at least."""
+    before = np.flatnonzero(curve[: curve.argmax()] < 0.05 * curve.max())
+    arrival = int(before[-1]) if before.size else 1
+    return max(1, min(arrival, onset + 1))

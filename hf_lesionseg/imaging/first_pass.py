@@ -1,0 +1,178 @@
+"""The first pass of contrast in a CT perfusion series: when it is, and the frames that show it to a network.
+
+As Song and Huang (ISLES 2018) prepare a series: the curve of the whole slab over time, smoothed, and 11 frames between
+the arrival of contrast and the end of its first pass; the maximum over time of all frames and of these 11.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from hf_lesionseg.errors import ScanError
+
+__all__ = [
+    "NUM_FRAMES",
+    "FirstPass",
+    "find_first_pass",
+    "pwi_max",
+    "sample_first_pass",
+    "smooth_curve",
+    "time_intensity_curve",
+]
+
+#: frames that the extractor sees
+NUM_FRAMES = 11
+#: share of the rise over the baseline: contrast has arrived, its first pass has ended
+_ONSET_SHARE, _END_SHARE = 0.10, 0.40
+#: in ranges of the curve: a bolus goes up and down, which is 2 at most; frames in random order have T / 3
+_LARGEST_VARIATION = 3.5
+
+
+@dataclass(frozen=True)
+class FirstPass:
+    """Frame indices of one series.
+
+    Attributes
+    ----------
+    onset : last frame before the peak in which no more than 10 % of the rise has come
+    peak : frame of the highest mean enhancement
+    end : first frame after the peak at 40 % of the rise or at a local minimum, or the last frame
+    """
+
+    onset: int
+    peak: int
+    end: int
+
+
+def time_intensity_curve(data, mask=None):
+    """Mean over the voxels of each frame; the paper's sum of all pixels but for a factor.
+
+    Parameters
+    ----------
+    data : numpy.ndarray of shape (X, Y, Z, T)
+        HU.
+    mask : bool array of shape (X, Y, Z), optional
+        Voxels to take; a brain mask shows weak contrast better than the whole slab.
+
+    Returns
+    -------
+    float64 array of shape (T,)
+    """
+    if mask is not None:
+        return data[mask].mean(axis=0, dtype=np.float64)
+    return np.array([data[..., frame].mean(dtype=np.float64) for frame in range(data.shape[-1])])
+
+
+def smooth_curve(curve):
+    """Gaussian of five taps (standard deviation 1 frame) along the last axis; the ends repeat."""
+    return ndimage.gaussian_filter1d(np.asarray(curve, np.float64), 1.0, axis=-1, mode="nearest", radius=2)
+
+
+def find_first_pass(curve, name="series"):
+    """Find arrival, peak and end of the first pass in a curve.
+
+    Parameters
+    ----------
+    curve : array of shape (T,)
+        As :func:`time_intensity_curve` gives it, not smoothed.
+    name : str or os.PathLike
+        Of the series, for errors.
+
+    Returns
+    -------
+    FirstPass
+
+    Raises
+    ------
+    ScanError
+        For a flat curve, frames that are not in the order of time, and a series that runs backwards or begins after
+        contrast has arrived.
+    """
+    curve = np.asarray(curve, np.float64)
+    smooth = smooth_curve(curve)
+    span = smooth.max() - smooth.min()
+    if np.ptp(curve) <= 1e-6 * max(1.0, np.abs(curve).max()):
+        raise ScanError(f"{name}: the curve over time is flat; no contrast passes, give the perfusion series itself")
+    if _jumps(curve):
+        raise ScanError(
+            f"{name}: the mean curve jumps up and down from frame to frame; either it is flat but for noise and no "
+            "contrast passes, or the frames are not in the order of time: sort them by acquisition time"
+        )
+    edge = max(2, len(curve) // 15)
+    first, last = smooth[:edge].mean() - smooth.min(), smooth[-edge:].mean() - smooth.min()
+    if first > 0.2 * span and last < 0.5 * first:
+        raise ScanError(
+            f"{name}: enhancement is there from the first frame and gone in the last one; the frames run backwards, or "
+            "the scan began after contrast had arrived: sort them by acquisition time and export the series again"
+        )
+    peak = int(smooth.argmax())
+    base = _baseline(smooth, peak)
+    rise = smooth[peak] - base
+    before = np.flatnonzero(smooth[:peak] <= base + _ONSET_SHARE * rise)
+    onset = int(before[-1]) if before.size else 0
+    after = smooth[peak:]
+    low = np.flatnonzero(after <= base + _END_SHARE * rise)
+    # noise makes minima on the way down: only one from which the curve climbs again by 5 % is the end of a pass
+    climbs = [k for k in range(1, len(after) - 1) if _is_minimum(after, k, 0.05 * rise)]
+    ends = [int(low[0])] if low.size else []
+    end = peak + min([*ends, *climbs[:1], len(after) - 1])
+    return FirstPass(onset, peak, max(end, onset + 1))
+
+
+def _jumps(curve):
+    """Whether neighbours in time differ about as much as any two frames do: frames in random order, or noise only."""
+    if np.abs(np.diff(curve)).sum() <= _LARGEST_VARIATION * np.ptp(curve):
+        return False
+    any_two = np.abs(curve[:, None] - curve[None, :]).sum() / (len(curve) * (len(curve) - 1))
+    return np.abs(np.diff(curve)).mean() > 0.6 * any_two
+
+
+def _baseline(smooth, peak):
+    """Mean of the frames before contrast: the first ones, as far as they stay within 5 % of the range."""
+    low = smooth[: peak + 1].min()
+    flat = smooth[: peak + 1] <= low + 0.05 * (smooth[peak] - low)
+    return float(smooth[: peak + 1][flat].mean())
+
+
+def _is_minimum(curve, k, climb):
+    if not (curve[k] <= curve[k - 1] and curve[k] < curve[k + 1]):
+        return False
+    return curve[k + 1 :].max() - curve[k] > climb
+
+
+def sample_first_pass(data, first_pass, num_frames=NUM_FRAMES):
+    """Take equally spaced frames from the arrival of contrast to the end of its first pass.
+
+    Frames are taken as they are; where the pass has fewer than asked for, they are interpolated linearly.
+
+    Parameters
+    ----------
+    data : numpy.ndarray of shape (X, Y, Z, T)
+    first_pass : FirstPass
+    num_frames : int
+
+    Returns
+    -------
+    float32 array of shape (X, Y, Z, num_frames)
+    """
+    positions = np.linspace(first_pass.onset, first_pass.end, num_frames)
+    if first_pass.end - first_pass.onset + 1 >= num_frames:
+        return np.asarray(data[..., np.rint(positions).astype(int)], np.float32)
+    left = np.minimum(positions.astype(int), data.shape[-1] - 2)
+    weight = (positions - left).astype(np.float32)
+    return data[..., left] * (1 - weight) + data[..., left + 1] * weight
+
+
+def pwi_max(data):
+    """Maximum over time of each voxel, HU: PWImax_o of a whole series, PWImax_p of the 11 frames.
+
+    Parameters
+    ----------
+    data : numpy.ndarray of shape (X, Y, Z, T)
+
+    Returns
+    -------
+    float32 array of shape (X, Y, Z)
+    """
+    return np.max(data, axis=-1).astype(np.float32, copy=False)
