@@ -52,7 +52,7 @@ def generate_perfusion(
     Parameters
     ----------
     output : folder, new or of an earlier call with the same settings
-    patients : people; half of them have two slabs, which are two cases
+    patients : people; half of them have two slabs, which are two cases, and the upper one may show no infarct
     seed : of the whole set
     size : rows and columns, of 220 mm; ISLES 2018 has 256
     num_slices : of each slab; 2, 4 or 8 by chance where not given

@@ -74,7 +74,7 @@ def test_slabs_of_one_patient_tell_it_in_their_json(folder):
 
 
 def test_what_is_read_back_belongs_together(folder):
-    lesions = 0
+    lesions = []
     for case in cases_of(folder):
         series = read_perfusion_series(volume(case, "CT_4DPWI"))
         assert series.frame_seconds == 1.0
@@ -85,9 +85,9 @@ def test_what_is_read_back_belongs_together(folder):
         np.testing.assert_allclose(cbf.data, 10 * maps.cbf, atol=0.51)
         mask = read_mask(volume(case, "OT"), like=tmax)
         read_mask(volume(case, "OT"), like=read_scan(volume(case, "MR_DWI")))
-        lesions += int(mask.data.sum())
-        assert (maps.brain[mask.data > 0]).mean() > 0.8
-    assert lesions > 50
+        lesions.append(mask.data > 0)
+        assert (lesions[-1] & maps.brain).sum() >= 0.8 * lesions[-1].sum()
+    assert sum(lesion.any() for lesion in lesions) >= 3, "an upper slab may show none, as some of ISLES 2018 do"
 
 
 def test_a_patient_does_not_depend_on_the_others(folder, tmp_path):
