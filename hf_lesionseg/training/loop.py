@@ -87,6 +87,7 @@ def train(arguments):
     slices = SliceDataset(
         cases["train"],
         slices=recipe.slices,
+        slice_range=recipe.slice_range,
         empty_slice_fraction=recipe.empty_slice_fraction,
         seed=arguments.seed,
     )
@@ -203,6 +204,7 @@ def train(arguments):
             validated = validate(
                 accelerator, model, processor, cases["validation"],
                 batch_size=arguments.eval_batch_size, mixed_precision=accelerator.mixed_precision,
+                slice_range=recipe.slice_range,
             )  # fmt: skip
             record |= validation_record(validated)
             if state.note(record, recipe.monitor):

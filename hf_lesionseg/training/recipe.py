@@ -64,6 +64,10 @@ class Recipe:
         Shares of people in train, validation and test; they need not add up to one.
     slices : {"all", "tissue", "lesion"}
         Which slices to train on.
+    slice_range : list of two int, or None
+        The first slice to train on and the one behind the last, counted along the processor's ``slice_axis`` from
+        below, behind or left; the validation loss is that of these slices too. Metrics are of whole scans, as the
+        network will be used. For data in one space, such as ATLAS.
     empty_slice_fraction : float
         Share of the slices without lesion that is drawn anew in each epoch.
     optimizer : {"adam", "adamw"}
@@ -101,6 +105,7 @@ class Recipe:
     processor: dict = field(default_factory=dict)
     split: dict = field(default_factory=lambda: {"train": 0.6, "validation": 0.2, "test": 0.2})
     slices: str = "all"
+    slice_range: list | None = None
     empty_slice_fraction: float = 1.0
     optimizer: str = "adam"
     learning_rate: float = 1e-4
@@ -130,6 +135,14 @@ class Recipe:
         for name, (possible, wanted) in _RANGES.items():
             if not possible(getattr(self, name)):
                 raise RecipeError(f"recipe {self.name}: {name} is {getattr(self, name)}; use {wanted}")
+
+        if self.slice_range is not None:
+            whole = all(type(number) is int and number >= 0 for number in self.slice_range)
+            if not whole or len(self.slice_range) != 2 or self.slice_range[0] >= self.slice_range[1]:
+                raise RecipeError(
+                    f"recipe {self.name}: slice_range is {self.slice_range}; use [first, behind the last], such as "
+                    "[70, 90], or null"
+                )
 
     def _check_type(self, name, annotation):
         value = getattr(self, name)
