@@ -13,7 +13,18 @@ from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
 from .splits import make_splits, save_splits
 
-__all__ = ["FRACTIONS", "NO_MASK", "PERFUSION_MAPS", "FoundCase", "challenge_of", "foreign_error", "keep_volume"]
+__all__ = [
+    "FRACTIONS",
+    "NO_MASK",
+    "PERFUSION_MAPS",
+    "FoundCase",
+    "build_records",
+    "challenge_of",
+    "foreign_error",
+    "keep_volume",
+    "named_as",
+    "prepare_isles",
+]
 
 PERFUSION_MAPS = ("tmax", "cbf", "cbv", "mtt")
 """Maps of CT perfusion in the order in which MS-DCNN takes them."""
