@@ -6,23 +6,18 @@ Liu et al., BrainLes 2018, doi:10.1007/978-3-030-11723-8_28. Sizes below are tho
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
-from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.utils import can_return_tuple
 
 from .configuration_ms_dcnn import MSDCNNConfig
-from .layers import BatchNorm2d, he_normal_, pad_to_stride
-from .losses import batch_dice_loss, check_labels, focal_loss
-from .outputs import LesionSegmenterOutput, lesion_logit, lesion_probability
+from .dense_blocks import DenseBlock, norm_relu_conv
+from .layers import BatchNorm2d
+from .losses import batch_dice_loss, focal_loss
+from .one_stage import OneStageSegmenter
+from .outputs import lesion_logit, lesion_probability
 
 
 def _conv(in_channels, out_channels, kernel_size, bias=False):
     return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
-
-
-def _norm_relu_conv(in_channels, out_channels, kernel_size):
-    return [BatchNorm2d(in_channels), nn.ReLU(inplace=True), _conv(in_channels, out_channels, kernel_size)]
 
 
 class MSDCNNStem(GradientCheckpointingLayer):
@@ -48,33 +43,6 @@ class MSDCNNStem(GradientCheckpointingLayer):
         return self.norm_relu(torch.cat([conv(images) for conv in self.convs], dim=1))
 
 
-class MSDCNNDenseBlock(GradientCheckpointingLayer):
-    """Dense layers (batch norm, ReLU, convolution), each on the maps of all before it; dropout after each.
-
-    Parameters
-    ----------
-    config : MSDCNNConfig
-    in_channels, layers : int
-    dropout : float
-    """
-
-    def __init__(self, config, in_channels, layers, dropout):
-        super().__init__()
-        self.layers = nn.ModuleList()
-        growth = config.growth_rate
-        for index in range(layers):
-            width = in_channels + index * growth
-            convs = _norm_relu_conv(width, 4 * growth, 1) if config.bottleneck else []
-            convs += _norm_relu_conv(4 * growth if config.bottleneck else width, growth, 3)
-            self.layers.append(nn.Sequential(*convs, nn.Dropout(dropout)))
-        self.out_channels = in_channels + layers * growth
-
-    def forward(self, features):
-        for layer in self.layers:
-            features = torch.cat([features, layer(features)], dim=1)
-        return features
-
-
 class MSDCNNTransition(GradientCheckpointingLayer):
     """Batch norm, ReLU, with ``compression`` a 1x1 convolution, 2x2 average pooling, dropout."""
 
@@ -97,7 +65,7 @@ class MSDCNNUpBlock(GradientCheckpointingLayer):
 
     def __init__(self, in_channels, skip_channels, width):
         super().__init__()
-        self.conv = nn.Sequential(*_norm_relu_conv(in_channels + skip_channels, width, 3))
+        self.conv = nn.Sequential(*norm_relu_conv(in_channels + skip_channels, width, 3))
 
     def forward(self, features, skip):
         upsampled = F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
@@ -127,7 +95,7 @@ class MSDCNNPath(nn.Module):
             if level > 0:
                 self.transitions.append(MSDCNNTransition(width, config.compression, dropout))
                 width = self.transitions[-1].out_channels
-            self.blocks.append(MSDCNNDenseBlock(config, width, layers, dropout))
+            self.blocks.append(DenseBlock(width, layers, config.growth_rate, config.bottleneck, dropout))
             width = self.blocks[-1].out_channels
             skips.append(width)
         incoming = (skips.pop(), *config.up_widths[:-1])
@@ -151,8 +119,39 @@ class MSDCNNPath(nn.Module):
         return levels
 
 
-class MSDCNNForSemanticSegmentation(PreTrainedModel):
-    """MS-DCNN with its segmentation head.
+class MSDCNN(nn.Module):
+    """Both paths, and two convolutions on what they give together.
+
+    Parameters
+    ----------
+    config : MSDCNNConfig
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.first_path_channels = config.first_path_channels
+        channels = (config.first_path_channels, config.num_channels - config.first_path_channels)
+        kernels = [(size,) for size in config.kernel_sizes]
+        if config.kernel_layout == "both-in-each-path":
+            kernels = [tuple(config.kernel_sizes)] * 2
+        self.paths = nn.ModuleList(
+            MSDCNNPath(config, *settings) for settings in zip(channels, kernels, config.path_dropout, strict=True)
+        )
+        # The ReLU between the two is ours: without it they would be one linear map.
+        self.merge = nn.Sequential(
+            _conv(2 * config.up_widths[-1], config.base_width, 3, bias=True), nn.ReLU(inplace=True)
+        )
+        self.head = _conv(config.base_width, config.num_logits, 1, bias=True)
+
+    def forward(self, images):
+        """Map padded images to logits and the maps of the first, then of the second path."""
+        parts = images[:, : self.first_path_channels], images[:, self.first_path_channels :]
+        first, second = (path(part) for path, part in zip(self.paths, parts, strict=True))
+        return self.head(self.merge(torch.cat([first[-1], second[-1]], dim=1))), (*first, *second)
+
+
+class MSDCNNForSemanticSegmentation(OneStageSegmenter):
+    """MS-DCNN with its segmentation head; ``pixel_values`` are Tmax, CBF, CBV and MTT, normalised.
 
     Heights and widths that are no multiple of 16 are padded inside with zeros, and the logits cropped back.
 
@@ -167,82 +166,19 @@ class MSDCNNForSemanticSegmentation(PreTrainedModel):
     config: MSDCNNConfig
     config_class = MSDCNNConfig
     base_model_prefix = "ms_dcnn"
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    supports_gradient_checkpointing = True
-    _no_split_modules = ["MSDCNNStem", "MSDCNNDenseBlock", "MSDCNNTransition", "MSDCNNUpBlock"]
+    _no_split_modules = ["MSDCNNStem", "DenseLayer", "MSDCNNTransition", "MSDCNNUpBlock"]
 
-    def __init__(self, config):
-        super().__init__(config)
-        channels = (config.first_path_channels, config.num_channels - config.first_path_channels)
-        kernels = [(size,) for size in config.kernel_sizes]
-        if config.kernel_layout == "both-in-each-path":
-            kernels = [tuple(config.kernel_sizes)] * 2
-        self.paths = nn.ModuleList(
-            MSDCNNPath(config, *settings) for settings in zip(channels, kernels, config.path_dropout, strict=True)
-        )
-        # The ReLU between the two is ours: without it they would be one linear map.
-        self.merge = nn.Sequential(
-            _conv(2 * config.up_widths[-1], config.base_width, 3, bias=True), nn.ReLU(inplace=True)
-        )
-        self.head = _conv(config.base_width, config.num_logits, 1, bias=True)
-        self.post_init()
+    @staticmethod
+    def build_network(config):
+        return MSDCNN(config)
 
-    @torch.no_grad()
-    def _init_weights(self, module):
-        if isinstance(module, nn.Conv2d):
-            he_normal_(module.weight)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, BatchNorm2d):
-            super()._init_weights(module)
-
-    @can_return_tuple
-    def forward(self, pixel_values, labels=None, output_hidden_states=None, **kwargs):
-        """Segment a batch of slices.
-
-        Parameters
-        ----------
-        pixel_values : torch.Tensor of shape (batch, num_channels, height, width)
-            Tmax, CBF, CBV, MTT, normalised.
-        labels : torch.Tensor of shape (batch, height, width), optional
-            Integers: 1 in the lesion, 0 elsewhere.
-        output_hidden_states : bool, optional
-            Also return the maps of the first path, then those of the second, at their padded sizes.
-
-        Returns
-        -------
-        LesionSegmenterOutput
-            ``loss`` is the paper's eq. 4 over the whole batch, a Dice loss whose denominator is not squared; with
-            ``config.loss = "dice-bce"`` plus the mean binary cross-entropy.
-
-        Raises
-        ------
-        ValueError
-            If ``pixel_values`` or ``labels`` have another shape or dtype.
-        """
-        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
-            raise ValueError(
-                f"pixel_values have shape {tuple(pixel_values.shape)}, expected "
-                f"(batch, {self.config.num_channels}, height, width); prepare them with the LesionImageProcessor"
-            )
-        height, width = pixel_values.shape[-2:]
-        first = self.config.first_path_channels
-        images = pad_to_stride(pixel_values, self.config.stride)
-        levels = [path(part) for path, part in zip(self.paths, (images[:, :first], images[:, first:]), strict=True)]
-        merged = self.merge(torch.cat([path_levels[-1] for path_levels in levels], dim=1))
-        logits = self.head(merged)[..., :height, :width]
-
-        loss = None
-        if labels is not None:
-            check_labels(labels, logits)
-            truth = labels == 1
-            smooth = self.config.dice_smooth
-            loss = batch_dice_loss(lesion_probability(logits), truth, smooth=smooth, squared=False)
-            if self.config.loss == "dice-bce":
-                loss = loss + focal_loss(lesion_logit(logits), truth, gamma=0)
-        hidden_states = (*levels[0], *levels[1]) if output_hidden_states else None
-        return LesionSegmenterOutput(loss=loss, logits=logits, hidden_states=hidden_states)
+    def loss_of(self, logits, targets):
+        """Eq. 4 over the whole batch, a Dice loss without squares; by ``config.loss`` plus binary cross-entropy."""
+        smooth = self.config.dice_smooth
+        loss = batch_dice_loss(lesion_probability(logits), targets, smooth=smooth, squared=False)
+        if self.config.loss == "dice-bce":
+            loss = loss + focal_loss(lesion_logit(logits), targets, gamma=0)
+        return loss
 
 
 __all__ = ["MSDCNNForSemanticSegmentation"]

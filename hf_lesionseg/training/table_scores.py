@@ -82,8 +82,8 @@ def summarize_slices(counted):
     dict
         ``dsc``, ``precision``, ``recall`` over slices with foreground; ``dsc_small`` over the third of them with the
         least foreground (ties go in), ``small_pixels`` its limit; ``dsc_small_organs``, the Dice of the third of the
-        volumes with the least foreground but some; ``dsc_all_slices``; ``dsc_volume``; ``miou`` and ``miou_single``, None
-        without a first stage; numbers of slices and cases.
+        volumes with the least foreground but some; ``dsc_all_slices``; ``dsc_volume``; ``miou`` and ``miou_single``,
+        None without a first stage; numbers of slices and cases.
     """
     slices, volumes = counted.slices, counted.volumes
     positive = [each for each in slices if each.truth]
