@@ -74,6 +74,23 @@ def write_organs(folder, generator):
     (folder / "Dataset007_Pancreas" / "dataset.json").write_text(description)
 
 
+def write_acute_strokes(folder, generator):
+    """Four cases of each ISLES challenge, in one layout of theirs."""
+    for number in range(1, 5):
+        mask = np.zeros((20, 18, 5), np.uint8)
+        mask[4 : 8 + number, 3:8, 1:4] = 1
+        person = f"sub-strokecase{number:04d}"
+        names = [f"TRAINING/case_{number}/SMIR.Brain.XX.O.{kind}.{339200 + 10 * number}.nii"
+                 for kind in ("CT_Tmax", "CT_CBF", "CT_CBV", "CT_MTT", "OT")]  # fmt: skip
+        names += [f"ISLES-2022/rawdata/{person}_ses-0001_{kind}.nii.gz" for kind in ("dwi", "adc", "msk")]
+        names += [f"ISLES-2024/derivatives/{person}_ses-01_space-ncct_{kind}.nii.gz"
+                  for kind in ("tmax", "cbf", "cbv", "mtt", "lesion-msk")]  # fmt: skip
+        for name in names:
+            is_mask = ".OT." in name or "msk" in name
+            save(folder / name, mask if is_mask else generator.uniform(1, 90, mask.shape).astype(np.float32))
+    (folder / "cases.csv").write_text("case,person\n" + "".join(f"{n},person{n}\n" for n in range(1, 5)))
+
+
 @pytest.fixture
 def workplace(tmp_path):
     """A folder with what the README assumes: a scan, its true mask, and a (tiny) copy of ATLAS R2.0."""
@@ -89,6 +106,7 @@ def workplace(tmp_path):
         save(anat / f"{stem}_T1w.nii.gz", scan)
         save(anat / f"{stem}_label-L_desc-T1lesion_mask.nii.gz", mask)
     write_organs(tmp_path, generator)
+    write_acute_strokes(tmp_path, generator)
     save(tmp_path / "scan.nii.gz", scan)
     save(tmp_path / "truths" / "scan.nii.gz", mask)
     (tmp_path / "scripts").symlink_to(REPOSITORY / "scripts")

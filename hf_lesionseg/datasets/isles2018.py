@@ -31,7 +31,14 @@ from .isles import (
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
 
-__all__ = ["LeakageWarning", "default_processor", "find_isles2018_cases", "people_warning", "prepare_isles2018"]
+__all__ = [
+    "LeakageWarning",
+    "default_processor",
+    "find_isles2018_cases",
+    "find_mtt_id",
+    "people_warning",
+    "prepare_isles2018",
+]
 
 LICENCE = (
     "ISLES 2018 (Hakim et al., Stroke 52:2328, 2021): used under the terms that you accepted when you downloaded it; "
@@ -190,6 +197,31 @@ def prepare_isles2018(
     if message := people_warning(dataset.cases):
         warnings.warn(message, LeakageWarning, stacklevel=2)
     return dataset
+
+
+def find_mtt_id(files: Iterable[Path]) -> str | None:
+    """Id of the MTT volume of a case, by which SMIR knows it: of one of these files, or of one beside them.
+
+    Parameters
+    ----------
+    files : volumes of one case
+
+    Returns
+    -------
+    str or None
+        None where no MTT volume is found, or several in one case's folder.
+    """
+    files = [Path(path).resolve() for path in files]
+    found = _mtt_ids(files)
+    if not found and files:
+        folder = next((folder for folder in files[0].parents if _CASE.fullmatch(folder.name)), None)
+        found = _mtt_ids(walk_files(folder, NIFTI)) if folder is not None else set()
+    return found.pop() if len(found) == 1 else None
+
+
+def _mtt_ids(files: Iterable[Path]) -> set[str]:
+    matches = [_VOLUME.match(path.name) for path in files]
+    return {match["id"] for match in matches if match and match["kind"].lower() == "mtt"}
 
 
 def _new_case(folder: Path) -> FoundCase:

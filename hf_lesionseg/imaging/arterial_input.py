@@ -55,7 +55,7 @@ def brain_mask(baseline):
     """Find the brain with its vessels in a scan without contrast.
 
     Soft tissue of the slightly smoothed scan, opened so that scalp and brain part, then per slice the largest
-    component and others of at least a fifth of it, holes filled. Works with and without a skull.
+    component and others of at least a fifth of it, or within a ring of bone; holes filled. Works without a skull too.
 
     Parameters
     ----------
@@ -78,7 +78,10 @@ def brain_mask(baseline):
             continue
         sizes = np.bincount(labels.ravel())
         sizes[0] = 0
-        kept = np.isin(labels, np.flatnonzero(sizes >= _LEAST_COMPONENT_SHARE * sizes.max()))
+        ringed = ndimage.binary_fill_holes(baseline[:, :, k] > _BONE_HU)
+        enclosed = np.bincount(labels[ringed], minlength=count + 1) > 0.9 * sizes  # a pole of a lobe at the skull base
+        large = sizes >= _LEAST_COMPONENT_SHARE * sizes.max()
+        kept = np.isin(labels, np.flatnonzero((large | enclosed) & (sizes > 0)))
         mask[:, :, k] = ndimage.binary_fill_holes(kept)
     return mask
 

@@ -43,7 +43,8 @@ class PerfusionOptions:
     tail_seconds : time constant with which curves are taken to fall after the last frame, s; 0 for none
     smoothing_mm : standard deviation of the Gaussian within a slice that curves are averaged with, mm; 0 for none
     vessel_cbv : CBV from which a voxel counts as a vessel, mL/100 g
-    venous_scaling : raise the arterial input to the area of the venous curve, where that is larger
+    venous_scaling : raise the arterial input to the area of the venous curve, where that is larger: most arteries
+        are thinner than a voxel
     hematocrit_factor, density : of large over small vessels, and of tissue in g/mL
     """
 
@@ -53,7 +54,7 @@ class PerfusionOptions:
     tail_seconds: float = 12.0
     smoothing_mm: float = 2.0
     vessel_cbv: float = 9.0
-    venous_scaling: bool = False
+    venous_scaling: bool = True
     hematocrit_factor: float = HEMATOCRIT_FACTOR
     density: float = TISSUE_DENSITY
 

@@ -13,6 +13,8 @@ MODEL_REGISTRY = {
     "unet-bn": ("UNetBNConfig", "UNetBNForSemanticSegmentation"),
     "fcn-8s": ("FCN8sConfig", "FCN8sForSemanticSegmentation"),
     "pspnet": ("PSPNetConfig", "PSPNetForSemanticSegmentation"),
+    "deeplabv3-plus": ("DeepLabV3PlusConfig", "DeepLabV3PlusForSemanticSegmentation"),
+    "dense-unet": ("DenseUNetConfig", "DenseUNetForSemanticSegmentation"),
     "l-snet": ("LSNetConfig", "LSNetForSemanticSegmentation"),
     "resnet-unet": ("ResNetUNetConfig", "ResNetUNetForSemanticSegmentation"),
     "attention-unet": ("AttentionUNetConfig", "AttentionUNetForSemanticSegmentation"),

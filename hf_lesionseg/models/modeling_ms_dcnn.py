@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_ms_dcnn import MSDCNNConfig
+from .dense_blocks import DenseBlock, norm_relu_conv
 from .layers import BatchNorm2d
 from .losses import batch_dice_loss, focal_loss
 from .one_stage import OneStageSegmenter
@@ -17,10 +18,6 @@ from .outputs import lesion_logit, lesion_probability
 
 def _conv(in_channels, out_channels, kernel_size, bias=False):
     return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
-
-
-def _norm_relu_conv(in_channels, out_channels, kernel_size):
-    return [BatchNorm2d(in_channels), nn.ReLU(inplace=True), _conv(in_channels, out_channels, kernel_size)]
 
 
 class MSDCNNStem(GradientCheckpointingLayer):
@@ -46,33 +43,6 @@ class MSDCNNStem(GradientCheckpointingLayer):
         return self.norm_relu(torch.cat([conv(images) for conv in self.convs], dim=1))
 
 
-class MSDCNNDenseBlock(GradientCheckpointingLayer):
-    """Dense layers (batch norm, ReLU, convolution), each on the maps of all before it; dropout after each.
-
-    Parameters
-    ----------
-    config : MSDCNNConfig
-    in_channels, layers : int
-    dropout : float
-    """
-
-    def __init__(self, config, in_channels, layers, dropout):
-        super().__init__()
-        self.layers = nn.ModuleList()
-        growth = config.growth_rate
-        for index in range(layers):
-            width = in_channels + index * growth
-            convs = _norm_relu_conv(width, 4 * growth, 1) if config.bottleneck else []
-            convs += _norm_relu_conv(4 * growth if config.bottleneck else width, growth, 3)
-            self.layers.append(nn.Sequential(*convs, nn.Dropout(dropout)))
-        self.out_channels = in_channels + layers * growth
-
-    def forward(self, features):
-        for layer in self.layers:
-            features = torch.cat([features, layer(features)], dim=1)
-        return features
-
-
 class MSDCNNTransition(GradientCheckpointingLayer):
     """Batch norm, ReLU, with ``compression`` a 1x1 convolution, 2x2 average pooling, dropout."""
 
@@ -95,7 +65,7 @@ class MSDCNNUpBlock(GradientCheckpointingLayer):
 
     def __init__(self, in_channels, skip_channels, width):
         super().__init__()
-        self.conv = nn.Sequential(*_norm_relu_conv(in_channels + skip_channels, width, 3))
+        self.conv = nn.Sequential(*norm_relu_conv(in_channels + skip_channels, width, 3))
 
     def forward(self, features, skip):
         upsampled = F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
@@ -125,7 +95,7 @@ class MSDCNNPath(nn.Module):
             if level > 0:
                 self.transitions.append(MSDCNNTransition(width, config.compression, dropout))
                 width = self.transitions[-1].out_channels
-            self.blocks.append(MSDCNNDenseBlock(config, width, layers, dropout))
+            self.blocks.append(DenseBlock(width, layers, config.growth_rate, config.bottleneck, dropout))
             width = self.blocks[-1].out_channels
             skips.append(width)
         incoming = (skips.pop(), *config.up_widths[:-1])
@@ -196,7 +166,7 @@ class MSDCNNForSemanticSegmentation(OneStageSegmenter):
     config: MSDCNNConfig
     config_class = MSDCNNConfig
     base_model_prefix = "ms_dcnn"
-    _no_split_modules = ["MSDCNNStem", "MSDCNNDenseBlock", "MSDCNNTransition", "MSDCNNUpBlock"]
+    _no_split_modules = ["MSDCNNStem", "DenseLayer", "MSDCNNTransition", "MSDCNNUpBlock"]
 
     @staticmethod
     def build_network(config):

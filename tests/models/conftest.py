@@ -12,6 +12,8 @@ TINY = {
     "unet-bn": {"base_width": 4},
     "fcn-8s": {"base_width": 2},
     "pspnet": {"base_width": 4, "depth": 10},
+    "deeplabv3-plus": {"base_width": 4, "depth": 10},
+    "dense-unet": {"base_width": 8, "growth_rate": 4, "block_layers": (1, 2, 2, 1)},
     # A region even where the untrained heat map shows none, and the same one whenever a test asks.
     "l-snet": {
         "base_width": 4,

@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from hf_lesionseg.models.configuration_ms_dcnn import MSDCNNConfig
+from hf_lesionseg.models.dense_blocks import DenseBlock
 from hf_lesionseg.models.losses import batch_dice_loss
 from hf_lesionseg.models.modeling_ms_dcnn import (
-    MSDCNNDenseBlock,
     MSDCNNForSemanticSegmentation,
     MSDCNNTransition,
 )
@@ -112,12 +112,12 @@ def test_transition_is_norm_relu_and_average():
 
 def test_dense_block_concatenates_all_before():
     torch.manual_seed(0)
-    block = MSDCNNDenseBlock(MSDCNNConfig(growth_rate=2, bottleneck=False), 3, layers=2, dropout=0.0).eval()
+    block = DenseBlock(3, layers=2, growth_rate=2, bottleneck=False).eval()
     images = torch.randn(1, 3, 5, 5)
     scale = (1 + 1e-5) ** -0.5
-    first = F.conv2d(torch.relu(images * scale), block.layers[0][2].weight, padding=1)
+    first = F.conv2d(torch.relu(images * scale), block.layers[0].layers[2].weight, padding=1)
     joined = torch.cat([images, first], dim=1)
-    second = F.conv2d(torch.relu(joined * scale), block.layers[1][2].weight, padding=1)
+    second = F.conv2d(torch.relu(joined * scale), block.layers[1].layers[2].weight, padding=1)
     torch.testing.assert_close(block(images), torch.cat([images, first, second], dim=1))
     assert block.out_channels == 7
 
