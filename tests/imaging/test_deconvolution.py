@@ -207,3 +207,16 @@ def test_a_whole_slab_takes_less_than_ten_seconds():
     started = time.process_time()
     perfusion_maps(series)
     assert time.process_time() - started < 10
+
+
+def test_a_small_lobe_within_the_skull_is_brain_and_the_scalp_is_not():
+    """A slice at the skull base: bone around two lobes of very different size, a wide scalp outside."""
+    x, y = np.mgrid[-60:60, -60:60]
+    plane = np.full(x.shape, -1000.0)
+    plane[np.hypot(x, y) < 58] = 40  # scalp
+    plane[np.hypot(x, y) < 48] = 800
+    large, small = np.hypot(x + 12, y) < 30, np.hypot(x - 33, y) < 8
+    plane[large | small] = 35
+    found = brain_mask(plane[:, :, None])[:, :, 0]
+    assert found[ndimage.binary_erosion(large | small, iterations=2)].all()
+    assert not found[np.hypot(x, y) > 50].any()
