@@ -35,9 +35,10 @@ def parse_arguments(arguments=None):
     parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="slices per step (%(default)s)")
     parser.add_argument("--learning_rate", type=float, default=defaults.learning_rate, help="(%(default)s)")
     parser.add_argument(
-        "--margin",
-        type=float,
-        help="pixels around a region; 15 on slices of 512 x 512, in proportion on synthetic ones",
+        "--encoder_weights", help="ResNets to start from; by default ImageNet's at --base_width 64, `none` for none"
+    )
+    parser.add_argument(
+        "--scale", type=float, help="size of the slices by 512; brings lengths in pixels, such as the margin, to it"
     )
     group = parser.add_argument_group("synthetic data")
     group.add_argument("--cases", type=int, default=90, help="generated volumes (%(default)s)")
@@ -49,14 +50,15 @@ def main(arguments=None):
     options = parse_arguments(arguments)
     try:
         tables = [find_table(name) for name in options.tables]
-        in_proportion = max(1, round(15 * options.size / 512)) if options.data == "synthetic" else 15
+        scale = options.size / 512 if options.data == "synthetic" else 1.0
         budget = Budget(
             steps=options.steps,
             seeds=tuple(options.seeds),
             base_width=options.base_width,
             batch_size=options.batch_size,
             learning_rate=options.learning_rate,
-            margin=in_proportion if options.margin is None else options.margin,
+            scale=scale if options.scale is None else options.scale,
+            encoder_weights=options.encoder_weights,
         )
         if options.data == "synthetic":
             dataset = generate_organs(options.output / "organs", count=options.cases, size=options.size)

@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,3 +44,12 @@ def write_slice():
         data.save_as(path, enforce_file_format=True)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def isles22_0009():
+    """Folder of a real case of ISLES 2022, which is not in the repository: dwi, adc, flair and msk as ``.nii.gz``."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data" / "isles22_0009"
+    if not (folder / "msk.nii.gz").is_file():
+        pytest.skip(f"needs case 0009 of ISLES 2022 in {folder}; see https://github.com/ezequieldlrosa/isles22")
+    return folder

@@ -1,18 +1,31 @@
 // Which vector instructions this processor has. Wheels travel, so this is asked at run time.
 #pragma once
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace hf_lesionseg {
 
 enum class InstructionSet { plain, avx2, avx512 };
 
+#if defined(__x86_64__)
+// Conversions of float16. Every processor with AVX2 has them, but a virtual machine may hide them; not every compiler's
+// __builtin_cpu_supports knows the name.
+inline bool has_f16c() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+#endif
+
 inline InstructionSet find_instruction_set() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
+  if (!has_f16c()) return InstructionSet::plain;
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl")) {
     return InstructionSet::avx512;
   }
-  // F16C is as old as AVX2 or older on every processor.
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return InstructionSet::avx2;
 #endif
   return InstructionSet::plain;

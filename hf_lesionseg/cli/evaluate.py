@@ -33,12 +33,25 @@ def evaluate(
     slice_axis: Annotated[
         str, typer.Option(help="Slices of the slice-wise Dice: axial, coronal or sagittal.")
     ] = "axial",
+    distances: Annotated[
+        bool,
+        typer.Option("--distances/--no-distances", help="Measure surface distances and count single lesions, too."),
+    ] = True,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Give undefined metrics the values of a challenge's evaluator: isles2018 (HD 1e8 where a mask is "
+            "empty) or isles2022 (both empty: Dice and lesion-wise F1 1).",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Compare masks with the truth.
 
-    Per case in 3-D: Dice, precision, recall, IoU, VOE (%), RVD (%), volumes (mL). Apart from that the mean Dice of
-    slices with lesion in the truth, and of all slices (a slice empty in both counts 1). Writes metrics.csv,
-    metrics.json and figures. A truth without a prediction is a failed case and makes the exit status 1.
+    Per case in 3-D: Dice, precision, recall, IoU, VOE (%), RVD (%), volumes and AVD (mL), HD, HD95 and ASSD (mm),
+    difference of the lesion counts and lesion-wise F1 (26-connected). Apart from that the mean Dice of slices with
+    lesion in the truth, and of all slices (a slice empty in both counts 1). Writes metrics.csv, metrics.json and
+    figures. A truth without a prediction is a failed case and makes the exit status 1.
 
     TRUTHS may be a folder of `lesionseg prepare`: `lesionseg evaluate results prepared -o scores --only-split test`
     """
@@ -53,6 +66,8 @@ def evaluate(
         splits=splits,
         only_split=only_split,
         slice_axis=slice_axis,
+        distances=distances,
+        preset=preset,
     )
     print_summary(summary)
     print(f"tables and figures: {summary['output']}")

@@ -247,6 +247,59 @@ def nnunet(
     raise typer.Exit(_tell_rejected(dataset, {case.path for case in left_out}))
 
 
+@prepare.command()
+def bids(
+    source: Annotated[
+        Path, typer.Argument(help="Folder that holds sub-01 and so on, and derivatives.", show_default=False)
+    ],
+    output: Output,
+    entity: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Take the files with this entity, such as run=1; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    channels: Annotated[
+        str, typer.Option(help="Suffixes of the scans, with commas; a recipe's own channels win.")
+    ] = "t1w",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            help="Recipe, by name or file, whose image processor and split are used; by default scans between the "
+            "percentiles of their non-zero voxels, 60 % of the people for training.",
+            show_default=False,
+        ),
+    ] = None,
+    split_seed: SplitSeed = 0,
+    workers: Workers = 0,
+) -> None:
+    """Prepare your own BIDS data set: scans with lesion masks in derivatives/ or beside them.
+
+    A mask is found by its name (..._label-lesion_mask.nii.gz and the like), or as the only one of its session. A case
+    that cannot be read is named with its reason and makes the exit status 1; the others are prepared.
+
+    `lesionseg prepare bids my-study --channels t1w,flair -o prepared`
+    """
+    from ..datasets.bids import default_processor, find_bids_cases, prepare_bids
+
+    pairs = [each.partition("=") for each in entity or ()]
+    wrong = [key for key, equals, value in pairs if not (key and equals and value)]
+    if wrong:
+        raise UsageError(f"--entity {wrong[0]!r} is no KEY=VALUE, such as run=1 or space=MNI152NLin2009aSym")
+    entities = {key: value for key, _, value in pairs}
+    names = tuple(name.strip().lower() for name in channels.split(",") if name.strip())
+    if not names:
+        raise UsageError("--channels names none; give suffixes such as t1w,flair")
+    chosen = {"processor": default_processor(names)} | _of_recipe(recipe, channel_names=names)
+    dataset = prepare_bids(source, output, entities=entities, seed=split_seed, workers=workers, **chosen)
+    _, left_out = find_bids_cases(source, tuple(chosen["processor"].channel_names), entities)
+    _print_summary(dataset, output)
+    raise typer.Exit(_tell_rejected(dataset, {case.path for case in left_out}))
+
+
 def _of_recipe(name: str | None, **settings: Any) -> dict[str, Any]:
     """Image processor and split of a recipe, or nothing where none was named."""
     from ..training.recipe import load_recipe

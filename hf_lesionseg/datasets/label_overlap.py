@@ -84,7 +84,8 @@ def check_label(hounsfield: np.ndarray, label: np.ndarray, hu_range: tuple[float
 
     It *fits* where its mean is within ``hu_range`` and 80 % of it is soft tissue. Where it does not, and exactly
     flipped it does, the flip that stands out best from its surroundings holds. Where nothing fits, the label as
-    documented is *doubtful* if most of it is soft tissue and no flip has more, else *misplaced*.
+    documented is *doubtful* if most of it is soft tissue and no flip has more, else *misplaced*. It is doubtful too
+    where it fits, but flipped would stand out twice as well: it may lie in another organ.
 
     Parameters
     ----------
@@ -101,10 +102,11 @@ def check_label(hounsfield: np.ndarray, label: np.ndarray, hu_range: tuple[float
     best = max(fitting, key=lambda name: overlaps[name].contrast_hu, default=None)
     if "" in fitting:
         gain = overlaps[best].contrast_hu - overlaps[""].contrast_hu
-        remark = ""
-        if gain > _CLEARLY_BETTER_HU:
-            remark = f"flipped along {best} it would stand out by {gain:.0f} HU more: look at it"
-        return LabelCheck("fits", "", overlaps, hu_range, remark)
+        if gain <= _CLEARLY_BETTER_HU:
+            return LabelCheck("fits", "", overlaps, hu_range)
+        remark = f"flipped along {best} it would stand out by {gain:.0f} HU more: look at it"
+        hidden = 2 * overlaps[""].contrast_hu < overlaps[best].contrast_hu
+        return LabelCheck("doubtful" if hidden else "fits", "", overlaps, hu_range, remark)
     if best is not None:
         return LabelCheck("fits when flipped", best, overlaps, hu_range, f"flipped along {best}")
     most = max(overlaps, key=lambda name: overlaps[name].soft_tissue)

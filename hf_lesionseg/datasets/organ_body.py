@@ -88,6 +88,8 @@ def ellipse(frame: BodyFrame, centre, radii, angle: float = 0.0, power: float = 
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     u = np.abs(cosine * dx + sine * dy) / np.asarray(radii[0], np.float32)
     v = np.abs(cosine * dy - sine * dx) / np.asarray(radii[1], np.float32)
+    if power == 2.0:
+        return np.sqrt(u * u + v * v)  # a tenth of the time of a power
     return (u**power + v**power) ** np.float32(1 / power)
 
 

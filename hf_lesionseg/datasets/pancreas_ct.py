@@ -33,7 +33,7 @@ __all__ = ["PANCREAS_FRACTIONS", "PancreasCase", "default_processor", "find_panc
 PANCREAS_FRACTIONS = {"train": 0.65, "validation": 0.1, "test": 0.25}
 """One fold of four for the test, as in cross-validation on this data set."""
 
-_LICENCE = "Pancreas-CT (Roth et al., The Cancer Imaging Archive, 2016): CC BY 3.0; cite it where you use it"
+_LICENCE = "Pancreas-CT (Roth et al., The Cancer Imaging Archive, 2016): used under the terms on its page there"
 _WITHDRAWN = {"PANCREAS_0025": "PANCREAS_0002", "PANCREAS_0070": "PANCREAS_0002"}
 _CASE = re.compile(r"PANCREAS_(\d{4})", re.IGNORECASE)
 _LABEL = re.compile(r"^label_?(\d{4})" + NIFTI, re.IGNORECASE)

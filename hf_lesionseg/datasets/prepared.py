@@ -97,6 +97,8 @@ class PreparedCase:
             raise DataError(
                 f"{self.folder / name}: cannot be read ({error}); delete this case and run `lesionseg prepare` again"
             ) from error
+        if slice_stack == "repeat":  # of the slices in memory, where it takes none
+            return stack_slices(np.array(mapped[index], dtype=dtype), slice_stack, ...)
         return np.array(stack_slices(mapped, slice_stack, index), dtype=dtype)
 
 

@@ -15,6 +15,7 @@ from .figures import dice_distribution, lesion_volume_histograms
 from .gallery import draw_gallery
 from .matching import TruthCase, TruthSet, find_masks, find_scans_by_case, find_truths, match_predictions
 from .metrics import UNITS, CaseMetrics
+from .presets import apply_preset, find_preset
 from .report import csv_table, markdown_report
 from .scoring import score_case
 from .slicewise import check_slice_axis
@@ -37,6 +38,8 @@ def evaluate_folders(
     splits: str | os.PathLike | Mapping[str, Sequence[str]] | None = None,
     only_split: str | None = None,
     slice_axis: str = "axial",
+    distances: bool = True,
+    preset: str | None = None,
     progress: bool = True,
 ) -> dict:
     """Score every true mask's prediction; write metrics.csv, metrics.json, metrics.md and the figures.
@@ -62,6 +65,11 @@ def evaluate_folders(
         Score the cases of this split only.
     slice_axis : {"axial", "coronal", "sagittal"}
         Along which the Dice of single slices is taken (:mod:`hf_lesionseg.evaluation.slicewise`).
+    distances : bool
+        Measure surface distances (:mod:`hf_lesionseg.evaluation.surface`) and count single lesions
+        (:mod:`hf_lesionseg.evaluation.lesionwise`), too.
+    preset : {"isles2018", "isles2022"}, optional
+        Give undefined metrics the values of that challenge's evaluator (:mod:`hf_lesionseg.evaluation.presets`).
     progress : bool
         Show a progress bar on stderr.
 
@@ -77,13 +85,16 @@ def evaluate_folders(
     DataError
         A folder is missing or empty, two files are the same case, or no prediction belongs to any truth.
     UsageError
-        The threshold, the split or the slice axis cannot be.
+        The threshold, the split, the slice axis or the preset cannot be.
     OutputError
         The output folder cannot be written to.
     """
     if threshold is not None and not 0 < threshold < 1:
         raise UsageError(f"threshold {threshold} cannot be; probabilities are cut between 0 and 1, usually at 0.5")
     check_slice_axis(slice_axis)
+    challenge = find_preset(preset)
+    if challenge is not None and not distances:
+        raise UsageError(f"preset {preset} reports distances or single lesions; evaluate with distances")
     truth_set = find_truths(truths)
     if splits is not None:
         truth_set = replace(truth_set, splits=_read_splits(splits))
@@ -100,9 +111,10 @@ def evaluate_folders(
     output = Path(output)
     _make_folder(output)
 
-    cases = _score_all(truth_set.cases, matched, threshold, slice_axis, progress=progress)
+    cases = _score_all(truth_set.cases, matched, threshold, slice_axis, distances=distances, progress=progress)
+    cases = [apply_preset(case, challenge) for case in cases]
     _remove_former(output)
-    summary = summarize(cases, splits=truth_set.splits)
+    summary = summarize(cases, splits=truth_set.splits, preset=challenge)
     summary["synthetic"] = truth_set.synthetic
     summary["predictions_without_truth"] = strangers
     summary["ignored_files"] = [path.name for path in (*ignored, *truth_set.ignored)]
@@ -114,6 +126,8 @@ def evaluate_folders(
         "threshold": threshold,
         "only_split": only_split,
         "slice_axis": slice_axis,
+        "distances": distances,
+        "preset": preset,
         "synthetic": truth_set.synthetic,
         "policy": summary["policy"],
         "units": UNITS,
@@ -195,6 +209,7 @@ def _score_all(
     threshold: float | None,
     slice_axis: str,
     *,
+    distances: bool,
     progress: bool,
 ) -> list[CaseMetrics]:
     from rich.console import Console
@@ -203,7 +218,7 @@ def _score_all(
     # As a context: a bar left open by Ctrl-C would keep the terminal.
     with Progress(console=Console(stderr=True), disable=not progress) as bar:
         return [
-            score_case(truth, matched.get(truth.case), threshold, slice_axis)
+            score_case(truth, matched.get(truth.case), threshold, slice_axis, distances=distances)
             for truth in bar.track(truths, description="scoring")
         ]
 

@@ -12,11 +12,15 @@ iou            TP / (TP + FP + FN)                      0..1, 1                J
 voe            100 (1 - iou)                            percent, 0             Heimann et al., IEEE TMI 28:1251, 2009
 rvd            100 (\\|P\\| / \\|G\\| - 1)                  percent, signed, 0     Heimann et al. 2009
 absolute_rvd   \\|rvd\\|                                  percent, 0             Heimann et al. 2009
+avd_ml         abs(\\|P\\| - \\|G\\|) * voxel volume    mL, 0                  AVD of ISLES 2018 and 2022
 =============  =======================================  =====================  ==============================
 
 These are the measures of CLCI-Net's tables (Yang et al., MICCAI 2019), which take them per subject in 3-D and then
 average. Its RVD is a signed mean: over- and under-segmentation cancel and tiny lesions dominate it, which is why the
 absolute value stands beside it.
+
+Where they are asked for, two groups stand beside these: distances between surfaces in mm
+(:mod:`~hf_lesionseg.evaluation.surface`) and counts of single lesions (:mod:`~hf_lesionseg.evaluation.lesionwise`).
 
 Empty masks
 -----------
@@ -27,12 +31,16 @@ One policy, the same wherever this package prints a metric. It is repeated in ev
   by zero, are undefined (NaN), left out of their means, and counted.
 * only the prediction empty (a missed lesion): dice = iou = precision = recall = 0, voe = 100, rvd = -100,
   absolute_rvd = 100. Its precision is 0 / 0 by the formula; it counts as 0, so that missing a lesion is never free.
+* a distance needs two surfaces: with one mask empty, or both, hd_mm, hd95_mm and assd_mm are undefined (NaN), left out
+  of their means, and counted in ``n_undefined_distances``. Such a mean tells nothing of the lesions that were missed.
+* lesion-wise F1 is a ratio as Dice is: 1 where both are empty, 0 where one is.
 * a failed case (prediction missing, unreadable, on another grid): every metric undefined, counted in ``n_failed``.
 * single slices (:mod:`~hf_lesionseg.evaluation.slicewise`) go by the same rule: a slice empty in both has a Dice of 1,
   a false alarm and a miss one of 0. Over "positive slices" only the misses count, over "all slices" all three.
 
 Public evaluators differ here: the code of the paper's group scores 0 wherever a denominator is 0, the ISLES 2022
-evaluator gives two empty masks a Dice of 1. On data where every scan has a lesion the rules agree.
+evaluator gives two empty masks a Dice of 1, that of ISLES 2018 an empty one a Hausdorff distance of 1e8
+(:mod:`~hf_lesionseg.evaluation.presets`). On data where every scan has a lesion that is found the rules agree.
 """
 
 from __future__ import annotations
@@ -46,15 +54,30 @@ import numpy as np
 from ..errors import GridMismatchError
 
 if TYPE_CHECKING:
+    from .lesionwise import LesionCounts
     from .slicewise import SliceDice
+    from .surface import SurfaceDistances
 
-METRIC_NAMES = ("dice", "precision", "recall", "iou", "voe", "rvd", "absolute_rvd")
-"""The metrics of a case, in the order of every table."""
+DISTANCE_NAMES = ("hd_mm", "hd95_mm", "assd_mm")
+"""Undefined where a mask is empty; see :mod:`~hf_lesionseg.evaluation.surface`."""
+
+LESIONWISE_NAMES = ("lesion_count_difference", "lesion_f1")
+"""Of whole lesions; see :mod:`~hf_lesionseg.evaluation.lesionwise`."""
+
+METRIC_NAMES = (
+    *("dice", "precision", "recall", "iou", "voe", "rvd", "absolute_rvd", "avd_ml"),
+    *DISTANCE_NAMES,
+    *LESIONWISE_NAMES,
+)
+"""The metrics of a case, in the order of every table; the last two groups only where they were asked for."""
 
 VOLUME_NAMES = ("truth_ml", "predicted_ml")
 
 SLICE_NAMES = ("dice_positive_slices", "n_positive_slices", "dice_all_slices", "n_slices")
 """Means over the slices of a case, and how many there are; see :mod:`~hf_lesionseg.evaluation.slicewise`."""
+
+LESION_NAMES = ("truth_lesions", "predicted_lesions", "missed_lesions", "false_lesions")
+"""Numbers of 26-connected lesions of a case; see :mod:`~hf_lesionseg.evaluation.lesionwise`."""
 
 UNITS = {
     "dice": "0..1",
@@ -64,6 +87,12 @@ UNITS = {
     "voe": "%",
     "rvd": "%",
     "absolute_rvd": "%",
+    "avd_ml": "mL",
+    "hd_mm": "mm",
+    "hd95_mm": "mm",
+    "assd_mm": "mm",
+    "lesion_count_difference": "lesions",
+    "lesion_f1": "0..1",
     "truth_ml": "mL",
     "predicted_ml": "mL",
     "dice_positive_slices": "0..1",
@@ -75,6 +104,8 @@ EMPTY_MASK_POLICY = (
     "Only the truth empty: dice = iou = precision = 0, voe = 100, recall and rvd undefined (left out of their mean "
     "and counted). "
     "Only the prediction empty: dice = iou = precision = recall = 0, voe = 100, rvd = -100, absolute_rvd = 100. "
+    "Distances need two surfaces: with a mask empty HD, HD95 and ASSD are undefined, left out of their means and "
+    "counted in n_undefined_distances. Lesion-wise F1: both empty 1, one empty 0. "
     "Failed case (prediction missing, unreadable or on another grid): every metric undefined, counted in n_failed. "
     "Dice per slice: over positive slices (lesion in the truth) a missed one counts 0; over all slices one that is "
     "empty in both counts 1 and a false alarm 0. The slices of all cases are pooled, each with one vote."
@@ -136,12 +167,20 @@ class CaseMetrics:
         Fractions, 0..1.
     voe, rvd, absolute_rvd : float
         Percent.
+    avd_ml : float
+        Absolute difference of the lesion volumes in mL.
+    hd_mm, hd95_mm, assd_mm : float
+        Surface distances in mm; undefined with a mask empty, and where they were not asked for.
+    lesion_count_difference, lesion_f1 : float
+        Absolute difference of the numbers of lesions, and their F1, 0..1; NaN where they were not asked for.
     truth_ml, predicted_ml : float
         Lesion volumes in mL.
     counts : VoxelCounts or None
         None for a failed case.
     slices : SliceDice or None
         None for a failed case, and where only the volume was scored.
+    lesions : LesionCounts or None
+        None for a failed case, and where they were not asked for.
     """
 
     case: str
@@ -155,10 +194,17 @@ class CaseMetrics:
     voe: float = math.nan
     rvd: float = math.nan
     absolute_rvd: float = math.nan
+    avd_ml: float = math.nan
+    hd_mm: float = math.nan
+    hd95_mm: float = math.nan
+    assd_mm: float = math.nan
+    lesion_count_difference: float = math.nan
+    lesion_f1: float = math.nan
     truth_ml: float = math.nan
     predicted_ml: float = math.nan
     counts: VoxelCounts | None = None
     slices: SliceDice | None = None
+    lesions: LesionCounts | None = None
 
     @property
     def failed(self) -> bool:
@@ -179,13 +225,15 @@ class CaseMetrics:
         """Return one flat row for JSON or CSV: undefined values are None, never NaN, which JSON does not know."""
         row = {}
         for field in fields(self):
-            if field.name in ("counts", "slices"):
+            if field.name in ("counts", "slices", "lesions"):
                 continue
             value = getattr(self, field.name)
             row[field.name] = None if isinstance(value, float) and not math.isfinite(value) else value
         for name in ("true_positive", "false_positive", "false_negative"):
             row[name] = None if self.counts is None else getattr(self.counts, name)
-        return row | (dict.fromkeys(SLICE_NAMES) if self.slices is None else self.slices.to_dict())
+        for names, part in ((SLICE_NAMES, self.slices), (LESION_NAMES, self.lesions)):
+            row |= dict.fromkeys(names) if part is None else part.to_dict()
+        return row
 
 
 def check_masks(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -282,6 +330,8 @@ def case_metrics(
     voxel_ml: float,
     person: str | None = None,
     slices: SliceDice | None = None,
+    distances: SurfaceDistances | None = None,
+    lesions: LesionCounts | None = None,
 ) -> CaseMetrics:
     """Score one case.
 
@@ -296,6 +346,8 @@ def case_metrics(
     person : str, optional
         Whose scan it is; the case's own name if not given.
     slices : SliceDice, optional
+    distances : SurfaceDistances, optional
+    lesions : LesionCounts, optional
         Of the same masks.
 
     Raises
@@ -317,10 +369,17 @@ def case_metrics(
         voe=volumetric_overlap_error(counts),
         rvd=rvd,
         absolute_rvd=abs(rvd),
+        avd_ml=abs(counts.predicted - counts.truth) * float(voxel_ml),
+        hd_mm=math.nan if distances is None else distances.hd_mm,
+        hd95_mm=math.nan if distances is None else distances.hd95_mm,
+        assd_mm=math.nan if distances is None else distances.assd_mm,
+        lesion_count_difference=math.nan if lesions is None else float(lesions.difference),
+        lesion_f1=math.nan if lesions is None else lesions.f1,
         truth_ml=counts.truth * float(voxel_ml),
         predicted_ml=counts.predicted * float(voxel_ml),
         counts=counts,
         slices=slices,
+        lesions=lesions,
     )
 
 

@@ -30,7 +30,9 @@ def pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def region_ious(labels: np.ndarray, regions: Iterable[tuple]) -> tuple[float, ...]:
+def region_ious(
+    labels: np.ndarray, regions: Iterable[tuple], minimum_pixels: int = MINIMUM_PIXELS
+) -> tuple[float, ...]:
     """Best IoU of each true component with a predicted box of its slice.
 
     Parameters
@@ -40,6 +42,8 @@ def region_ious(labels: np.ndarray, regions: Iterable[tuple]) -> tuple[float, ..
     regions : iterable of (slice index, box, score)
         Boxes as x1, y1, x2, y2 in continuous pixels (pixel n covers [n, n + 1)), such as
         :attr:`hf_lesionseg.inference.slices.SlicePrediction.regions`.
+    minimum_pixels : int
+        Smaller components have no box.
 
     Returns
     -------
@@ -49,6 +53,6 @@ def region_ious(labels: np.ndarray, regions: Iterable[tuple]) -> tuple[float, ..
     regions = list(regions)
     predicted = np.array([box for _, box, _ in regions], dtype=np.float64).reshape(-1, 4)
     of_slice = np.array([index for index, _, _ in regions], dtype=np.int64)
-    truth, slices = (found.numpy() for found in component_boxes(torch.as_tensor(labels), MINIMUM_PIXELS))
+    truth, slices = (found.numpy() for found in component_boxes(torch.as_tensor(labels), minimum_pixels))
     overlaps = pairwise_iou(truth, predicted) * (slices[:, None] == of_slice[None, :])
     return tuple(overlaps.max(axis=1, initial=0.0).tolist())

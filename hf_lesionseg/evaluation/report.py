@@ -7,7 +7,8 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from .metrics import METRIC_NAMES, UNITS, VOLUME_NAMES, CaseMetrics, failed_case
+from .metrics import DISTANCE_NAMES, LESIONWISE_NAMES, METRIC_NAMES, UNITS, VOLUME_NAMES, CaseMetrics, failed_case
+from .presets import PRESETS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +21,12 @@ TITLES = {
     "voe": "VOE",
     "rvd": "RVD, signed",
     "absolute_rvd": "RVD, absolute",
+    "avd_ml": "AVD, absolute",
+    "hd_mm": "HD",
+    "hd95_mm": "HD95",
+    "assd_mm": "ASSD",
+    "lesion_count_difference": "Lesion count diff.",
+    "lesion_f1": "Lesion-wise F1",
     "truth_ml": "True volume",
     "predicted_ml": "Predicted volume",
 }
@@ -39,7 +46,7 @@ def csv_table(cases: Sequence[CaseMetrics]) -> str:
 def _number(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
-    return f"{value:.3f}" if unit == "0..1" else f"{value:.2f}" if unit == "mL" else f"{value:.1f}"
+    return f"{value:.3f}" if unit == "0..1" else f"{value:.2f}" if unit in ("mL", "mm") else f"{value:.1f}"
 
 
 def _metric_rows(block: dict, names: Iterable[str]) -> list[list[str]]:
@@ -49,6 +56,28 @@ def _metric_rows(block: dict, names: Iterable[str]) -> list[list[str]]:
         numbers = [_number(block[name][column], UNITS[name]) for column in COLUMNS[2:-1]]
         rows.append([TITLES[name], UNITS[name], *numbers, str(block[name]["n"])])
     return rows
+
+
+def _names(summary: dict) -> list[str]:
+    """Metrics with a row of their own: all, but for those that were not asked for."""
+    absent = () if summary.get("lesionwise") else DISTANCE_NAMES + LESIONWISE_NAMES
+    return [name for name in METRIC_NAMES + VOLUME_NAMES if name not in absent]
+
+
+CHALLENGE_COLUMNS = ("metric", "unit", "mean (SD)", "n")
+
+
+def _challenge_rows(summary: dict) -> list[list[str]]:
+    """Rows of ``CHALLENGE_COLUMNS``: what the preset's challenge prints, in its order; none without a preset."""
+    rows = []
+    for name in PRESETS[summary["preset"]].columns if summary.get("preset") else ():
+        mean, std = (_number(summary[name][column], UNITS[name]) for column in ("mean", "std"))
+        rows.append([TITLES[name], UNITS[name], f"{mean} ({std})", str(summary[name]["n"])])
+    return rows
+
+
+def _challenge_title(summary: dict) -> str:
+    return f"Counted as {PRESETS[summary['preset']].title} does"
 
 
 SLICE_COLUMNS = ("slices", *COLUMNS[2:-1], "n slices")
@@ -69,9 +98,10 @@ def _slice_title(summary: dict) -> str:
 
 
 def _counts(summary: dict) -> str:
+    undefined = f"; no surface distance in {summary['n_undefined_distances']}" if summary.get("lesionwise") else ""
     return (
         f"{summary['n_cases']} cases of {summary['n_people']} people: {summary['n_empty_truth']} with empty truth, "
-        f"{summary['n_empty_prediction']} with empty prediction, {summary['n_failed']} failed"
+        f"{summary['n_empty_prediction']} with empty prediction, {summary['n_failed']} failed{undefined}"
     )
 
 
@@ -142,8 +172,10 @@ def markdown_report(summary: dict) -> str:
     ``summary`` is what ``summarize`` or ``evaluate_folders`` returned; its ``synthetic`` is told in the heading.
     """
     lines = [f"# {_title(summary)}", "", f"{_counts(summary)}.", ""]
-    lines += _markdown_table(COLUMNS, _metric_rows(summary, METRIC_NAMES + VOLUME_NAMES), left=2)
+    lines += _markdown_table(COLUMNS, _metric_rows(summary, _names(summary)), left=2)
     lines += ["", _per_person_sentence(summary), ""]
+    if rows := _challenge_rows(summary):
+        lines += [f"{_challenge_title(summary)}:", "", *_markdown_table(CHALLENGE_COLUMNS, rows, left=2), ""]
     if rows := _slice_rows(summary):
         lines += [f"{_slice_title(summary)}:", "", *_markdown_table(SLICE_COLUMNS, rows, left=1), ""]
     if rows := _group_rows(_groups(summary)):
@@ -168,11 +200,18 @@ def print_summary(summary: dict, *, console: Console | None = None) -> None:
     table = Table(*COLUMNS[:2], title=_title(summary))
     for column in COLUMNS[2:]:
         table.add_column(column, justify="right")
-    for row in _metric_rows(summary, METRIC_NAMES + VOLUME_NAMES):
+    for row in _metric_rows(summary, _names(summary)):
         table.add_row(*row)
     console.print(table)
     console.print(f"{_counts(summary)}.", highlight=False)
     console.print(_per_person_sentence(summary), highlight=False)
+    if rows := _challenge_rows(summary):
+        challenge = Table(*CHALLENGE_COLUMNS[:2], title=_titled(_challenge_title(summary), summary))
+        for column in CHALLENGE_COLUMNS[2:]:
+            challenge.add_column(column, justify="right")
+        for row in rows:
+            challenge.add_row(*row)
+        console.print(challenge)
     if rows := _slice_rows(summary):
         slices = Table(SLICE_COLUMNS[0], title=_titled(_slice_title(summary), summary))
         for column in SLICE_COLUMNS[1:]:

@@ -58,7 +58,12 @@ def read_prediction(path: str | Path, truth: Scan, threshold: float | None = Non
 
 
 def score_case(
-    truth: TruthCase, prediction: Path | None, threshold: float | None = None, slice_axis: str = "axial"
+    truth: TruthCase,
+    prediction: Path | None,
+    threshold: float | None = None,
+    slice_axis: str = "axial",
+    *,
+    distances: bool = False,
 ) -> CaseMetrics:
     """Score one case; a prediction that is missing, unreadable or on another grid gives a failed case.
 
@@ -71,4 +76,6 @@ def score_case(
         predicted = read_prediction(prediction, true_mask, threshold)
     except ScanError as error:
         return failed_case(truth.case, str(error), truth.person)
-    return score_volume(truth.case, predicted, true_mask, slice_axis=slice_axis, person=truth.person)
+    return score_volume(
+        truth.case, predicted, true_mask, slice_axis=slice_axis, person=truth.person, distances=distances
+    )

@@ -22,7 +22,9 @@ import numpy as np
 from ..errors import UsageError
 from ..imaging import Scan
 from ..models.volume_geometry import PLANE_AXES
+from .lesionwise import count_lesions
 from .metrics import SLICE_NAMES, CaseMetrics, VoxelCounts, case_metrics, check_masks, dice
+from .surface import surface_distances
 
 SLICE_AXES = tuple(PLANE_AXES)
 
@@ -111,9 +113,15 @@ def slice_dice(counts: Sequence[VoxelCounts], axis: str) -> SliceDice:
 
 
 def score_volume(
-    case: str, prediction: np.ndarray, truth: Scan, *, slice_axis: str = "axial", person: str | None = None
+    case: str,
+    prediction: np.ndarray,
+    truth: Scan,
+    *,
+    slice_axis: str = "axial",
+    person: str | None = None,
+    distances: bool = False,
 ) -> CaseMetrics:
-    """Score a predicted mask against the true one, as a volume and slice by slice.
+    """Score a predicted mask against the true one, as a volume, slice by slice and, if asked for, lesion by lesion.
 
     Parameters
     ----------
@@ -125,8 +133,16 @@ def score_volume(
     slice_axis : {"axial", "coronal", "sagittal"}
     person : str, optional
         Whose scan it is; the case's own name if not given.
+    distances : bool
+        Measure the distances between the surfaces and count single lesions, too.
     """
     slices = count_slices(prediction, truth.data, file_axis(truth.affine, slice_axis))
     return case_metrics(
-        case, sum(slices, VoxelCounts(0, 0, 0)), truth.voxel_ml, person, slices=slice_dice(slices, slice_axis)
+        case,
+        sum(slices, VoxelCounts(0, 0, 0)),
+        truth.voxel_ml,
+        person,
+        slices=slice_dice(slices, slice_axis),
+        distances=surface_distances(prediction, truth.data, truth.affine) if distances else None,
+        lesions=count_lesions(prediction, truth.data) if distances else None,
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .metrics import EMPTY_MASK_POLICY, METRIC_NAMES, VOLUME_NAMES, CaseMetrics
+from .presets import Preset
 
 SIZE_CUT_POINTS_ML = (5.0, 50.0)
 """True lesion volumes in mL from which a lesion is medium and large: a convention of this package. 5 mL is about the
@@ -58,6 +59,7 @@ def _block(cases: Sequence[CaseMetrics]) -> dict:
         "n_people": len({case.person for case in cases}),
         "n_empty_truth": sum(case.truth_is_empty for case in cases),
         "n_empty_prediction": sum(case.prediction_is_empty for case in cases),
+        "n_undefined_distances": sum(case.truth_is_empty or case.prediction_is_empty for case in cases),
         "n_failed": sum(case.failed for case in cases),
     }
     for name in METRIC_NAMES + VOLUME_NAMES:
@@ -84,7 +86,12 @@ def _per_person(cases: Sequence[CaseMetrics]) -> dict:
     return block
 
 
-def summarize(cases: Sequence[CaseMetrics], *, splits: Mapping[str, Sequence[str]] | None = None) -> dict:
+def summarize(
+    cases: Sequence[CaseMetrics],
+    *,
+    splits: Mapping[str, Sequence[str]] | None = None,
+    preset: Preset | None = None,
+) -> dict:
     """Summarise scored and failed cases as a dictionary that JSON can hold.
 
     Parameters
@@ -93,18 +100,21 @@ def summarize(cases: Sequence[CaseMetrics], *, splits: Mapping[str, Sequence[str
         One per case, names unique.
     splits : mapping of split name to case names, optional
         Adds ``by_split``.
+    preset : Preset, optional
+        That was applied to the cases; adds ``preset``, and its rule to ``policy``.
 
     Returns
     -------
     dict
-        ``dice``, ``precision``, ``recall``, ``iou``, ``voe``, ``rvd``, ``absolute_rvd``, ``truth_ml``,
-        ``predicted_ml``: each ``{"mean", "std", "median", "min", "max", "n"}`` over cases, n being the number of
-        cases in which the metric is defined. ``slice_dice``: the same of single slices along ``slice_axis``,
-        ``{"positive", "all"}``, n being the number of slices (:mod:`~hf_lesionseg.evaluation.slicewise`). Beside them
-        ``n_cases``, ``n_people``, ``n_empty_truth``, ``n_empty_prediction``, ``n_failed``; ``per_person`` (the cases of
-        one person averaged first; its ``n_failed`` are the people of whom no case could be scored); ``by_lesion_size``
-        (one such block for each of "no lesion", "small", "medium", "large" by true volume, cut at 5 and 50 mL; failed
-        cases are in none); ``failed`` (``[{"case", "reason"}]``); ``policy``, the rule for empty masks.
+        Each of ``METRIC_NAMES`` (``dice``, ``precision``, ...), ``truth_ml`` and ``predicted_ml``:
+        ``{"mean", "std", "median", "min", "max", "n"}`` over cases, n being the number of cases in which the metric is
+        defined. ``slice_dice``: the same of single slices along ``slice_axis``, ``{"positive", "all"}``, n being the
+        number of slices (:mod:`~hf_lesionseg.evaluation.slicewise`). Beside them ``n_cases``, ``n_people``,
+        ``n_empty_truth``, ``n_empty_prediction``, ``n_undefined_distances`` (a mask empty: no surface), ``n_failed``;
+        ``per_person`` (the cases of one person averaged first; its ``n_failed`` are the people of whom no case could be
+        scored); ``by_lesion_size`` (one such block for each of "no lesion", "small", "medium", "large" by true volume,
+        cut at 5 and 50 mL; failed cases are in none); ``failed`` (``[{"case", "reason"}]``); ``lesionwise`` (distances
+        and lesions were asked for); ``preset``; ``policy``, the rule for empty masks.
 
     Raises
     ------
@@ -129,5 +139,7 @@ def summarize(cases: Sequence[CaseMetrics], *, splits: Mapping[str, Sequence[str
             split: _block([case for case in cases if case.case in set(members)]) for split, members in splits.items()
         }
     summary["failed"] = [{"case": case.case, "reason": case.reason} for case in cases if case.failed]
-    summary["policy"] = EMPTY_MASK_POLICY
+    summary["policy"] = EMPTY_MASK_POLICY if preset is None else f"{EMPTY_MASK_POLICY} {preset.policy}"
+    summary["preset"] = None if preset is None else preset.name
+    summary["lesionwise"] = any(case.lesions is not None for case in cases)
     return summary

@@ -23,6 +23,8 @@ class Paper:
     doi, pages : str
     key : str
         BibTeX key.
+    journal : bool
+        ``venue`` is a journal, not the proceedings of a conference.
     tags : tuple of str
         For the card's metadata.
     pitfalls : tuple of str
@@ -40,6 +42,7 @@ class Paper:
     arxiv: str = ""
     doi: str = ""
     pages: str = ""
+    journal: bool = False
     tags: tuple[str, ...] = ()
     pitfalls: tuple[str, ...] = ()
 
@@ -52,7 +55,7 @@ class Paper:
         fields = {
             "title": "{" + self.title + "}",  # the second braces keep the capitals
             "author": self.authors,
-            "booktitle": self.venue,
+            "journal" if self.journal else "booktitle": self.venue,
             "year": self.year,
             "pages": self.pages,
             "doi": self.doi,
@@ -60,13 +63,45 @@ class Paper:
             "archivePrefix": "arXiv" if self.arxiv else "",
         }
         lines = [f"  {name} = {{{value}}}" for name, value in fields.items() if value]
-        return f"@inproceedings{{{self.key},\n" + ",\n".join(lines) + "\n}"
+        kind = "article" if self.journal else "inproceedings"
+        return f"@{kind}{{{self.key},\n" + ",\n".join(lines) + "\n}"
 
 
 _SMALL_IN_A_LARGE_SLICE = (
     "It sees the whole slice at one scale: an organ or lesion that fills few pixels of it is likely to be missed."
 )
-_SLICE_BY_SLICE = "Each slice is segmented alone, so a structure may break off between neighbouring slices."
+_SLICE_BY_SLICE = "Each slice is segmented alone, so what it marks may break off between neighbouring slices."
+_PENUMBRA = (
+    "Its truth is the infarct on a diffusion MRI made within hours of the CT: tissue that is badly perfused but not "
+    "yet infarcted looks much like it, and may be marked too."
+)
+_OTHER_MAPS = (
+    "Perfusion maps of another vendor's software differ in scale and in how they treat a delayed bolus: expect other "
+    "results on them."
+)
+_BRAINLES = "Brainlesion: Glioma, Multiple Sclerosis, Stroke and Traumatic Brain Injuries (BrainLes)"
+
+_CHRONIC = "chronic stroke lesions on T1-weighted MRI, slice by slice"
+_CHRONIC_TAGS = ("stroke", "brain", "mri", "t1w")
+_DARK_AS_FLUID = (
+    "A chronic lesion can be as dark as cerebrospinal fluid on a T1-weighted scan: wide sulci and large ventricles are "
+    "likely false positives, and small or faint lesions are likely to be missed."
+)
+
+_FCN = {
+    "title": "Fully Convolutional Networks for Semantic Segmentation",
+    "authors": "Long, Jonathan and Shelhamer, Evan and Darrell, Trevor",
+    "venue": "IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
+    "short": "CVPR 2015",
+    "year": 2015,
+    "key": "long2015fcn",
+    "arxiv": "1411.4038",
+    "doi": "10.1109/CVPR.2015.7298965",
+    "pages": "3431--3440",
+}
+_SMOOTH_OUTLINES = (
+    "Its masks are made at an eighth of the slice's resolution: outlines are smooth, thin parts are lost."
+)
 
 #: model_type -> Paper; a new network adds its row.
 PAPERS = {
@@ -87,10 +122,102 @@ PAPERS = {
         pages="266--274",
         tags=("stroke", "brain", "mri", "t1w"),
         pitfalls=(
-            "A chronic lesion can be as dark as cerebrospinal fluid on a T1-weighted scan: wide sulci and large "
-            "ventricles are likely false positives, and small or faint lesions are likely to be missed.",
-            "Each slice is segmented alone, so a lesion may break off between neighbouring slices.",
+            _DARK_AS_FLUID,
+            _SLICE_BY_SLICE,
         ),
+    ),
+    "res-unet": Paper(
+        network="Residual U-Net",
+        task=_CHRONIC,
+        title="Road Extraction by Deep Residual U-Net",
+        authors="Zhang, Zhengxin and Liu, Qingjie and Wang, Yunhong",
+        venue="IEEE Geoscience and Remote Sensing Letters",
+        short="GRSL 2018",
+        year=2018,
+        key="zhang2018residualunet",
+        arxiv="1711.10684",
+        doi="10.1109/LGRS.2018.2802944",
+        pages="749--753",
+        journal=True,
+        tags=_CHRONIC_TAGS,
+        pitfalls=(
+            "Trained as its recipe says it has seen twenty slices at the level of the basal ganglia only: elsewhere in "
+            "the brain its masks are guesses.",
+            _DARK_AS_FLUID,
+        ),
+    ),
+    "unet-bn": Paper(
+        network="U-Net with batch norm",
+        task=_CHRONIC,
+        title="D-UNet: a dimension-fusion U shape network for chronic stroke lesion segmentation",
+        authors=("Zhou, Yongjin and Huang, Weijian and Dong, Pei and Xia, Yong and Wang, Shanshan"),
+        venue="IEEE/ACM Transactions on Computational Biology and Bioinformatics",
+        short="TCBB 2021",
+        year=2021,
+        key="zhou2021dunet",
+        arxiv="1908.05104",
+        doi="10.1109/TCBB.2019.2939522",
+        pages="940--950",
+        journal=True,
+        tags=_CHRONIC_TAGS,
+        pitfalls=(_DARK_AS_FLUID, _SLICE_BY_SLICE),
+    ),
+    "fcn-8s": Paper(
+        network="FCN-8s",
+        task=_CHRONIC,
+        tags=_CHRONIC_TAGS,
+        pitfalls=(_SMOOTH_OUTLINES, _DARK_AS_FLUID, _SLICE_BY_SLICE),
+        **_FCN,
+    ),
+    "pspnet": Paper(
+        network="PSPNet",
+        task=_CHRONIC,
+        title="Pyramid Scene Parsing Network",
+        authors="Zhao, Hengshuang and Shi, Jianping and Qi, Xiaojuan and Wang, Xiaogang and Jia, Jiaya",
+        venue="IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
+        short="CVPR 2017",
+        year=2017,
+        key="zhao2017pspnet",
+        arxiv="1612.01105",
+        doi="10.1109/CVPR.2017.660",
+        pages="6230--6239",
+        tags=_CHRONIC_TAGS,
+        pitfalls=(_SMOOTH_OUTLINES, _DARK_AS_FLUID, _SLICE_BY_SLICE),
+    ),
+    "deeplabv3-plus": Paper(
+        network="DeepLabv3+",
+        task=_CHRONIC,
+        title="Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation",
+        authors="Chen, Liang-Chieh and Zhu, Yukun and Papandreou, George and Schroff, Florian and Adam, Hartwig",
+        venue="European Conference on Computer Vision (ECCV)",
+        short="ECCV 2018",
+        year=2018,
+        key="chen2018deeplabv3plus",
+        arxiv="1802.02611",
+        doi="10.1007/978-3-030-01234-2_49",
+        pages="833--851",
+        tags=_CHRONIC_TAGS,
+        pitfalls=(
+            "Its masks are made at a quarter of the slice's resolution: outlines are smooth, thin parts are lost.",
+            _DARK_AS_FLUID,
+            _SLICE_BY_SLICE,
+        ),
+    ),
+    "dense-unet": Paper(
+        network="DenseUNet-167",
+        task=_CHRONIC,
+        title="H-DenseUNet: Hybrid Densely Connected UNet for Liver and Tumor Segmentation from CT Volumes",
+        authors="Li, Xiaomeng and Chen, Hao and Qi, Xiaojuan and Dou, Qi and Fu, Chi-Wing and Heng, Pheng-Ann",
+        venue="IEEE Transactions on Medical Imaging",
+        short="TMI 2018",
+        year=2018,
+        key="li2018hdenseunet",
+        arxiv="1709.07330",
+        doi="10.1109/TMI.2018.2845918",
+        pages="2663--2674",
+        journal=True,
+        tags=_CHRONIC_TAGS,
+        pitfalls=(_DARK_AS_FLUID, _SLICE_BY_SLICE),
     ),
     "l-snet": Paper(
         network="L-SNet",
@@ -144,20 +271,9 @@ PAPERS = {
     "resnet-fcn": Paper(
         network="FCN on a ResNet",
         task="an organ or its lesions on CT, slice by slice",
-        title="Fully Convolutional Networks for Semantic Segmentation",
-        authors="Long, Jonathan and Shelhamer, Evan and Darrell, Trevor",
-        venue="IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
-        short="CVPR 2015",
-        year=2015,
-        key="long2015fcn",
-        arxiv="1411.4038",
-        doi="10.1109/CVPR.2015.7298965",
-        pages="3431--3440",
         tags=("ct", "pancreas"),
-        pitfalls=(
-            "Its masks are made at an eighth of the slice's resolution: outlines are smooth, thin parts are lost.",
-            _SLICE_BY_SLICE,
-        ),
+        pitfalls=(_SMOOTH_OUTLINES, _SLICE_BY_SLICE),
+        **_FCN,
     ),
     "coarse-to-fine": Paper(
         network="Coarse-to-fine network",
@@ -175,6 +291,39 @@ PAPERS = {
         pitfalls=(
             "What its first stage misses is missing from the mask, and one false spot far away makes the region large: "
             "look at the boxes.",
+            _SLICE_BY_SLICE,
+        ),
+    ),
+    "ms-dcnn": Paper(
+        network="MS-DCNN",
+        task="acute ischemic stroke on the four CT perfusion maps Tmax, CBF, CBV and MTT, slice by slice",
+        title="Multi-scale Deep Convolutional Neural Network for Stroke Lesions Segmentation on CT Images",
+        authors="Liu, Liangliang and Yang, Shuai and Meng, Li and Li, Min and Wang, Jianxin",
+        venue=_BRAINLES,
+        short="BrainLes 2018",
+        year=2018,
+        key="liu2018msdcnn",
+        doi="10.1007/978-3-030-11723-8_28",
+        pages="283--291",
+        tags=("stroke", "brain", "ct-perfusion"),
+        pitfalls=(_PENUMBRA, _OTHER_MAPS, _SLICE_BY_SLICE),
+    ),
+    "egs-net": Paper(
+        network="Extractor, Generator and Segmentor",
+        task="acute ischemic stroke on CT perfusion: it makes a diffusion MRI of it and marks the lesion there",
+        title="Integrated Extractor, Generator and Segmentor for Ischemic Stroke Lesion Segmentation",
+        authors="Song, Tao and Huang, Ning",
+        venue=_BRAINLES,
+        short="BrainLes 2018",
+        year=2018,
+        key="song2018egs",
+        doi="10.1007/978-3-030-11723-8_31",
+        pages="310--318",
+        tags=("stroke", "brain", "ct-perfusion"),
+        pitfalls=(
+            "The diffusion MRI that it generates is a means to the mask, not a scan: nobody measured what it shows.",
+            _PENUMBRA,
+            _OTHER_MAPS,
             _SLICE_BY_SLICE,
         ),
     ),

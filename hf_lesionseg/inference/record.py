@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from .loading import LoadedModel
@@ -120,6 +121,24 @@ def fingerprint(input_sha256: Mapping[str, str], loaded: LoadedModel, settings: 
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def region_policy(config: Any, result: Mapping[str, Any]) -> dict[str, Any]:
+    """What the first stage did on slices without a clear region.
+
+    Returns
+    -------
+    dict
+        ``slices_without_region``; ``no_region``, the network's setting for them, None where it has none;
+        ``slices_by_fallback``, those on which the best cell was taken although the heat map stays below the threshold.
+    """
+    policy = getattr(config, "no_region", None)
+    weak = [region for region in result["regions"] if region["score"] <= getattr(config, "heatmap_threshold", 0)]
+    return {
+        "slices_without_region": result["slices_without_region"],
+        "no_region": policy,
+        "slices_by_fallback": len(weak) if policy == "best-cell" else 0,
+    }
+
+
 def build_record(
     *,
     case: str,
@@ -179,7 +198,7 @@ def build_record(
         },
         "regions": None
         if result["regions"] is None
-        else {"slices_without_region": result["slices_without_region"], "found": result["regions"]},
+        else {**region_policy(loaded.model.config, result), "found": result["regions"]},
         "result": {"n_lesions": len(result["lesions"]), "total_volume_ml": result["total_volume_ml"]},
         "warnings": warnings,
         "device": device_name(loaded.device),

@@ -82,6 +82,8 @@ def slices_with_tissue(pixel_values: np.ndarray) -> np.ndarray:
     -------
     int array (tissue slices,)
     """
+    if pixel_values.strides[1] == 0:  # one channel, repeated
+        pixel_values = pixel_values[:, :1]
     shown = [any(np.ptp(channel) > 0 for channel in plane) for plane in pixel_values]
     return np.flatnonzero(shown)
 

@@ -9,11 +9,19 @@ import importlib
 #: model_type -> (name of the config class, name of the model class)
 MODEL_REGISTRY = {
     "clci-net": ("CLCINetConfig", "CLCINetForSemanticSegmentation"),
+    "res-unet": ("ResUNetConfig", "ResUNetForSemanticSegmentation"),
+    "unet-bn": ("UNetBNConfig", "UNetBNForSemanticSegmentation"),
+    "fcn-8s": ("FCN8sConfig", "FCN8sForSemanticSegmentation"),
+    "pspnet": ("PSPNetConfig", "PSPNetForSemanticSegmentation"),
+    "deeplabv3-plus": ("DeepLabV3PlusConfig", "DeepLabV3PlusForSemanticSegmentation"),
+    "dense-unet": ("DenseUNetConfig", "DenseUNetForSemanticSegmentation"),
     "l-snet": ("LSNetConfig", "LSNetForSemanticSegmentation"),
     "resnet-unet": ("ResNetUNetConfig", "ResNetUNetForSemanticSegmentation"),
     "attention-unet": ("AttentionUNetConfig", "AttentionUNetForSemanticSegmentation"),
     "resnet-fcn": ("ResNetFCNConfig", "ResNetFCNForSemanticSegmentation"),
     "coarse-to-fine": ("CoarseToFineConfig", "CoarseToFineForSemanticSegmentation"),
+    "ms-dcnn": ("MSDCNNConfig", "MSDCNNForSemanticSegmentation"),
+    "egs-net": ("EGSNetConfig", "EGSNetForSemanticSegmentation"),
 }
 
 

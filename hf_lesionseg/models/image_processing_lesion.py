@@ -213,6 +213,8 @@ class LesionImageProcessor(BaseImageProcessor):
             if lesion_map is not None:
                 labels.append(_label_planes(lesion_map, geometry, f"segmentation map {index}"))
         data = {"pixel_values": _joined(pixel_values)}
+        if return_tensors == "pt":
+            data["pixel_values"] = np.ascontiguousarray(data["pixel_values"])  # torch takes no repeated view
         if labels:
             data["labels"] = _joined(labels)
         batch = BatchFeature(data, tensor_type=return_tensors)

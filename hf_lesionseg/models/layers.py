@@ -73,30 +73,54 @@ class SameConv2d(nn.Conv2d):
         return super().forward(images)
 
 
-class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose running statistics see each batch once, also under activation checkpointing.
+def recomputes(module):
+    """Whether a module in training runs for the second time on its batch, as under activation checkpointing.
 
-    The second forward of a checkpointed block runs inside the backward pass; updating there again would double the
-    momentum silently.
+    The second forward of a checkpointed block runs inside the backward pass; running statistics that were updated there
+    again would double their momentum silently.
     """
+    return module.training and not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose running statistics see each batch once, also under activation checkpointing."""
 
     def forward(self, images):
-        recomputing = self.training and not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
-        if not recomputing:
+        if not recomputes(self):
             return super().forward(images)
         copies = self.running_mean.clone(), self.running_var.clone()
         return F.batch_norm(images, *copies, self.weight, self.bias, training=True, eps=self.eps)
 
 
 class ConvNormReLU(nn.Sequential):
-    """Convolution with bias and "SAME" padding, batch norm, ReLU: the ``CBR(kernel, stride, filters)`` of CLCI-Net."""
+    """Convolution with "SAME" padding, batch norm, ReLU: the ``CBR(kernel, stride, filters)`` of CLCI-Net."""
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, dilation=1, eps=1e-3, momentum=0.01):
+    def __init__(
+        self, in_channels, out_channels, kernel_size, stride=1, dilation=1, bias=True, eps=1e-3, momentum=0.01
+    ):
         super().__init__(
-            SameConv2d(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation),
+            SameConv2d(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation, bias=bias),
             BatchNorm2d(out_channels, eps=eps, momentum=momentum),
             nn.ReLU(inplace=True),
         )
+
+
+def image_context(block, features):
+    """Global average pooling through a 1x1 block, spread over the map again.
+
+    Spread before batch norm: equal to normalising the pooled pixel, and it also works for a batch of one.
+
+    Parameters
+    ----------
+    block : ConvNormReLU
+    features : torch.Tensor of shape (batch, in_channels, height, width)
+
+    Returns
+    -------
+    torch.Tensor of shape (batch, out_channels, height, width)
+    """
+    conv, norm, relu = block
+    return relu(norm(conv(features.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, *features.shape[2:])))
 
 
 class InputGateConv2d(nn.Conv2d):

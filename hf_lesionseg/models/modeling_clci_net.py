@@ -19,6 +19,7 @@ from .layers import (
     InputGateConv2d,
     RecurrentGateConv2d,
     he_normal_,
+    image_context,
     pad_to_stride,
 )
 from .losses import batch_dice_loss, check_labels
@@ -114,9 +115,7 @@ class CLCINetPyramid(GradientCheckpointingLayer):
         scales = [conv(level) for conv, level in zip(self.cross_level, levels, strict=True)] if levels else []
         scales.append(self.point(bottleneck))
         scales += [conv(bottleneck) for conv in self.dilated]
-        # Broadcast before batch norm: equal to normalising the pooled pixel, and it also works for a batch of one.
-        conv, norm, relu = self.image
-        scales.append(relu(norm(conv(bottleneck.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, *bottleneck.shape[2:]))))
+        scales.append(image_context(self.image, bottleneck))
         return self.dropout(self.fusion(torch.cat(scales, dim=1)))
 
 

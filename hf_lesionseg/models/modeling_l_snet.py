@@ -4,6 +4,7 @@ Xie et al., ICIP 2021, arXiv:2102.05971. Its printed formulas are lost; those he
 configuration has a field for every reading that the text leaves open.
 """
 
+import math
 from dataclasses import dataclass, fields
 
 import torch
@@ -39,6 +40,9 @@ class Regions:
     def detach(self):
         return Regions(*(getattr(self, field.name).detach() for field in fields(self)))
 
+    def __getitem__(self, some):
+        return Regions(*(getattr(self, field.name)[some] for field in fields(self)))
+
 
 #: The alternating steps of its training: L-Net on its own loss, then both networks on S-Net's.
 PHASES = ("locate", "segment")
@@ -56,7 +60,7 @@ class LSNetForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
     >>> model = LSNetForSemanticSegmentation(LSNetConfig(base_width=4, no_region="best-cell")).eval()
     >>> output = model(torch.rand(2, 3, 50, 40))
     >>> output.logits.shape, output.boxes.shape[1], output.heatmap.shape
-    (torch.Size([2, 1, 50, 40]), 4, torch.Size([2, 16, 16]))
+    (torch.Size([2, 1, 50, 40]), 4, torch.Size([2, 13, 10]))
     """
 
     config: LSNetConfig
@@ -118,6 +122,9 @@ class LSNetForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
             masks = pad_to_stride((labels == 1)[:, None], self.config.stride)
         images = pad_to_stride(pixel_values, self.config.stride)
         heat_logits, distances, hidden_states = self.locator(images)
+        # Cells that stand for padding alone are none of the image's.
+        cells = (Ellipsis, slice(math.ceil(height / CELL)), slice(math.ceil(width / CELL)))
+        heat_logits, distances = heat_logits[cells], distances[cells]
         heatmap = heat_logits.float().sigmoid()
 
         locating_loss = mask_loss = logits = regions = None
@@ -129,10 +136,12 @@ class LSNetForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
             targets = roi_sample(masks.float(), regions.sampled.detach(), regions.indices, images.shape[2:]) > 0.5
             mask_loss = segmentation_loss(region_logits, targets[:, 0], self.config)
         if phase is None:
-            if masks is None or not self.training:
+            if masks is not None and self.training:
+                pasted = self._paste(region_logits, regions, images)
+            else:
                 regions = self._find(heatmap, distances, (height, width))
-                region_logits = self._segment(images, regions)
-            logits = self._paste(region_logits, regions, images)[..., :height, :width]
+                pasted = self._segment_and_paste(images, regions)
+            logits = logits_of_regions(pasted, self.config.num_logits)[..., :height, :width]
         if phase is not None:  # in a step of its own a loss alone may lead back to the weights
             heatmap, hidden_states = heatmap.detach(), None
             regions = regions and regions.detach()
@@ -178,21 +187,23 @@ class LSNetForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
         return Regions(boxes, sampled, indices, scores)
 
     def _segment(self, images, regions):
-        """S-Net's logits of every region, at the size of the padded images."""
-        at_once = len(regions.sampled) if self.training else self.config.regions_per_pass
-        logits = []
-        for first in range(0, len(regions.sampled), max(at_once, 1)):
-            some = slice(first, first + at_once)
-            seen = roi_sample(images, regions.sampled[some], regions.indices[some], images.shape[2:])
-            logits.append(self.segmenter(seen)[0])
-        return torch.cat(logits) if logits else images.new_empty(0, self.config.num_logits, *images.shape[2:])
+        """S-Net's logits of regions, at the size of the padded images."""
+        return self.segmenter(roi_sample(images, regions.sampled, regions.indices, images.shape[2:]))[0]
 
     def _paste(self, region_logits, regions, images):
-        """Logits of the padded images from those of their regions."""
+        """Probability of each class but the background in the padded images: the greatest over their regions."""
         values = region_logits.float()
         foreground = values.sigmoid() if values.shape[1] == 1 else values.softmax(dim=1)[:, 1:]
-        pasted = roi_paste(foreground, regions.sampled, regions.indices, images.shape[2:], len(images))
-        return logits_of_regions(pasted, self.config.num_logits)
+        return roi_paste(foreground, regions.sampled, regions.indices, images.shape[2:], len(images))
+
+    def _segment_and_paste(self, images, regions):
+        """As :meth:`_paste`, of so few regions at a time that memory does not grow with their number."""
+        classes = max(1, self.config.num_logits - 1)
+        pasted = images.new_zeros(len(images), classes, *images.shape[2:], dtype=torch.float32)
+        for first in range(0, len(regions.indices), self.config.regions_per_pass):
+            some = regions[first : first + self.config.regions_per_pass]
+            pasted = torch.maximum(pasted, self._paste(self._segment(images, some), some, images))
+        return pasted
 
 
 __all__ = ["LSNetForSemanticSegmentation"]

@@ -1,4 +1,6 @@
-"""What the one-stage networks on ResNet encoders share as transformers models; each adds its layers."""
+"""What the one-stage networks share as transformers models; each adds its layers."""
+
+import math
 
 import torch
 from torch import nn
@@ -7,17 +9,18 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .configuration_resnet_segmenter import ResNetSegmenterConfig
+from .configuration_segmenter import SegmenterConfig
 from .layers import he_normal_, pad_to_stride
 from .losses import check_labels, segmentation_loss
 from .outputs import LesionSegmenterOutput
 from .resnet_decoder import ScoreConv2d
 
 
-class ResNetSegmenterPreTrainedModel(PreTrainedModel):
-    """Base of the networks on ResNet encoders: metadata and initialisation."""
+class SegmenterPreTrainedModel(PreTrainedModel):
+    """Base of the networks that segment slices: metadata and initialisation."""
 
-    config: ResNetSegmenterConfig
-    config_class = ResNetSegmenterConfig
+    config: SegmenterConfig
+    config_class = SegmenterConfig
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     supports_gradient_checkpointing = True
@@ -32,6 +35,11 @@ class ResNetSegmenterPreTrainedModel(PreTrainedModel):
             he_normal_(module.weight)
             if module.bias is not None:
                 init.zeros_(module.bias)
+        elif isinstance(module, nn.ConvTranspose2d):
+            # Of its kernel, each output pixel sees one tap in stride x stride.
+            taps = math.prod(module.kernel_size) / math.prod(module.stride)
+            init.normal_(module.weight, std=math.sqrt(2 / (module.in_channels * taps)))
+            init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
             super()._init_weights(module)
 
@@ -45,14 +53,22 @@ class ResNetSegmenterPreTrainedModel(PreTrainedModel):
             )
 
 
-class OneStageSegmenter(ResNetSegmenterPreTrainedModel):
+class ResNetSegmenterPreTrainedModel(SegmenterPreTrainedModel):
+    """Base of the networks that find regions first, on ResNet encoders."""
+
+    config: ResNetSegmenterConfig
+    config_class = ResNetSegmenterConfig
+
+
+class OneStageSegmenter(SegmenterPreTrainedModel):
     """A network that segments the whole image at once: ``self.network`` gives logits and hidden states.
 
-    Heights and widths that are no multiple of 32 are padded inside with zeros, and the logits cropped back.
+    Heights and widths that are no multiple of ``config.stride`` are padded inside with zeros, and the logits
+    cropped back.
 
     Parameters
     ----------
-    config : ResNetSegmenterConfig
+    config : SegmenterConfig
     """
 
     def __init__(self, config):
@@ -64,6 +80,14 @@ class OneStageSegmenter(ResNetSegmenterPreTrainedModel):
     def build_network(config):
         """The layers, as a module that maps padded images to (logits, hidden states)."""
         raise NotImplementedError
+
+    def loss_of(self, logits, targets):
+        """``config.loss`` of (batch, num_logits, height, width) logits; ``targets``: (batch, height, width)."""
+        return segmentation_loss(logits, targets, self.config)
+
+    def auxiliary_loss(self, hidden_states, targets):
+        """What training adds to the loss of the logits; nothing, but for networks with further heads."""
+        return 0
 
     @can_return_tuple
     def forward(self, pixel_values, labels=None, output_hidden_states=None, **kwargs):
@@ -81,7 +105,7 @@ class OneStageSegmenter(ResNetSegmenterPreTrainedModel):
         Returns
         -------
         LesionSegmenterOutput
-            ``loss`` is ``config.loss`` (:func:`~hf_lesionseg.models.losses.segmentation_loss`).
+            ``loss`` is :meth:`loss_of`, in training plus :meth:`auxiliary_loss`.
 
         Raises
         ------
@@ -95,7 +119,9 @@ class OneStageSegmenter(ResNetSegmenterPreTrainedModel):
         loss = None
         if labels is not None:
             check_labels(labels, logits)
-            loss = segmentation_loss(logits, labels == 1, self.config)
+            loss = self.loss_of(logits, labels == 1)
+            if self.training:
+                loss = loss + self.auxiliary_loss(hidden_states, labels == 1)
         return LesionSegmenterOutput(
             loss=loss, logits=logits, hidden_states=hidden_states if output_hidden_states else None
         )

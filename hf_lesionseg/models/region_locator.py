@@ -15,15 +15,17 @@ from .resnet_encoder import ResNetEncoder
 #: Pixels per cell of the heat map.
 CELL = 4
 
-_PRIOR = 0.1  # probability of a centre that the untrained heat map shows everywhere
-
 
 class KeypointConv2d(nn.Conv2d):
     """The convolution that ends in the heat map: its bias begins at a low probability, as most cells hold no centre."""
 
+    def __init__(self, in_channels, prior):
+        self.prior = prior
+        super().__init__(in_channels, 1, 1)
+
     def init_weights(self):
         he_normal_(self.weight)
-        init.constant_(self.bias, -math.log(1 / _PRIOR - 1))
+        init.constant_(self.bias, math.log(self.prior / (1 - self.prior)))
 
 
 def _conv(in_channels, out_channels, kernel_size):
@@ -51,7 +53,7 @@ class RegionLocator(nn.Module):
             self.decoder = FCNDecoder(self.encoder.widths, width, stride=CELL)
         self.keypoint_head = nn.Sequential(
             *(layer for _ in range(3) for layer in (_conv(width, width, 3), nn.ReLU(inplace=True))),
-            KeypointConv2d(width, 1, 1),
+            KeypointConv2d(width, config.heatmap_prior),
         )
         self.box_head = nn.Sequential(
             *(layer for _ in range(2) for layer in (_conv(width, width, 3), nn.ReLU(inplace=True))),

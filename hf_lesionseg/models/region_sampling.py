@@ -59,9 +59,10 @@ def find_regions(heatmap, distances, stride, *, threshold=0.5, keypoint="centre"
         Pixels per cell.
     threshold : float
         Of the heat map.
-    keypoint : {"centre", "cell"}
-        Put the distances, which are read at the cell nearest to a component's centre, around the centre itself, or
-        around the point of that cell.
+    keypoint : {"centre", "cell", "rounded"}
+        Where the distances of a region are read and begin: at its component's centre, interpolated between cells; at
+        the point of the cell nearest to it; or read at that cell but put around the centre, which moves the box by up
+        to half a cell.
     fallback : bool
         Where an image has no component, take its greatest cell.
 
@@ -80,8 +81,7 @@ def find_regions(heatmap, distances, stride, *, threshold=0.5, keypoint="centre"
         Under ``torch.export``, which cannot follow.
     """
     refuse_export()
-    batch, _, height, width = distances.shape
-    cells, centres, indices, scores = [], [], [], []
+    centres, indices, scores = [], [], []
     for index, values in enumerate(heatmap.detach().float().cpu().numpy()):
         labels, count = ndimage.label(values > threshold, structure=_EIGHT_NEIGHBOURS)
         if count:
@@ -92,20 +92,32 @@ def find_regions(heatmap, distances, stride, *, threshold=0.5, keypoint="centre"
             found, peaks = [np.unravel_index(values.argmax(), values.shape)], [values.max()]
         else:
             continue
-        centres += [(column, row) for row, column in found]
-        # Halves up: a component of two cells has its centre between them, whichever they are.
-        cells += [int(np.floor(row + 0.5)) * width + int(np.floor(column + 0.5)) for row, column in found]
+        centres += found
         indices += [index] * len(found)
         scores += [float(peak) for peak in peaks]
     device = distances.device
     indices = torch.tensor(indices, dtype=torch.int64, device=device)
-    cells = torch.tensor(cells, dtype=torch.int64, device=device)
-    sides = distances.float().permute(0, 2, 3, 1).reshape(batch * height * width, 4)[indices * height * width + cells]
-    if keypoint == "centre":
-        points = (torch.tensor(centres, dtype=torch.float32, device=device).reshape(-1, 2) + 0.5) * stride
-    else:
-        points = cell_points((height, width), stride, device).reshape(-1, 2)[cells]
+    centres = torch.tensor(np.array(centres).reshape(-1, 2), dtype=torch.float32, device=device)
+    # Halves up: a component of two cells has its centre between them, whichever they are.
+    cells = (centres + 0.5).floor()
+    read_at, begin_at = {"centre": (centres, centres), "cell": (cells, cells), "rounded": (cells, centres)}[keypoint]
+    points = (begin_at.flip(1) + 0.5) * stride
+    sides = _read_between(distances, indices, read_at)
     return boxes_around(points, sides), indices, torch.tensor(scores, dtype=torch.float32, device=device)
+
+
+def _read_between(maps, indices, places):
+    """Values of maps (batch, channels, height, width) at rows and columns (places, 2), bilinearly between cells."""
+    maps = maps.float()
+    last = maps.new_tensor([maps.shape[2] - 1, maps.shape[3] - 1])
+    low = places.floor().minimum(last)
+    high = (low + 1).minimum(last)
+    share = places - low
+    total = 0
+    for row, of_row in ((low[:, 0], 1 - share[:, 0]), (high[:, 0], share[:, 0])):
+        for column, of_column in ((low[:, 1], 1 - share[:, 1]), (high[:, 1], share[:, 1])):
+            total = total + (of_row * of_column)[:, None] * maps[indices, :, row.long(), column.long()]
+    return total
 
 
 def draw_regions(heatmap, distances, stride, candidates=3):

@@ -9,6 +9,7 @@ import torch
 from scipy import ndimage
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3))
+_SMALLEST_SPREAD = 0.75  # cells; with less, a centre between four cells would lift none of them above one half
 _SMALLEST_PEAK = 1e-12  # a heat map's value under which no gradient or threshold could tell it from zero
 
 
@@ -90,7 +91,7 @@ def locating_targets(boxes, indices, batch_size, size, stride, sigma=2.0, relati
     sigma : float
         Standard deviation in cells, the same for every box.
     relative_sigma : float, optional
-        Take this share of each box's width and height instead.
+        Take this share of each box's width and height instead, but no less than 3/4 of a cell.
 
     Returns
     -------
@@ -108,6 +109,7 @@ def locating_targets(boxes, indices, batch_size, size, stride, sigma=2.0, relati
             continue
         centres, extents = (own[:, :2] + own[:, 2:]) / 2, own[:, 2:] - own[:, :2]
         spread = torch.full_like(extents, sigma * stride) if relative_sigma is None else relative_sigma * extents
+        spread = spread.clamp(min=_SMALLEST_SPREAD * stride)
         offsets = (points - centres[:, None, None]) / spread[:, None, None]
         terms = torch.exp(-offsets.square().sum(-1) / 2)  # (boxes, height, width)
         # Far from all centres the terms are 0 alike; the nearest centre then decides.

@@ -12,7 +12,11 @@ _ARCHITECTURES = {
     18: ("basic", (2, 2, 2, 2), (1, 2, 4, 8)),
     34: ("basic", (3, 4, 6, 3), (1, 2, 4, 8)),
     50: ("bottleneck", (3, 4, 6, 3), (4, 8, 16, 32)),
+    101: ("bottleneck", (3, 4, 23, 3), (4, 8, 16, 32)),
 }
+
+#: output stride -> how many of the last stages are dilated to reach it
+_DILATED_STAGES = {32: 0, 16: 1, 8: 2}
 
 
 class ResNetEncoder(nn.Module):
@@ -24,11 +28,14 @@ class ResNetEncoder(nn.Module):
 
     Parameters
     ----------
-    depth : {10, 18, 34, 50}
+    depth : {10, 18, 34, 50, 101}
         18 has 11,176,512 parameters, 34 has 21,284,672.
     num_channels : int
     base_width : int
         Feature maps of the stem; every other width is a multiple of it. 64 in the published networks.
+    output_stride : {32, 16, 8}
+        Below 32, the last stage or the last two keep the resolution and dilate their convolutions instead
+        (:func:`dilate_stage`); the same weights fit.
 
     Attributes
     ----------
@@ -38,7 +45,7 @@ class ResNetEncoder(nn.Module):
     Raises
     ------
     ValueError
-        For another depth.
+        For another depth or output stride.
 
     Examples
     --------
@@ -49,9 +56,11 @@ class ResNetEncoder(nn.Module):
 
     gradient_checkpointing = False  # set by the model's activation_checkpointing_enable, with the function to call
 
-    def __init__(self, depth, num_channels=3, base_width=64):
+    def __init__(self, depth, num_channels=3, base_width=64, output_stride=32):
         super().__init__()
         check_depth(depth)
+        if output_stride not in _DILATED_STAGES:
+            raise ValueError(f"output_stride is {output_stride!r}; use one of {', '.join(map(str, _DILATED_STAGES))}")
         layer_type, depths, multiples = _ARCHITECTURES[depth]
         stages = [base_width * multiple for multiple in multiples]
         self.depth = depth
@@ -68,11 +77,15 @@ class ResNetEncoder(nn.Module):
         for module in list(self.resnet.modules()):
             if isinstance(getattr(module, "normalization", None), nn.BatchNorm2d):
                 module.normalization = BatchNorm2d(module.normalization.num_features)
+        dilation = 1
+        for stage in self.resnet.encoder.stages[4 - _DILATED_STAGES[output_stride] :]:
+            dilation = dilate_stage(stage, dilation)
 
     def forward(self, images):
         """Encode images of shape (batch, num_channels, height, width); a tuple of five maps, finest first.
 
-        The maps double in size from one to the next coarser only where height and width are multiples of 32.
+        The maps halve in size from one to the next only where height and width are multiples of the output stride, and
+        not beyond that stride.
         """
         embedder = self.resnet.embedder
         maps = [self._run(embedder.embedder, images)]
@@ -88,10 +101,47 @@ class ResNetEncoder(nn.Module):
         return stage(features)
 
 
+def dilate_stage(stage, dilation):
+    """Let a stage of a ResNet keep its input's resolution.
+
+    The algorithme a trous (Chen et al., TPAMI 2018): strides become 1, and the kernels behind them are dilated by as
+    much, so that every second pixel of every second row holds what the strided stage computes there. The convolution
+    that had the stride itself keeps the dilation from before.
+
+    Parameters
+    ----------
+    stage : transformers' ResNetStage
+        Changed in place.
+    dilation : int
+        Product of the strides taken away before this stage.
+
+    Returns
+    -------
+    int
+        The same product behind it.
+    """
+    for layer in stage.layers:
+        for conv in (module for module in layer.layer.modules() if isinstance(module, nn.Conv2d)):
+            if conv.kernel_size != (1, 1):
+                conv.dilation = conv.padding = (dilation, dilation)
+            if conv.stride != (1, 1):
+                dilation *= conv.stride[0]
+                conv.stride = (1, 1)
+        for conv in (module for module in layer.shortcut.modules() if isinstance(module, nn.Conv2d)):
+            conv.stride = (1, 1)
+    return dilation
+
+
 def check_depth(depth, name="depth"):
     """Raise ``ValueError`` unless there is a ResNet of this depth here."""
     if depth not in _ARCHITECTURES:
         raise ValueError(f"{name} is {depth!r}; use one of {', '.join(map(str, _ARCHITECTURES))}")
+
+
+class _PublishedResNet(ResNetModel):
+    """A ResNet as it is loaded from a classification network, without a report on the head that is left out."""
+
+    _keys_to_ignore_on_load_unexpected = (r"^classifier\.",)
 
 
 @torch.no_grad()
@@ -116,7 +166,9 @@ def load_resnet_weights(encoder, name_or_path, token=None):
     ValueError
         If it is no ResNet, one of another depth or width, or incomplete.
     """
-    loaded, report = ResNetModel.from_pretrained(name_or_path, dtype="float32", token=token, output_loading_info=True)
+    loaded, report = _PublishedResNet.from_pretrained(
+        name_or_path, dtype="float32", token=token, output_loading_info=True
+    )
     wanted = encoder.resnet.config
     if loaded.config.model_type != wanted.model_type:
         raise ValueError(f"{name_or_path} is a {loaded.config.model_type} network; give a ResNet")
@@ -125,7 +177,7 @@ def load_resnet_weights(encoder, name_or_path, token=None):
         if found != expected:
             raise ValueError(
                 f"{name_or_path} has {field} {found}, the encoder (ResNet-{encoder.depth}) has {expected}; give the "
-                "weights of that ResNet: microsoft/resnet-18, -34 and -50 have a base width of 64"
+                "weights of that ResNet: microsoft/resnet-18, -34, -50 and -101 have a base width of 64"
             )
     missing = sorted(report["missing_keys"])
     if missing:

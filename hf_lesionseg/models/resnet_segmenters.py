@@ -4,7 +4,8 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .resnet_decoder import FCNDecoder, ScoreConv2d, UNetDecoder
+from .fully_convolutional import FCN8s
+from .resnet_decoder import UNetDecoder
 from .resnet_encoder import ResNetEncoder
 
 #: Height and width of the images are multiples of this.
@@ -21,7 +22,7 @@ class ResNetUNet(nn.Module):
 
     Parameters
     ----------
-    depth : {10, 18, 34, 50}
+    depth : {10, 18, 34, 50, 101}
     num_channels, num_logits : int
     base_width : int
         Feature maps of the encoder's stem.
@@ -109,25 +110,16 @@ class AttentionUNetDecoder(UNetDecoder):
         return self.gates[index](skip, below) if index < len(self.gates) else skip
 
 
-class ResNetFCN(nn.Module):
-    """FCN-8s on a ResNet encoder: 1x1 scores at strides 32, 16 and 8, summed, upsampled by 8 bilinearly.
+class ResNetFCN(FCN8s):
+    """FCN-8s on a ResNet encoder.
 
     Parameters
     ----------
-    depth : {10, 18, 34, 50}
+    depth : {10, 18, 34, 50, 101}
     num_channels, num_logits : int
     base_width : int
         Feature maps of the encoder's stem.
     """
 
     def __init__(self, depth, num_channels=3, num_logits=1, base_width=64):
-        super().__init__()
-        self.encoder = ResNetEncoder(depth, num_channels, base_width)
-        self.decoder = FCNDecoder(self.encoder.widths, num_logits, stride=8, conv=ScoreConv2d)
-
-    def forward(self, images):
-        """Segment images whose height and width are multiples of 32; see :meth:`ResNetUNet.forward`."""
-        features = self.encoder(images)
-        levels = self.decoder(features, return_levels=True)
-        logits = F.interpolate(levels[-1], size=images.shape[-2:], mode="bilinear", align_corners=False)
-        return logits, (*features, *levels)
+        super().__init__(ResNetEncoder(depth, num_channels, base_width), num_logits)

@@ -11,6 +11,13 @@ def stacked_channels(num_channels, slice_stack):
     return num_channels * len(STACK_OFFSETS[slice_stack])
 
 
+def _repeated(planes, times):
+    *before, channels, height, width = planes.shape
+    if channels == 1:
+        return np.broadcast_to(planes, (*before, times, height, width))
+    return np.repeat(planes, times, axis=-3)
+
+
 def stack_slices(planes, slice_stack, index=slice(None)):
     """Put the planes of each slice's stack side by side.
 
@@ -27,11 +34,14 @@ def stack_slices(planes, slice_stack, index=slice(None)):
     Returns
     -------
     array_like of shape (..., channels * planes of a stack, height, width)
-        Channel by channel, each with the planes of its stack.
+        Channel by channel, each with the planes of its stack. Where a single channel is repeated it is a view that
+        cannot be written to, and takes no memory of its own.
     """
     offsets = STACK_OFFSETS[slice_stack]
     if len(offsets) == 1:
         return planes[index]
+    if slice_stack == "repeat":
+        return _repeated(planes[index], len(offsets))
     wanted = np.arange(len(planes))[index]
     numbers = np.clip(np.add.outer(wanted, offsets), 0, len(planes) - 1)
     stacked = np.moveaxis(planes[numbers], -4, -3)  # (..., channels, stack, height, width)

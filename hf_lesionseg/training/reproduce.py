@@ -31,6 +31,7 @@ from .recipe import load_recipe
 from .table_report import markdown_table, print_table
 from .table_scores import score_run, scored_cases
 
+PUBLISHED_WIDTH = 64  # feature maps of the stem of every published ResNet
 _VALIDATIONS = 6  # in each run
 _SCORES = "scores.json"
 
@@ -49,9 +50,14 @@ class Budget:
         Feature maps of the encoders' stem; 64 in the papers.
     batch_size : int
     learning_rate : float
-        At the beginning; it falls as the recipe says, or along a cosine where the budget has fewer epochs.
-    margin : float
-        Pixels around a region, for the networks with a first stage: 15 in L-SNet, on slices of 512 x 512.
+        At the beginning; it falls as the recipe says, at the same shares of the training, or along a cosine where the
+        budget has fewer epochs than the recipe.
+    scale : float
+        Size of the slices by that of the papers': networks with a first stage have lengths in pixels, such as a margin
+        of 15, that are meant for slices of 512 x 512.
+    encoder_weights : str, optional
+        Published ResNets to start from, such as ``microsoft/resnet-{depth}``; by default the recipe's, at the width
+        that there are some for, and none at others.
     """
 
     steps: int = 1500
@@ -59,7 +65,8 @@ class Budget:
     base_width: int = 16
     batch_size: int = 8
     learning_rate: float = 1e-3
-    margin: float = 15
+    scale: float = 1.0
+    encoder_weights: str | None = None
 
     def __post_init__(self):
         for name in ("steps", "base_width", "batch_size"):
@@ -67,13 +74,24 @@ class Budget:
                 raise UsageError(f"{name} is {getattr(self, name)}; give 1 or more")
         if not 0 < self.learning_rate < 10:
             raise UsageError(f"learning_rate is {self.learning_rate}; give a number above 0 and below 10")
+        if not 0 < self.scale <= 4:
+            raise UsageError(f"scale is {self.scale}; give a number above 0 and up to 4")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UsageError(f"seeds are {self.seeds}; give one or more, each once")
 
-    @property
-    def of_a_run(self):
-        """What of the budget decides the result of one run."""
-        return {name: value for name, value in asdict(self).items() if name != "seeds"}
+    def in_proportion(self):
+        """Settings in pixels or cells of the networks with a first stage, brought to the size of the slices."""
+        return {
+            "margin": max(1, round(15 * self.scale)),
+            "heatmap_sigma": max(0.75, 2 * self.scale),
+            "minimum_component_pixels": max(1, round(10 * self.scale**2)),
+        }
+
+    def weights_to_start_from(self, recipe):
+        """What the encoders start from; None for nothing."""
+        if self.encoder_weights is None:
+            return recipe.encoder_weights if self.base_width == PUBLISHED_WIDTH else None
+        return None if self.encoder_weights == "none" else self.encoder_weights
 
 
 def generate_organs(folder, *, count=90, size=128, slices=16, seed=0):
@@ -129,7 +147,7 @@ def reproduce(table, dataset, output, budget, *, rows=None, console=None):
             console.print(f"{table.id}: {row.name}, seed {seed} (run {number} of {total})", style="bold")
             folder = run_row(row, recipe, dataset, output / "runs", budget, seed)
             folders.append(folder)
-            scores.append(score_folder(folder, dataset, console))
+            scores.append(score_folder(folder, dataset, budget, console))
         results.append(
             {
                 "row": row.name,
@@ -149,7 +167,7 @@ def reproduce(table, dataset, output, budget, *, rows=None, console=None):
         "synthetic": dataset.synthetic,
         "data_fingerprint": dataset.fingerprint(),
         "paper_data": table.data,
-        "budget": asdict(budget),
+        "budget": asdict(budget) | {"encoder_weights": budget.weights_to_start_from(recipe)},
         "rows": results,
     }
     with write_aside(output / f"{table.id}.json") as aside:
@@ -164,17 +182,17 @@ def reproduce(table, dataset, output, budget, *, rows=None, console=None):
 
 def run_row(row, recipe, dataset, runs, budget, seed):
     """Train one row with one seed, or go on with it; returns the folder of its model."""
-    model = {"base_width": budget.base_width} | row.model
-    if hasattr(AutoConfig.for_model(row.model_type), "margin"):
-        model["margin"] = budget.margin
+    defaults = AutoConfig.for_model(row.model_type)
+    lengths = {name: value for name, value in budget.in_proportion().items() if hasattr(defaults, name)}
+    model = {"base_width": budget.base_width} | lengths | row.model
     settings = recipe.to_dict() | {
         "model_type": row.model_type,
         "model": model,
         "batch_size": budget.batch_size,
         "learning_rate": budget.learning_rate,
+        "encoder_weights": budget.weights_to_start_from(recipe),
         "channels_last": True,  # as fast or faster for all of them
     }
-    settings.pop("encoder_weights")  # from scratch: none are published for these widths
     per_epoch = math.ceil(
         len(
             SliceDataset(
@@ -184,10 +202,12 @@ def run_row(row, recipe, dataset, runs, budget, seed):
         / budget.batch_size
     )
     epochs = math.ceil(budget.steps / per_epoch)
-    if epochs < recipe.epochs:  # too few to fall in steps
+    if recipe.scheduler == "step" and epochs < recipe.epochs:  # too few to fall in steps
         settings["scheduler"] = "cosine"
+    elif recipe.scheduler == "step":  # at the same shares of the training as in the paper
+        settings["step_epochs"] = round(epochs * recipe.step_epochs / recipe.epochs)
     settings |= {"epochs": epochs, "validation_every": max(1, epochs // _VALIDATIONS)}
-    identity = [settings, budget.of_a_run, dataset.fingerprint()]
+    identity = [settings, budget.steps, dataset.fingerprint()]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     folder = Path(runs) / f"{row.model_type}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -204,7 +224,7 @@ def run_row(row, recipe, dataset, runs, budget, seed):
     return run
 
 
-def score_folder(folder, dataset, console=None):
+def score_folder(folder, dataset, budget, console=None):
     """Scores of a trained model, read from its folder or measured and kept there."""
     path = Path(folder) / _SCORES
     if path.is_file():
@@ -212,7 +232,8 @@ def score_folder(folder, dataset, console=None):
     started = time.monotonic()
     model = load_model(folder).model
     count = sum(len(cases) for cases in scored_cases(dataset).values())
-    scores = score_run(model, dataset) | {"parameters": model.num_parameters()}
+    smallest = budget.in_proportion()["minimum_component_pixels"]
+    scores = score_run(model, dataset, minimum_pixels=smallest) | {"parameters": model.num_parameters()}
     with write_aside(path) as aside:
         aside.write_text(json.dumps(scores, indent=1) + "\n")
     if console is not None:

@@ -15,7 +15,9 @@ def _note(record):
     return (
         f"Paper: {record['paper_data']}, full width. Here: {record['data']}"
         f"{' (synthetic: comparable among themselves only)' if record['synthetic'] else ''}, width "
-        f"{budget['base_width']}, {budget['steps']} steps of {budget['batch_size']} slices, seeds "
+        f"{budget['base_width']}, {budget['steps']} steps of {budget['batch_size']} slices at a rate of "
+        f"{budget['learning_rate']:g} falling to 0 or by the recipe's steps, encoders from "
+        f"{budget['encoder_weights'] or 'scratch'}, lengths in pixels x {budget['scale']:g}, seeds "
         f"{', '.join(map(str, budget['seeds']))}."
     )
 

@@ -41,7 +41,7 @@ def test_help_lists_the_commands_in_the_order_of_work(lesionseg):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["segmnt"], ["segment"], ["segment", "a.nii.gz"], ["doctor", "--bogus"], ["prepare", "isles2018", "x", "-o", "y"]],
+    [["segmnt"], ["segment"], ["segment", "a.nii.gz"], ["doctor", "--bogus"], ["prepare", "isles2016", "x", "-o", "y"]],
 )
 def test_wrong_usage_is_status_2(lesionseg, arguments):
     status, _, errors = lesionseg(*arguments)

@@ -59,11 +59,11 @@ def test_doubt_and_refusal():
     assert not misplaced.usable
 
 
-def test_a_label_on_another_organ_is_remarked():
+def test_a_label_on_another_organ_is_doubtful():
     scan, organ = phantom()
     scan[14:34, 3:33, 7:] = 100  # the mirrored place is in the midst of tissue of the same intensity
     check = check_label(scan, np.flip(organ, 2))
-    assert check.verdict == "fits"
+    assert (check.verdict, check.usable) == ("doubtful", True)
     assert "flipped along z it would stand out by" in check.remark
 
 

@@ -19,7 +19,7 @@ def cases():
 def components(case):
     """(area, share of its bounding box) of each part in each slice."""
     for k in range(case.mask.shape[2]):
-        parts, _ = ndimage.label(case.mask[:, :, k])
+        parts, _ = ndimage.label(case.mask[:, :, k], np.ones((3, 3)))
         for number, box in enumerate(ndimage.find_objects(parts), 1):
             yield int((parts == number).sum()), float((parts[box] == number).mean())
 
@@ -67,6 +67,7 @@ def test_sizes_and_places_vary_and_many_are_small(cases):
     assert np.percentile(volumes, 90) > 8 * np.percentile(volumes, 10)
     assert np.median(volumes) < 25
     areas = np.array([area for case in cases for area, _ in components(case)])
+    assert areas.min() >= 6, "what nobody could outline is no part"
     assert np.mean(areas < 32) > 0.3, "of two thousand and more pixels of a slice"
     empty = [np.mean(~case.mask.any((0, 1))) for case in cases]
     assert 0.3 < np.mean(empty) < 0.8

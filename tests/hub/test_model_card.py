@@ -124,6 +124,22 @@ def test_input_contract_comes_from_the_processor(folder):
     assert row(text, "In-plane spacing")[1] == "resampled to 1 mm (rows) by 0.9 mm (columns)"
 
 
+def test_input_contract_of_a_ct_network(folder):
+    rewrite(
+        folder,
+        "preprocessor_config.json",
+        lambda content: content.update(
+            channel_names=["ct"], normalization="window", intensity_range=[-100, 240], slice_stack="neighbours"
+        ),
+    )
+    text = body(folder)
+    assert row(text, "Images")[1] == "`ct`: CT"
+    assert "each between the one below and the one above, as three channels" in row(text, "Slices")[1]
+    assert row(text, "Intensities")[1].startswith("-100 to 240 is mapped to 0 to 1, and clipped, whatever the scan")
+    assert row(text, "`pixel_values`")[1].startswith("float32 (slices, 3, ")
+    assert "Intensities have to be in Hounsfield units" in text
+
+
 def test_several_channels_are_named_in_every_example(folder):
     rewrite(folder, "preprocessor_config.json", lambda content: content.update(channel_names=["tmax", "cbf"]))
     text = body(folder)

@@ -56,6 +56,9 @@ def test_segments_a_scan(folder, case, tmp_path):
     assert mask.shape == (40, 36, 3)
     assert mask.affine[0, 0] == -2
     assert set(np.unique(np.asarray(mask.dataobj))) <= {0, 1}
+    if record["regions"] is not None and record["regions"]["no_region"] == "best-cell":
+        # Untrained, its heat map is low everywhere: each of the three slices has the region of its best cell.
+        assert (record["regions"]["slices_without_region"], record["regions"]["slices_by_fallback"]) == (0, 3)
     assert record["model"]["model_type"] == json.loads((folder / "config.json").read_text())["model_type"]
 
 

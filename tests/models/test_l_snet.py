@@ -205,6 +205,13 @@ def test_in_passes_of_few_regions():
     torch.testing.assert_close(showing(cells, (96, 64), regions_per_pass=4)(images).logits, whole)
 
 
+def test_nothing_is_found_in_the_padding():
+    model = showing([(0, 6, 5, 8, 8, 8, 8), (0, 15, 15, 8, 8, 8, 8)], (50, 40))  # the second at (62, 62)
+    output = model(torch.rand(1, 3, 50, 40))
+    assert output.boxes.tolist() == [[14, 18, 30, 34]]
+    assert output.heatmap.shape == (1, 13, 10)
+
+
 def test_without_a_region():
     images = torch.rand(2, 3, 96, 64)
     output = showing([], (96, 64), batch=2)(images)
@@ -250,6 +257,7 @@ def test_two_classes_beside_the_background():
     ("settings", "message"),
     [
         ({"architecture": "vnet"}, "architecture is 'vnet'"),
+        ({"heatmap_prior": 0.0}, "heatmap_prior is 0.0"),
         ({"locator_depth": 20}, "locator_depth is 20"),
         ({"margin": -1}, "margin is -1"),
         ({"gradient_decay": float("nan")}, "gradient_decay is nan"),

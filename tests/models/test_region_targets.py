@@ -61,8 +61,16 @@ def test_heatmap_and_distances_by_hand():
 def test_relative_sigma_follows_the_box():
     boxes = torch.tensor([[0.0, 8.0, 40.0, 24.0]])
     heatmap, _ = locating_targets(boxes, torch.tensor([0]), 1, (8, 10), stride=4, relative_sigma=0.1)
-    # Centre (20, 16), standard deviations 4 and 1.6; the cell at (18, 14).
-    assert heatmap[0, 3, 4] == pytest.approx(math.exp(-(2**2) / (2 * 4**2) - 2**2 / (2 * 1.6**2)), rel=1e-5)
+    # Centre (20, 16), standard deviations 4 and, as 1.6 is less than 3/4 of a cell, 3; the cell at (18, 14).
+    assert heatmap[0, 3, 4] == pytest.approx(math.exp(-(2**2) / (2 * 4**2) - 2**2 / (2 * 3**2)), rel=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [{"sigma": 2.0}, {"sigma": 0.1}, {"relative_sigma": 0.1}])
+def test_every_box_has_a_cell_that_learns_it(sigma):
+    for offset in range(8):
+        boxes = torch.tensor([[9.0 + offset / 2, 20.5 + offset, 13.0 + offset / 2, 24.0 + offset]])
+        heatmap, _ = locating_targets(boxes, torch.tensor([0]), 1, (16, 16), stride=4, **sigma)
+        assert heatmap.max() > 0.5
 
 
 def test_focal_loss_by_hand_and_as_cross_entropy():
@@ -140,15 +148,20 @@ def test_recalibration_is_the_paper_s_affine_grid():
 
 
 def test_round_trip_of_masks():
-    """The issue's bar: IoU of at least 0.99 on boxes of more than 16 pixels inside the image, mask and box alike."""
+    """IoU of at least 0.99 on boxes of more than 16 pixels inside the image, filled by ellipses or wholly."""
     generator = torch.Generator().manual_seed(0)
     size, worst = (192, 256), 1.0
-    for _ in range(40):
+    for draw in range(40):
         extent = 17 + torch.rand(2, generator=generator) * 100
         corner = torch.rand(2, generator=generator) * (torch.tensor([256.0, 192.0]) - extent)
         box = torch.cat([corner, corner + extent])[None]
         x, y = (cell_points(size, 1) - (corner + extent / 2)).unbind(-1)
-        mask = ((2 * x / extent[0]) ** 2 + (2 * y / extent[1]) ** 2 < 0.9).float()[None, None]
+        ellipse = ((2 * x / extent[0]) ** 2 + (2 * y / extent[1]) ** 2 < 0.9).float()[None, None]
+        inside = box[0].round().int().tolist()
+        whole = torch.zeros(1, 1, *size)
+        whole[..., inside[1] : inside[3], inside[0] : inside[2]] = 1
+        mask = ellipse if draw % 2 else whole
+        box = box if draw % 2 else box.round()
         roi = roi_sample(mask, box, torch.zeros(1, dtype=torch.long), size)
         back = roi_paste(roi, box, torch.zeros(1, dtype=torch.long), size, 1) > 0.5
         worst = min(worst, ((back & (mask > 0)).sum() / (back | (mask > 0)).sum()).item())
@@ -182,15 +195,29 @@ def test_regions_are_found_at_the_centres_of_components():
     for row, column in ((1, 3), (4, 6), (5, 7), (2, 2)):
         distances[:, :, row, column] = torch.tensor([4.0, 3.0, 6.0, 5.0])
     boxes, indices, scores = find_regions(heatmap, distances, 4)
-    # Centre of the cells (1, 2) and (1, 3): column 2.5, at 12 pixels; the distances are those of the cell (1, 3).
-    assert boxes.tolist() == [[8, 3, 18, 11], [22, 15, 32, 23]]
+    # Centre of the cells (1, 2) and (1, 3): column 2.5, at 12 pixels, where the distances are half of those of (1, 3).
+    assert boxes.tolist() == [[10, 4.5, 15, 8.5], [22, 15, 32, 23]]
     assert indices.tolist() == [0, 0]
     torch.testing.assert_close(scores, torch.tensor([0.9, 0.7]))
     boxes, _, _ = find_regions(heatmap, distances, 4, keypoint="cell")
     assert boxes[0].tolist() == [10, 3, 20, 11]
+    boxes, _, _ = find_regions(heatmap, distances, 4, keypoint="rounded")
+    assert boxes[0].tolist() == [8, 3, 18, 11]
     boxes, indices, scores = find_regions(heatmap, distances, 4, fallback=True)
     assert indices.tolist() == [0, 0, 1, 2]
     torch.testing.assert_close(scores[2:], torch.tensor([0.4, 0.3]))
+
+
+@pytest.mark.parametrize("keypoint", ["centre", "cell"])
+def test_a_perfect_first_stage_gives_the_true_boxes(keypoint):
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        extent = 6 + torch.rand(2, generator=generator) * 40
+        corner = 12 + torch.rand(2, generator=generator) * 30
+        box = torch.cat([corner, corner + extent])[None]
+        heatmap, distances = locating_targets(box, torch.tensor([0]), 1, (32, 32), stride=4)
+        found, _, _ = find_regions(heatmap, distances, 4, keypoint=keypoint)
+        torch.testing.assert_close(found, box, rtol=0, atol=1e-3)
 
 
 def test_training_draws_among_the_hottest_cells():

@@ -18,8 +18,10 @@ def maps():
 def test_unet_levels_by_hand(maps):
     decoder = UNetDecoder(WIDTHS, (13, 6, 4, 8, 1)).double().eval()
     for name, buffer in decoder.named_buffers():
-        if "running" in name:
-            buffer.uniform_(0.5, 1.5)
+        if "running_mean" in name:
+            buffer.uniform_(-0.2, 0.2)  # greater ones would leave nothing but zeros behind the ReLU
+        elif "running_var" in name:
+            buffer.uniform_(0.01, 0.1)
     levels = decoder(maps, return_levels=True)
     current = maps[4]
     for index, skip in enumerate([maps[3], maps[2], maps[1], maps[0], None]):
@@ -32,6 +34,7 @@ def test_unet_levels_by_hand(maps):
             mean, scale = norm.running_mean, norm.weight / (norm.running_var + 1e-5).sqrt()
             current = ((current - mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None]).clamp(min=0)
         torch.testing.assert_close(levels[index], current)
+        assert 0.2 < (current > 0).double().mean() < 0.8
     assert torch.equal(decoder(maps), levels[-1])
     assert levels[-1].shape == (2, 1, 64, 128)
 

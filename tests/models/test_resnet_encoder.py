@@ -28,7 +28,9 @@ def published(tmp_path_factory):
         torch.manual_seed(depth)
         model = ResNetForImageClassification(published_config(depth, base_width=4))
         for name, buffer in model.named_buffers():
-            if "running" in name:
+            if "running_mean" in name:
+                buffer.uniform_(-0.5, 0.5)  # around 0: means above all values would leave nothing after the ReLU
+            elif "running_var" in name:
                 buffer.uniform_(0.5, 1.5)
         folders[depth] = tmp_path_factory.mktemp(f"resnet-{depth}")
         model.save_pretrained(folders[depth])
@@ -42,6 +44,7 @@ def published(tmp_path_factory):
         (18, 11_176_512, (64, 64, 128, 256, 512)),
         (34, 21_284_672, (64, 64, 128, 256, 512)),
         (50, 23_508_032, (64, 256, 512, 1024, 2048)),
+        (101, 42_500_160, (64, 256, 512, 1024, 2048)),
     ],
 )
 def test_full_size(depth, parameters, widths):
@@ -64,6 +67,30 @@ def test_published_weights_give_the_features_of_their_own_network(published, dep
     assert torch.equal(maps[0], own.embedder.embedder(images))
     for found, hidden in zip(maps[1:], expected[1:], strict=True):
         assert torch.equal(found, hidden)
+        assert found.std() > 0.1
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("output_stride", [16, 8])
+def test_dilation_computes_the_same_between_more_pixels(published, depth, output_stride):
+    """Every second pixel (fourth, of the last stage at stride 8) is what the network with strides has there."""
+    strided, dilated = (
+        ResNetEncoder(depth, base_width=4, output_stride=stride).eval() for stride in (32, output_stride)
+    )
+    for encoder in (strided, dilated):
+        load_resnet_weights(encoder, str(published[depth]))
+    images = torch.rand(2, 3, 64, 96)
+    maps = dilated(images)
+    for level, (found, expected) in enumerate(zip(maps, strided(images), strict=True)):
+        step = max(1, 2 ** (level + 1) // output_stride)
+        assert tuple(found.shape[2:]) == (64 // min(2 ** (level + 1), output_stride), found.shape[3])
+        torch.testing.assert_close(found[..., ::step, ::step], expected, rtol=1e-4, atol=1e-5)
+        assert expected.std() > 0.1
+
+
+def test_another_output_stride_is_refused():
+    with pytest.raises(ValueError, match="output_stride is 4; use one of 32, 16, 8"):
+        ResNetEncoder(18, output_stride=4)
 
 
 def test_weights_without_a_head_load_too(tmp_path):

@@ -131,3 +131,14 @@ def test_what_is_no_hounsfield_unit_is_told(change, message):
 def test_a_ct_of_nothing_but_air_is_refused():
     with pytest.raises(VolumeError, match=r"constant \(-1000 everywhere\)"):
         LesionImageProcessor(**CT)(np.full((8, 8, 3), -1000, np.float32))
+
+
+def test_a_repeated_channel_takes_no_memory():
+    planes = np.random.default_rng(0).random((4, 1, 5, 6), dtype=np.float32)
+    stacked = stack_slices(planes, "repeat")
+    assert stacked.shape == (4, 3, 5, 6)
+    assert np.shares_memory(stacked, planes)
+    assert all(np.array_equal(stacked[:, channel], planes[:, 0]) for channel in range(3))
+    two = np.random.default_rng(1).random((2, 2, 3, 3))
+    assert np.array_equal(stack_slices(two, "repeat")[:, [0, 1, 2]], np.repeat(two[:, :1], 3, axis=1))
+    assert np.array_equal(stack_slices(two, "repeat")[:, [3, 4, 5]], np.repeat(two[:, 1:], 3, axis=1))

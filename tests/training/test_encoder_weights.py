@@ -80,6 +80,10 @@ def test_what_cannot_be_is_a_typed_error_with_a_remedy(published, recipe, monkey
         build(recipe("coarse-to-fine", encoder_weights=published.replace("{depth}", "18")))
     with pytest.raises(ModelError, match=r"clci-net network has no ResNet encoder; leave encoder_weights out"):
         build(recipe("clci-net", encoder_weights=published))
+    # transformers has neither VGG nor DenseNet
+    for network in ("fcn-8s", "dense-unet"):
+        with pytest.raises(ModelError, match=f"{network} network has no ResNet encoder; leave encoder_weights out"):
+            build(recipe(network, encoder_weights="microsoft/resnet-{depth}"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(ModelError, match=r"microsoft/resnet-34: cannot be loaded; go online once, give a folder"):

@@ -25,7 +25,8 @@ def test_a_table_is_trained_scored_and_written_once(tmp_path):
     assert "SYNTHETIC" in done.stdout
     record = json.loads((tmp_path / "l-snet-3.json").read_text())
     assert record["synthetic"] is True
-    assert record["budget"]["margin"] == 2  # 15 of 512 pixels
+    assert record["budget"]["scale"] == 64 / 512
+    assert record["budget"]["encoder_weights"] is None
     assert [row["row"] for row in record["rows"]] == ["U-Net", "L-Net"]
     for row in record["rows"]:
         assert row["columns"]["first_stage_parameters"]["mean"] in (14_328_209, 14_502_853)

@@ -1,0 +1,121 @@
+"""``lesionseg prepare isles2018``, ``isles2022`` and ``isles2024``."""
+
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .prepare import Output, SplitSeed, Workers, _of_recipe, _print_summary, _tell_rejected, prepare
+
+Source = Annotated[
+    Path, typer.Argument(help="Folder of the training cases as it was unpacked, of any depth.", show_default=False)
+]
+MapsRecipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="Recipe, by name or file, whose image processor (with its channels) and split are used; by default "
+        "tmax, cbf, cbv and mtt between their percentiles.",
+        show_default=False,
+    ),
+]
+
+
+@prepare.command()
+def isles2018(
+    source: Source,
+    output: Output,
+    people: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV file with the columns case and person, where the JSON files of OT are missing.",
+            show_default=False,
+        ),
+    ] = None,
+    recipe: MapsRecipe = None,
+    split_seed: SplitSeed = 0,
+    workers: Workers = 0,
+) -> None:
+    """Prepare ISLES 2018: CT perfusion maps of acute stroke with the infarct core.
+
+    Both releases, with maps named CT_CBF or MR_CBF. Slabs of one patient, told by the JSON files of OT, go into one
+    split; a warning says where the patient is unknown. A case that lacks a map or cannot be read is named with its
+    reason and makes the exit status 1; the others are prepared.
+
+    `lesionseg prepare isles2018 TRAINING -o perfusion`
+    """
+    from ..datasets.isles2018 import LeakageWarning, people_warning, prepare_isles2018
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LeakageWarning)  # told below, as a line without a place in our code
+        dataset = _prepare(prepare_isles2018, source, output, recipe, split_seed, workers, people=people)
+    if message := people_warning(dataset.cases):
+        print(f"warning: {message}", file=sys.stderr)
+    _finish(dataset, output)
+
+
+@prepare.command()
+def isles2022(
+    source: Source,
+    output: Output,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            help="Recipe, by name or file, whose image processor (with its channels) and split are used; by default "
+            "dwi and adc between their percentiles.",
+            show_default=False,
+        ),
+    ] = None,
+    split_seed: SplitSeed = 0,
+    workers: Workers = 0,
+) -> None:
+    """Prepare ISLES 2022: DWI and ADC of acute and subacute stroke with the infarct.
+
+    As on Zenodo or on GitHub. FLAIR lies on a grid of its own: as a channel it must be resampled onto the DWI before. A
+    case that lacks an image or cannot be read is named with its reason and makes the exit status 1; the others are
+    prepared.
+
+    `lesionseg prepare isles2022 ISLES-2022 -o diffusion`
+    """
+    from ..datasets.isles2022 import prepare_isles2022
+
+    _finish(_prepare(prepare_isles2022, source, output, recipe, split_seed, workers), output)
+
+
+@prepare.command()
+def isles2024(
+    source: Source,
+    output: Output,
+    recipe: MapsRecipe = None,
+    split_seed: SplitSeed = 0,
+    workers: Workers = 0,
+) -> None:
+    """Prepare ISLES 2024: CT perfusion maps of acute stroke with the final infarct.
+
+    Maps and masks in the space of the non-contrast CT are taken where there are some. A case that lacks a map or cannot
+    be read is named with its reason and makes the exit status 1; the others are prepared.
+
+    `lesionseg prepare isles2024 ISLES-2024 -o perfusion`
+    """
+    from ..datasets.isles2024 import prepare_isles2024
+
+    _finish(_prepare(prepare_isles2024, source, output, recipe, split_seed, workers), output)
+
+
+def _prepare(
+    reader: Callable, source: Path, output: Path, recipe: str | None, seed: int, workers: int, **options: Any
+) -> Any:
+    return reader(source, output, seed=seed, workers=workers, **options, **_of_recipe(recipe))
+
+
+def _finish(dataset: Any, output: Path) -> None:
+    """Print what was made; only cases that never had a truth, those of a test set, are no failure."""
+    from ..datasets.isles import NO_MASK
+
+    _print_summary(dataset, output)
+    raise typer.Exit(_tell_rejected(dataset, {each["path"] for each in dataset.rejected if each["reason"] == NO_MASK}))

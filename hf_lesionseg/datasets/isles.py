@@ -1,0 +1,189 @@
+"""What the readers of ISLES 2018, 2022 and 2024 share: from the volumes of a case to records, and prepared folders."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import DataError
+from .file_search import NIFTI, rejection, walk_files
+from .prepare import prepare_cases
+from .prepared import PreparedDataset
+from .records import CaseRecord, RejectedCase
+from .splits import make_splits, save_splits
+
+__all__ = ["FRACTIONS", "NO_MASK", "PERFUSION_MAPS", "FoundCase", "challenge_of", "foreign_error", "keep_volume"]
+
+PERFUSION_MAPS = ("tmax", "cbf", "cbv", "mtt")
+"""Maps of CT perfusion in the order in which MS-DCNN takes them."""
+
+FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+
+NO_MASK = "no lesion mask"
+"""Reason of a case without a truth, such as those of a challenge's test set: left out, but no failure."""
+
+# By what a file's name says, the most telling first: 2024 has dwi and adc as 2022 does.
+_CHALLENGES = (
+    ("ISLES 2018", "isles2018", r"^SMIR\."),
+    ("ISLES 2015 to 2017", None, r"^VSD\."),
+    (
+        "ISLES 2024",
+        "isles2024",
+        r"^sub-.*_(?:lesion-msk|space-ncct_[a-z]+|ncct|cta|ctp|tmax|mtt|cbf|cbv)" + NIFTI,
+    ),
+    ("ISLES 2022", "isles2022", r"^sub-.*_(?:msk|dwi|adc|flair)" + NIFTI),
+    ("ATLAS", "atlas", r"(?:_T1w|_t1w(?:_deface)?_stx|_LesionSmooth(?:_\d+)?_stx|_desc-T1lesion_mask)" + NIFTI),
+)
+
+
+@dataclass
+class FoundCase:
+    """The volumes of one case, by their names.
+
+    Attributes
+    ----------
+    id, person : str
+    place : folder, or file, by which the case is named where it is refused
+    images : file of each channel that there is
+    mask : file of the truth, or None
+    notes : as of `CaseRecord`
+    problem : why the case cannot be used, where its names tell
+    ranks : how well each file that was kept fits; see `keep_volume`
+    """
+
+    id: str
+    person: str
+    place: Path
+    images: dict[str, Path] = field(default_factory=dict)
+    mask: Path | None = None
+    notes: dict = field(default_factory=dict)
+    problem: str | None = None
+    ranks: dict[str, tuple] = field(default_factory=dict)
+
+
+def challenge_of(name: str) -> tuple[str, str | None] | None:
+    """Title and subcommand of the data set that names its files so, or None.
+
+    Examples
+    --------
+    >>> challenge_of("sub-stroke0014_ses-02_lesion-msk.nii.gz"), challenge_of("VSD.Brain.XX.O.MR_ADC.128027.nii")
+    (('ISLES 2024', 'isles2024'), ('ISLES 2015 to 2017', None))
+    """
+    for title, command, pattern in _CHALLENGES:
+        if re.search(pattern, name, re.IGNORECASE):
+            return title, command
+    return None
+
+
+def foreign_error(source: Path, title: str, remedy: str) -> DataError:
+    """The error of a folder without a single case of data set ``title``; names the data set that it looks like."""
+    if not source.is_dir():
+        return DataError(f"{source}: is not a folder; {remedy}")
+    for path in walk_files(source, NIFTI):
+        other = challenge_of(path.name)
+        if other is not None and other[0] != title:
+            return DataError(f"{source}: holds no case of {title}; {path.name} is {named_as(*other)}")
+    return DataError(f"{source}: holds no case of {title}; {remedy}")
+
+
+def named_as(title: str, command: str | None) -> str:
+    """Say whose names these are and what reads them."""
+    return f"named as in {title}" + (f": use `lesionseg prepare {command}`" if command else ", which no reader knows")
+
+
+def keep_volume(case: FoundCase, kind: str, path: Path, source: Path, rank: tuple = ()) -> RejectedCase | None:
+    """Put a volume into its case: the lowest rank stays, and of equal ones the first.
+
+    Parameters
+    ----------
+    kind : channel, or "mask"
+    rank : compared among the files of one kind
+
+    Returns
+    -------
+    RejectedCase or None
+        For a second file of equal rank.
+    """
+    if kind in case.ranks and rank == case.ranks[kind]:
+        first = case.mask if kind == "mask" else case.images[kind]
+        return rejection(source, path, f"second copy of {first.relative_to(source)}")
+    if kind not in case.ranks or rank < case.ranks[kind]:
+        case.ranks[kind] = rank
+        if kind == "mask":
+            case.mask = path
+        else:
+            case.images[kind] = path
+    return None
+
+
+def build_records(
+    source: Path, cases: Iterable[FoundCase], channels: Sequence[str], *, known: Sequence[str]
+) -> tuple[list[CaseRecord], list[RejectedCase]]:
+    """Turn complete cases into records, and refuse the others by name.
+
+    Parameters
+    ----------
+    source : folder of the data set
+    cases : what was found
+    channels : maps that the processor asks for
+    known : channels that this data set can have
+
+    Raises
+    ------
+    DataError
+        For a channel that the data set never has.
+    """
+    unknown = [channel for channel in channels if channel not in known]
+    if unknown:
+        raise DataError(f"{source}: has no channel {unknown[0]!r}; choose among {', '.join(known)}")
+    records, rejected = [], []
+    for case in sorted(cases, key=lambda each: (each.mask is None, each.id, str(each.place))):
+        missing = [channel for channel in channels if channel not in case.images]
+        if case.problem is not None:
+            rejected.append(rejection(source, case.place, case.problem))
+        elif case.mask is None:
+            rejected.append(rejection(source, case.place, NO_MASK))
+        elif missing:
+            reason = f"has no {' and no '.join(missing)}; the processor asks for {', '.join(channels)}"
+            rejected.append(rejection(source, case.place, reason))
+        elif any(case.id == record.id for record in records):
+            rejected.append(rejection(source, case.place, f"second case named {case.id}"))
+        else:
+            records.append(CaseRecord(case.id, case.person, case.images, (case.mask,), notes=case.notes))
+    return records, rejected
+
+
+def prepare_isles(
+    found: tuple[list[CaseRecord], list[RejectedCase]],
+    source: Path,
+    output: str | Path,
+    processor,
+    *,
+    name: str,
+    licence: str,
+    fractions: Mapping[str, float],
+    seed: int,
+    workers: int,
+    progress: bool,
+) -> PreparedDataset:
+    """Prepare what a reader found, and split it by person; see the readers for the parameters."""
+    records, rejected = found
+    if not records:
+        raise DataError(
+            f"{source}: none of its {len(rejected)} cases can be used, {rejected[0].path}: {rejected[0].reason}; "
+            "give a folder of training cases with their lesion masks"
+        )
+    dataset = prepare_cases(
+        records,
+        output,
+        processor,
+        name=name,
+        synthetic=False,
+        licence=licence,
+        source=source,
+        rejected=rejected,
+        workers=workers,
+        progress=progress,
+    )
+    save_splits(Path(output) / "splits.json", make_splits(dataset.cases, fractions, seed))
+    return dataset

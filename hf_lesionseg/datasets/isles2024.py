@@ -1,0 +1,143 @@
+"""Find the cases of ISLES 2024: acute CT with perfusion, follow-up MRI, and the final infarct outlined.
+
+* raw: ``rawdata/sub-stroke0014/ses-01/sub-stroke0014_ses-01_{ncct,cta,ctp}.nii.gz`` (also ``raw_data``),
+  ``ses-01/perfusion-maps/..._{tmax,mtt,cbf,cbv}.nii.gz``, ``ses-02/..._{dwi,adc}.nii.gz``, each on its own grid;
+* derivatives, on the grid of the non-contrast CT: ``derivatives/sub-stroke0014/ses-01/perfusion-maps/
+  sub-stroke0014_ses-01_space-ncct_cbf.nii.gz``, and the truth ``ses-02/sub-stroke0014_ses-02_lesion-msk.nii.gz`` or
+  ``..._space-ncct_lesion-msk.nii.gz``.
+
+Of several files of a kind, that in the space of the CT is taken, then a derivative: masks in native space occur beside
+those on the CT. Ids and sessions vary (``sub-strokecase0001``, ``ses-0001``); a person is one case.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .file_search import NIFTI, walk_files
+from .isles import (
+    FRACTIONS,
+    PERFUSION_MAPS,
+    FoundCase,
+    build_records,
+    challenge_of,
+    foreign_error,
+    keep_volume,
+    named_as,
+    prepare_isles,
+)
+from .prepared import PreparedDataset
+from .records import CaseRecord, RejectedCase
+
+__all__ = ["default_processor", "find_isles2024_cases", "prepare_isles2024"]
+
+LICENCE = (
+    "ISLES 2024 (Riedel et al., arXiv:2408.11142, 2024): used under the terms of the copy that you downloaded, which "
+    "ask for this citation"
+)
+CHANNELS = ("tmax", "cbf", "cbv", "mtt", "ncct", "cta", "ctp", "dwi", "adc")
+
+_VOLUME = re.compile(
+    r"^(?P<person>sub-[A-Za-z0-9]+)(?:_ses-[A-Za-z0-9]+)?(?P<space>_space-ncct)?"
+    r"_(?P<kind>ncct|cta|ctp|tmax|mtt|cbf|cbv|dwi|adc|lesion-msk)" + NIFTI,
+    re.IGNORECASE,
+)
+_PERSON = re.compile(r"^sub-[A-Za-z0-9]+")
+_REMEDY = (
+    "give the unpacked folder, with files like sub-stroke0014_ses-01_space-ncct_cbf.nii.gz and ..._lesion-msk.nii.gz"
+)
+
+
+def default_processor():
+    """Four perfusion maps, each between the percentiles of its non-zero voxels."""
+    from ..models.image_processing_lesion import LesionImageProcessor
+
+    return LesionImageProcessor(channel_names=PERFUSION_MAPS)
+
+
+def find_isles2024_cases(
+    source: str | Path, channels: Sequence[str] = PERFUSION_MAPS
+) -> tuple[list[CaseRecord], list[RejectedCase]]:
+    """Collect the cases of a folder; no volume is opened.
+
+    Parameters
+    ----------
+    source : folder, searched in depth; hidden files and folders are skipped
+    channels : images that a case must have
+
+    Returns
+    -------
+    records : one per person
+    rejected : cases without a truth, cases that lack an image, cases of another challenge, second copies
+
+    Raises
+    ------
+    DataError
+        Where ``source`` is no folder, or holds no case of ISLES 2024.
+    """
+    source = Path(source)
+    cases: dict[str, FoundCase] = {}
+    rejected, foreign = [], {}
+    for path in walk_files(source, NIFTI):
+        match = _VOLUME.match(path.name)
+        if match is None:
+            other, person = challenge_of(path.name), _PERSON.match(path.name)
+            if other is not None and person is not None and other[0] != "ISLES 2024":
+                foreign.setdefault(person.group(), f"{path.name} is {named_as(*other)}")
+            continue
+        person, kind = match["person"], match["kind"].lower()
+        case = cases.setdefault(person, FoundCase(person, person, path))
+        # Compressed before not: the one mask that is known to lie in native space was left as .nii.
+        rank = (match["space"] is None, "derivatives" not in path.relative_to(source).parts, path.suffix != ".gz")
+        copy = keep_volume(case, "mask" if kind == "lesion-msk" else kind, path, source, rank)
+        if copy is not None:
+            rejected.append(copy)
+    # ISLES 2022 has dwi and adc by the same names, but no perfusion and another name for the truth.
+    for case in cases.values():
+        case.problem = None if case.mask else foreign.get(case.person)
+    if not any(case.problem is None and (case.mask or set(case.images) - {"dwi", "adc"}) for case in cases.values()):
+        raise foreign_error(source, "ISLES 2024", _REMEDY)
+    records, refused = build_records(source, cases.values(), channels, known=CHANNELS)
+    return records, [*rejected, *refused]
+
+
+def prepare_isles2024(
+    source: str | Path,
+    output: str | Path,
+    *,
+    processor=None,
+    fractions: Mapping[str, float] = FRACTIONS,
+    seed: int = 0,
+    workers: int = 0,
+    progress: bool = True,
+) -> PreparedDataset:
+    """Prepare ISLES 2024 for training, and split it by person.
+
+    Parameters
+    ----------
+    source : as for `find_isles2024_cases`
+    output : new folder, or one that an earlier call with the same settings began
+    processor : LesionImageProcessor, whose channels are asked for; by default `default_processor`
+    fractions : share of each split, by name
+    seed : of the split
+    workers : processes; 0 works in this one
+    progress : show a progress bar
+
+    Raises
+    ------
+    DataError
+        Where ``source`` holds no usable case, or ``output`` something else.
+    """
+    processor = processor or default_processor()
+    return prepare_isles(
+        find_isles2024_cases(source, processor.channel_names),
+        Path(source),
+        output,
+        processor,
+        name="ISLES 2024",
+        licence=LICENCE,
+        fractions=fractions,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+    )

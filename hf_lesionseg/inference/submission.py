@@ -1,0 +1,110 @@
+"""Masks of ``lesionseg segment`` under the names by which a challenge takes them.
+
+ISLES 2018 was submitted to SMIR, which knows a case by the id of its MTT volume: the mask of a case whose MTT map is
+``SMIR.Brain.XX.O.CT_MTT.345567.nii`` is ``SMIR.NAME.345567.nii``, not compressed, on the grid of the maps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..datasets.isles2018 import find_mtt_id
+from ..errors import DataError, LesionSegError, OutputError, UsageError
+from ..imaging import read_mask, write_mask
+
+RECORD_ENDING = "_record.json"
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was written, and what could not be.
+
+    Attributes
+    ----------
+    written : dict of str to Path
+        File of each case, by the case's name.
+    failed : dict of str to str
+        Reason of each case without a file.
+    """
+
+    written: dict[str, Path]
+    failed: dict[str, str]
+
+
+def export_smir(masks: str | os.PathLike, output: str | os.PathLike, *, name: str = "lesionseg") -> Submission:
+    """Write the masks of a folder under SMIR's names.
+
+    Parameters
+    ----------
+    masks : path
+        Folder that ``lesionseg segment`` wrote; the run records tell which MTT volume a mask belongs to.
+    output : path
+        Folder for the renamed masks, new or empty but for those of an earlier export.
+    name : str
+        Of the submission; letters, digits, ``_`` and ``-``.
+
+    Raises
+    ------
+    DataError
+        The folder holds no result of ``lesionseg segment``.
+    UsageError
+        The name would not stand between two dots.
+    OutputError
+        The output holds something else, or cannot be written to.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"submission name {name!r} cannot be; use letters, digits, _ and - only, since dots divide it")
+    masks, output = Path(masks), Path(output)
+    records = sorted(path for path in masks.glob(f"*{RECORD_ENDING}") if not path.name.startswith("."))
+    if not records:
+        raise DataError(f"{masks}: holds no result of `lesionseg segment` (*{RECORD_ENDING}); give its output folder")
+    _claim(output)
+    written, failed, owner = {}, {}, {}
+    for record in records:
+        case = record.name[: -len(RECORD_ENDING)]
+        try:
+            mtt_id = _mtt_id(record)
+            if mtt_id in owner:
+                raise DataError(f"{record}: is of MTT volume {mtt_id}, as case {owner[mtt_id]} is; keep one of them")
+            mask = read_mask(record.with_name(f"{case}_mask.nii.gz"))
+            written[case] = write_mask(output / f"SMIR.{name}.{mtt_id}.nii", mask.data, like=mask)
+            owner[mtt_id] = case
+        except OutputError:
+            raise
+        except LesionSegError as error:
+            failed[case] = str(error)
+    return Submission(written, failed)
+
+
+def _mtt_id(record: Path) -> str:
+    """Id of the MTT volume that a run record speaks of."""
+    try:
+        inputs = {each["channel"]: Path(each["file"]) for each in json.loads(record.read_text("utf-8"))["inputs"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{record}: is no run record ({error!r}); segment this case again") from error
+    mtt_id = find_mtt_id(inputs.values())
+    if mtt_id is None:
+        raise DataError(
+            f"{record}: neither its inputs nor their folder name an MTT volume (SMIR.Brain.XX.O.CT_MTT.<id>.nii); "
+            "segment the files of ISLES 2018 under their own names"
+        )
+    return mtt_id
+
+
+def _claim(output: Path) -> None:
+    """Make the folder, and take an earlier export out of it: an old mask must not be sent as a new one."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        former = [path for path in output.iterdir() if not path.name.startswith(".")]
+        foreign = [path.name for path in former if not re.fullmatch(r"SMIR\.[A-Za-z0-9_-]+\.\d+\.nii", path.name)]
+        if foreign:
+            raise OutputError(f"{output}: holds {sorted(foreign)[0]}, which is no submission; choose a new folder")
+        for path in former:
+            path.unlink()
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written to ({error.strerror}); choose another folder") from error

@@ -1,0 +1,75 @@
+"""``lesionseg prepare isles2018``, ``isles2022`` and ``isles2024`` from arguments to exit status."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+
+def write(path, mask=False):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = np.random.default_rng(len(path.name)).uniform(1, 100, (16, 18, 2)).astype(np.float32)
+    if mask:
+        data = np.zeros(data.shape, np.uint8)
+        data[4:8, 5:9, 1] = 1
+    nib.save(nib.Nifti1Image(data, np.diag([1.0, 1, 5, 1])), path)
+
+
+@pytest.fixture
+def training(tmp_path):
+    """Three cases of ISLES 2018 without their JSON files, and one without truth."""
+    for number in range(1, 5):
+        for kind in ("CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax", "OT")[: 4 if number == 4 else 5]:
+            stem = f"SMIR.Brain.XX.O.{kind}.{345500 + number}"
+            write(tmp_path / "TRAINING" / f"case_{number}" / stem / f"{stem}.nii", mask=kind == "OT")
+    return tmp_path / "TRAINING"
+
+
+def test_isles2018_warns_of_unknown_patients_and_leaves_out_what_has_no_truth(lesionseg, training, tmp_path):
+    status, text, errors = lesionseg("prepare", "isles2018", training, "-o", tmp_path / "out")
+    assert status == 0, errors
+    assert "ISLES 2018" in text
+    lines = [line for line in errors.splitlines() if line.startswith(("warning: ", "left out: ", "error: "))]
+    assert lines[0].startswith("warning: the patient of 3 cases is unknown")
+    assert lines[1:] == ["left out: no lesion mask: case_4"]
+    assert "LeakageWarning" not in errors
+
+    people = tmp_path / "people.csv"
+    people.write_text("case,person\n1,a\n2,b\n3,c\n")
+    status, _, errors = lesionseg("prepare", "isles2018", training, "-o", tmp_path / "known", "--people", people)
+    assert status == 0
+    assert "warning: the patient" not in errors
+
+
+def test_a_missing_map_is_an_error_by_name(lesionseg, training, tmp_path):
+    next((training / "case_2").rglob("*MTT*.nii")).unlink()
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("model_type: clci-net\nprocessor: {channel_names: [mtt, tmax]}\nsplit: {train: 1, test: 1}\n")
+    status, _, errors = lesionseg("prepare", "isles2018", training, "-o", tmp_path / "out", "--recipe", recipe)
+    assert status == 1
+    assert "error: case_2: has no mtt; the processor asks for mtt, tmax" in errors
+    dataset = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    assert [case["id"] for case in dataset["cases"]] == ["case_1", "case_3"]
+    assert json.loads((tmp_path / "out" / "splits.json").read_text())["people"] == {"train": 1, "test": 1}
+
+
+@pytest.mark.parametrize(
+    ("command", "kinds"),
+    [("isles2022", ("dwi", "adc", "msk")), ("isles2024", ("tmax", "cbf", "cbv", "mtt", "lesion-msk"))],
+)
+def test_isles2022_and_isles2024(lesionseg, tmp_path, command, kinds):
+    for number in range(1, 4):
+        for kind in kinds:
+            name = f"sub-stroke{number:04d}_ses-01_{kind}.nii.gz"
+            write(tmp_path / "in" / "derivatives" / name, mask=kind.endswith("msk"))
+    status, text, errors = lesionseg("prepare", command, tmp_path / "in", "-o", tmp_path / "out")
+    assert (status, errors.count("error")) == (0, 0), errors
+    assert f"ISLES {command[-4:]}" in text
+    assert json.loads((tmp_path / "out" / "dataset.json").read_text())["channel_names"] == list(kinds[:-1])
+
+
+def test_a_folder_of_another_challenge_is_one_line(lesionseg, training, tmp_path):
+    status, text, errors = lesionseg("prepare", "isles2022", training, "-o", tmp_path / "out")
+    assert (status, text, errors.count("\n")) == (1, "", 1)
+    assert "use `lesionseg prepare isles2018`" in errors
