@@ -157,6 +157,13 @@ class Recipe:
                 f"recipe {self.name}: warmup_epochs is {self.warmup_epochs}, but the scheduler plateau goes by "
                 "validations; use 0, or another scheduler"
             )
+        if self.slice_range is not None:
+            whole = all(type(number) is int and number >= 0 for number in self.slice_range)
+            if not whole or len(self.slice_range) != 2 or self.slice_range[0] >= self.slice_range[1]:
+                raise RecipeError(
+                    f"recipe {self.name}: slice_range is {self.slice_range}; use [first, behind the last], such as "
+                    "[70, 90], or null"
+                )
         self.slice_augmentation()  # refuses what it does not know
 
     def slice_augmentation(self):
@@ -169,14 +176,6 @@ class Recipe:
             return SliceAugmentation(self.augmentation)
         except UsageError as error:
             raise RecipeError(f"recipe {self.name}: {error}") from error
-
-        if self.slice_range is not None:
-            whole = all(type(number) is int and number >= 0 for number in self.slice_range)
-            if not whole or len(self.slice_range) != 2 or self.slice_range[0] >= self.slice_range[1]:
-                raise RecipeError(
-                    f"recipe {self.name}: slice_range is {self.slice_range}; use [first, behind the last], such as "
-                    "[70, 90], or null"
-                )
 
     def _check_type(self, name, annotation):
         value = getattr(self, name)
