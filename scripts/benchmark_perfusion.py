@@ -85,7 +85,7 @@ def main():
         for threshold in THRESHOLDS:
             errors, _ = measure(options, noise, PerfusionOptions("threshold", threshold))
             cells = [f"{error:+.0f} %" for error in errors[:, 0]]
-            rows.append([f"{noise:g} HU", f"{threshold:.2f}", *cells, f"{np.abs(errors[:, 3]).max():.1f} s"])
+            rows.append([f"{noise:g} HU", f"{threshold:g}", *cells, f"{np.abs(errors[:, 3]).max():.1f} s"])
     print("Error of CBF by a fixed threshold, and the largest of Tmax; CBV does not depend on it:\n")
     print_table(rows, ["noise", "threshold", *(tissue.name for tissue in TISSUES), "Tmax"])
     shape = f"{options.size} x {options.size} x {options.num_slices} x {options.num_frames}"

@@ -22,7 +22,7 @@ from .stroke_presets import find_preset
 from .template import TEMPLATE_LICENCE, load_template
 from .workers import run_tasks
 
-__all__ = ["generate_strokes", "prepare_synthetic"]
+__all__ = ["claim_generated_folder", "generate_strokes", "prepare_synthetic"]
 
 _COHORT = "R900"  # no cohort of ATLAS has this number
 _SPACE = "space-MNI152NLin2009aSym"
@@ -85,7 +85,7 @@ def generate_strokes(
         "maximum_ml": maximum_ml,
         "generator_version": _GENERATOR_VERSION,
     }
-    _claim_folder(output, settings)
+    claim_generated_folder(output, settings, "strokes")
     missing = [index for index in range(count) if not _case_folder(output, index).is_dir()]
     results = run_tasks(_write_case, [(output, settings, index) for index in missing], workers, "generating", progress)
     for index, error in results:
@@ -163,18 +163,18 @@ def _case_folder(output: Path, index: int) -> Path:
     return output / "Training" / _COHORT / _case_name(index)
 
 
-def _claim_folder(output: Path, settings: dict) -> None:
-    """Write the folder's description, or check that it is the one of these settings."""
+def claim_generated_folder(output: Path, settings: dict, what: str) -> None:
+    """Write a generated folder's description, or check that it is the one of these settings; ``what`` is in it."""
     path = output / _DESCRIPTION
     if path.is_file():
         found = json.loads(path.read_text()).get("GeneratedBy", [{}])[0].get("Settings")
         if found != settings:
-            raise DataError(f"{output}: holds strokes of other settings ({found}); choose another folder or delete it")
+            raise DataError(f"{output}: holds {what} of other settings ({found}); choose another folder or delete it")
         return
     if output.is_dir() and any(output.iterdir()):
-        raise DataError(f"{output}: is not empty and holds no generated strokes; choose another folder")
+        raise DataError(f"{output}: is not empty and holds no generated {what}; choose another folder")
     description = {
-        "Name": "Generated strokes (synthetic, no patients)",
+        "Name": f"Generated {what} (synthetic, no patients)",
         "BIDSVersion": "1.8.0",
         "DatasetType": "derivative",
         "Synthetic": True,

@@ -308,4 +308,23 @@ PAPERS = {
         tags=("stroke", "brain", "ct-perfusion"),
         pitfalls=(_PENUMBRA, _OTHER_MAPS, _SLICE_BY_SLICE),
     ),
+    "egs-net": Paper(
+        network="Extractor, Generator and Segmentor",
+        task="acute ischemic stroke on CT perfusion: it makes a diffusion MRI of it and marks the lesion there",
+        title="Integrated Extractor, Generator and Segmentor for Ischemic Stroke Lesion Segmentation",
+        authors="Song, Tao and Huang, Ning",
+        venue=_BRAINLES,
+        short="BrainLes 2018",
+        year=2018,
+        key="song2018egs",
+        doi="10.1007/978-3-030-11723-8_31",
+        pages="310--318",
+        tags=("stroke", "brain", "ct-perfusion"),
+        pitfalls=(
+            "The diffusion MRI that it generates is a means to the mask, not a scan: nobody measured what it shows.",
+            _PENUMBRA,
+            _OTHER_MAPS,
+            _SLICE_BY_SLICE,
+        ),
+    ),
 }

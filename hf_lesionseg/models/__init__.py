@@ -21,6 +21,7 @@ MODEL_REGISTRY = {
     "resnet-fcn": ("ResNetFCNConfig", "ResNetFCNForSemanticSegmentation"),
     "coarse-to-fine": ("CoarseToFineConfig", "CoarseToFineForSemanticSegmentation"),
     "ms-dcnn": ("MSDCNNConfig", "MSDCNNForSemanticSegmentation"),
+    "egs-net": ("EGSNetConfig", "EGSNetForSemanticSegmentation"),
 }
 
 

@@ -1,14 +1,15 @@
 """Configuration of MS-DCNN."""
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+
+from .configuration_segmenter import LesionConfig, check_choice, check_dropout
 
 KERNEL_LAYOUTS = ("one-per-path", "both-in-each-path")
 MS_DCNN_LOSSES = ("dice", "dice-bce")
 
 
 @strict
-class MSDCNNConfig(PreTrainedConfig):
+class MSDCNNConfig(LesionConfig):
     r"""Configuration of :class:`~hf_lesionseg.models.modeling_ms_dcnn.MSDCNNForSemanticSegmentation`.
 
     The defaults are the network of Liu et al., "Multi-scale Deep Convolutional Neural Network for Stroke Lesions
@@ -55,8 +56,6 @@ class MSDCNNConfig(PreTrainedConfig):
 
     num_channels: int = 4
     first_path_channels: int = 3
-    num_logits: int = 1
-    base_width: int = 64
     growth_rate: int = 32
     block_layers: list[int] | tuple[int, ...] = (6, 12, 24, 16)
     bottleneck: bool = True
@@ -68,12 +67,6 @@ class MSDCNNConfig(PreTrainedConfig):
     loss: str = "dice"
     dice_smooth: float | int = 1e-5
 
-    def __post_init__(self, **kwargs):
-        if self.id2label is None and "num_labels" not in kwargs:
-            self.id2label = {0: "background", 1: "lesion"}
-            self.label2id = {"background": 0, "lesion": 1}
-        super().__post_init__(**kwargs)
-
     @property
     def stride(self):
         """Height and width are padded to this multiple inside the network."""
@@ -84,10 +77,9 @@ class MSDCNNConfig(PreTrainedConfig):
         """Dropout of the first and of the second path."""
         return tuple(self.dropout) if isinstance(self.dropout, (list, tuple)) else (self.dropout, self.dropout)
 
-    def validate_widths(self):
-        for name in ("num_channels", "num_logits", "base_width", "growth_rate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+    def validate_paths(self):
+        if self.growth_rate < 1:
+            raise ValueError(f"growth_rate is {self.growth_rate}; it must be 1 or more")
         if not 1 <= self.first_path_channels < self.num_channels:
             raise ValueError(
                 f"first_path_channels is {self.first_path_channels} of num_channels {self.num_channels}; each of the "
@@ -108,17 +100,17 @@ class MSDCNNConfig(PreTrainedConfig):
     def validate_kernels(self):
         if len(self.kernel_sizes) != 2 or any(size < 1 or size % 2 == 0 for size in self.kernel_sizes):
             raise ValueError(f"kernel_sizes is {self.kernel_sizes}; give two odd sizes, such as 7 and 3")
-        if self.kernel_layout not in KERNEL_LAYOUTS:
-            raise ValueError(f"kernel_layout is {self.kernel_layout!r}; use one of {', '.join(KERNEL_LAYOUTS)}")
+        check_choice("kernel_layout", self.kernel_layout, KERNEL_LAYOUTS)
         if self.kernel_layout == "both-in-each-path" and self.base_width < 2:
             raise ValueError(f"base_width is {self.base_width}; two kernels in each path need 2 or more")
 
     def validate_dropout(self):
-        if len(self.path_dropout) != 2 or not all(0 <= share < 1 for share in self.path_dropout):
-            raise ValueError(f"dropout is {self.dropout}; give one share, or one for each path, from 0 to below 1")
+        if len(self.path_dropout) != 2:
+            raise ValueError(f"dropout is {self.dropout}; give one share, or one for each of the two paths")
+        for share in self.path_dropout:
+            check_dropout(share)
 
     def validate_loss(self):
-        if self.loss not in MS_DCNN_LOSSES:
-            raise ValueError(f"loss is {self.loss!r}; use one of {', '.join(MS_DCNN_LOSSES)}")
+        check_choice("loss", self.loss, MS_DCNN_LOSSES)
         if not 0 < self.dice_smooth < float("inf"):
             raise ValueError(f"dice_smooth is {self.dice_smooth}; it must be above 0")

@@ -7,8 +7,8 @@ SEGMENTATION_LOSSES = ("focal-dice", "dice", "bce")
 
 
 @strict
-class SegmenterConfig(PreTrainedConfig):
-    r"""Fields of every network that segments a slice at once.
+class LesionConfig(PreTrainedConfig):
+    r"""Fields of every network that tells lesion from background.
 
     Parameters
     ----------
@@ -17,28 +17,12 @@ class SegmenterConfig(PreTrainedConfig):
     num_logits : int
         1 for a sigmoid head, 2 or more for softmax. Independent of ``id2label``.
     base_width : int
-        Feature maps of the first layer; every other width is a multiple of it.
-    loss : {"dice", "focal-dice", "bce"}
-        "dice" is the Dice loss of the batch (CLCI-Net, Section 3), "focal-dice" the focal loss plus ``dice_weight``
-        times the Dice loss (L-SNet, eq. 6), "bce" binary cross-entropy.
-    focal_gamma, focal_alpha
-        Of the focal loss; without ``focal_alpha`` foreground and background weigh the same.
-    dice_weight : float
-    dice_smooth : float
-        Smoothing term of the batch Dice loss.
+        Feature maps of the first layer.
     """
 
     num_channels: int = 1
     num_logits: int = 1
     base_width: int = 64
-    loss: str = "dice"
-    focal_gamma: float | int = 2.0
-    focal_alpha: float | int | None = None
-    dice_weight: float | int = 0.2
-    dice_smooth: float | int = 1.0
-
-    #: Height and width are padded to this multiple inside the network.
-    stride = 32
 
     def __post_init__(self, **kwargs):
         if self.id2label is None and "num_labels" not in kwargs:
@@ -50,6 +34,32 @@ class SegmenterConfig(PreTrainedConfig):
         for name in ("num_channels", "num_logits", "base_width"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+
+
+@strict
+class SegmenterConfig(LesionConfig):
+    r"""Fields of the networks that share the losses of a slice; those of :class:`LesionConfig` beside them.
+
+    Parameters
+    ----------
+    loss : {"dice", "focal-dice", "bce"}
+        "dice" is the Dice loss of the batch (CLCI-Net, Section 3), "focal-dice" the focal loss plus ``dice_weight``
+        times the Dice loss (L-SNet, eq. 6), "bce" binary cross-entropy.
+    focal_gamma, focal_alpha
+        Of the focal loss; without ``focal_alpha`` foreground and background weigh the same.
+    dice_weight : float
+    dice_smooth : float
+        Smoothing term of the batch Dice loss.
+    """
+
+    loss: str = "dice"
+    focal_gamma: float | int = 2.0
+    focal_alpha: float | int | None = None
+    dice_weight: float | int = 0.2
+    dice_smooth: float | int = 1.0
+
+    #: Height and width are padded to this multiple inside the network.
+    stride = 32
 
     def validate_loss(self):
         if self.loss not in SEGMENTATION_LOSSES:

@@ -73,16 +73,20 @@ class SameConv2d(nn.Conv2d):
         return super().forward(images)
 
 
-class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose running statistics see each batch once, also under activation checkpointing.
+def recomputes(module):
+    """Whether a module in training runs for the second time on its batch, as under activation checkpointing.
 
-    The second forward of a checkpointed block runs inside the backward pass; updating there again would double the
-    momentum silently.
+    The second forward of a checkpointed block runs inside the backward pass; running statistics that were updated there
+    again would double their momentum silently.
     """
+    return module.training and not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose running statistics see each batch once, also under activation checkpointing."""
 
     def forward(self, images):
-        recomputing = self.training and not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
-        if not recomputing:
+        if not recomputes(self):
             return super().forward(images)
         copies = self.running_mean.clone(), self.running_var.clone()
         return F.batch_norm(images, *copies, self.weight, self.bias, training=True, eps=self.eps)

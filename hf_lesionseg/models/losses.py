@@ -37,6 +37,37 @@ def batch_dice_loss(probabilities, targets, smooth=1.0, squared=True):
     return 1 - (2 * overlap + smooth) / (denominator + smooth)
 
 
+def generalized_dice(probabilities, targets, smallest=1.0):
+    """Generalised Dice coefficient of lesion and background over the whole batch (Sudre et al., DLMIA 2017).
+
+    ``2 sum_l w_l sum(r p) / sum_l w_l sum(r + p)`` over the two classes l, with ``w_l = 1 / (sum r)^2``, the inner sums
+    running over every pixel of every image of the batch.
+
+    Parameters
+    ----------
+    probabilities : torch.Tensor of shape (batch, height, width)
+        Probability of lesion, in [0, 1].
+    targets : torch.Tensor of shape (batch, height, width)
+        1 in the lesion, 0 elsewhere; any dtype.
+    smallest : float
+        Pixels that a class has at least in its weight: keeps that of a class without pixels, and with it minus the
+        logarithm, finite.
+
+    Returns
+    -------
+    torch.Tensor of shape ()
+        float32, above 0 and up to 1, which a perfect prediction reaches also where a class has no pixel.
+    """
+    lesion = probabilities.float()
+    truth = targets.to(lesion.dtype)
+    overlap = sizes = 0.0
+    for prediction, wanted in ((lesion, truth), (1 - lesion, 1 - truth)):
+        weight = wanted.sum().clamp(min=smallest) ** -2
+        overlap = overlap + weight * (wanted * prediction).sum()
+        sizes = sizes + weight * (wanted + prediction).sum()
+    return (2 * overlap / sizes).clamp(min=torch.finfo(torch.float32).tiny)
+
+
 def focal_loss(logits, targets, gamma=2.0, alpha=None):
     """Mean of ``|y - p|^gamma BCE(p, y)`` with ``p = sigmoid(logits)``.
 

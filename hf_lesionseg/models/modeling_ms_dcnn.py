@@ -6,16 +6,14 @@ Liu et al., BrainLes 2018, doi:10.1007/978-3-030-11723-8_28. Sizes below are tho
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
-from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.utils import can_return_tuple
 
 from .configuration_ms_dcnn import MSDCNNConfig
 from .dense_blocks import DenseBlock, norm_relu_conv
-from .layers import BatchNorm2d, he_normal_, pad_to_stride
-from .losses import batch_dice_loss, check_labels, focal_loss
-from .outputs import LesionSegmenterOutput, lesion_logit, lesion_probability
+from .layers import BatchNorm2d
+from .losses import batch_dice_loss, focal_loss
+from .one_stage import OneStageSegmenter
+from .outputs import lesion_logit, lesion_probability
 
 
 def _conv(in_channels, out_channels, kernel_size, bias=False):
@@ -121,8 +119,39 @@ class MSDCNNPath(nn.Module):
         return levels
 
 
-class MSDCNNForSemanticSegmentation(PreTrainedModel):
-    """MS-DCNN with its segmentation head.
+class MSDCNN(nn.Module):
+    """Both paths, and two convolutions on what they give together.
+
+    Parameters
+    ----------
+    config : MSDCNNConfig
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.first_path_channels = config.first_path_channels
+        channels = (config.first_path_channels, config.num_channels - config.first_path_channels)
+        kernels = [(size,) for size in config.kernel_sizes]
+        if config.kernel_layout == "both-in-each-path":
+            kernels = [tuple(config.kernel_sizes)] * 2
+        self.paths = nn.ModuleList(
+            MSDCNNPath(config, *settings) for settings in zip(channels, kernels, config.path_dropout, strict=True)
+        )
+        # The ReLU between the two is ours: without it they would be one linear map.
+        self.merge = nn.Sequential(
+            _conv(2 * config.up_widths[-1], config.base_width, 3, bias=True), nn.ReLU(inplace=True)
+        )
+        self.head = _conv(config.base_width, config.num_logits, 1, bias=True)
+
+    def forward(self, images):
+        """Map padded images to logits and the maps of the first, then of the second path."""
+        parts = images[:, : self.first_path_channels], images[:, self.first_path_channels :]
+        first, second = (path(part) for path, part in zip(self.paths, parts, strict=True))
+        return self.head(self.merge(torch.cat([first[-1], second[-1]], dim=1))), (*first, *second)
+
+
+class MSDCNNForSemanticSegmentation(OneStageSegmenter):
+    """MS-DCNN with its segmentation head; ``pixel_values`` are Tmax, CBF, CBV and MTT, normalised.
 
     Heights and widths that are no multiple of 16 are padded inside with zeros, and the logits cropped back.
 
@@ -137,82 +166,19 @@ class MSDCNNForSemanticSegmentation(PreTrainedModel):
     config: MSDCNNConfig
     config_class = MSDCNNConfig
     base_model_prefix = "ms_dcnn"
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    supports_gradient_checkpointing = True
     _no_split_modules = ["MSDCNNStem", "DenseLayer", "MSDCNNTransition", "MSDCNNUpBlock"]
 
-    def __init__(self, config):
-        super().__init__(config)
-        channels = (config.first_path_channels, config.num_channels - config.first_path_channels)
-        kernels = [(size,) for size in config.kernel_sizes]
-        if config.kernel_layout == "both-in-each-path":
-            kernels = [tuple(config.kernel_sizes)] * 2
-        self.paths = nn.ModuleList(
-            MSDCNNPath(config, *settings) for settings in zip(channels, kernels, config.path_dropout, strict=True)
-        )
-        # The ReLU between the two is ours: without it they would be one linear map.
-        self.merge = nn.Sequential(
-            _conv(2 * config.up_widths[-1], config.base_width, 3, bias=True), nn.ReLU(inplace=True)
-        )
-        self.head = _conv(config.base_width, config.num_logits, 1, bias=True)
-        self.post_init()
+    @staticmethod
+    def build_network(config):
+        return MSDCNN(config)
 
-    @torch.no_grad()
-    def _init_weights(self, module):
-        if isinstance(module, nn.Conv2d):
-            he_normal_(module.weight)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, BatchNorm2d):
-            super()._init_weights(module)
-
-    @can_return_tuple
-    def forward(self, pixel_values, labels=None, output_hidden_states=None, **kwargs):
-        """Segment a batch of slices.
-
-        Parameters
-        ----------
-        pixel_values : torch.Tensor of shape (batch, num_channels, height, width)
-            Tmax, CBF, CBV, MTT, normalised.
-        labels : torch.Tensor of shape (batch, height, width), optional
-            Integers: 1 in the lesion, 0 elsewhere.
-        output_hidden_states : bool, optional
-            Also return the maps of the first path, then those of the second, at their padded sizes.
-
-        Returns
-        -------
-        LesionSegmenterOutput
-            ``loss`` is the paper's eq. 4 over the whole batch, a Dice loss whose denominator is not squared; with
-            ``config.loss = "dice-bce"`` plus the mean binary cross-entropy.
-
-        Raises
-        ------
-        ValueError
-            If ``pixel_values`` or ``labels`` have another shape or dtype.
-        """
-        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
-            raise ValueError(
-                f"pixel_values have shape {tuple(pixel_values.shape)}, expected "
-                f"(batch, {self.config.num_channels}, height, width); prepare them with the LesionImageProcessor"
-            )
-        height, width = pixel_values.shape[-2:]
-        first = self.config.first_path_channels
-        images = pad_to_stride(pixel_values, self.config.stride)
-        levels = [path(part) for path, part in zip(self.paths, (images[:, :first], images[:, first:]), strict=True)]
-        merged = self.merge(torch.cat([path_levels[-1] for path_levels in levels], dim=1))
-        logits = self.head(merged)[..., :height, :width]
-
-        loss = None
-        if labels is not None:
-            check_labels(labels, logits)
-            truth = labels == 1
-            smooth = self.config.dice_smooth
-            loss = batch_dice_loss(lesion_probability(logits), truth, smooth=smooth, squared=False)
-            if self.config.loss == "dice-bce":
-                loss = loss + focal_loss(lesion_logit(logits), truth, gamma=0)
-        hidden_states = (*levels[0], *levels[1]) if output_hidden_states else None
-        return LesionSegmenterOutput(loss=loss, logits=logits, hidden_states=hidden_states)
+    def loss_of(self, logits, targets):
+        """Eq. 4 over the whole batch, a Dice loss without squares; by ``config.loss`` plus binary cross-entropy."""
+        smooth = self.config.dice_smooth
+        loss = batch_dice_loss(lesion_probability(logits), targets, smooth=smooth, squared=False)
+        if self.config.loss == "dice-bce":
+            loss = loss + focal_loss(lesion_logit(logits), targets, gamma=0)
+        return loss
 
 
 __all__ = ["MSDCNNForSemanticSegmentation"]

@@ -70,7 +70,7 @@ def _full_resolution_residual_unet(config, norm):
 def _unet(config, norm, blocks, skips, pool, skips_are="outputs"):
     *encoder, bottleneck = blocks
     decoder = [
-        UNetLevel(TransposedUp(2 * width, width, config.up_kernel_size), skip, width, **norm)
+        UNetLevel(TransposedUp(2 * width, width, config.up_kernel_size), DoubleConv(skip + width, width, **norm))
         for width, skip in zip(unet_widths(config.base_width), skips, strict=False)
     ]
     head = nn.Conv2d(config.base_width, config.num_logits, 1)

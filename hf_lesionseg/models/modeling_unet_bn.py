@@ -39,7 +39,8 @@ class UNetBNForSemanticSegmentation(OneStageSegmenter):
             ],
             bottleneck=DoubleConv(widths[-2], widths[-1], config.dropout, **norm),
             decoder=[
-                UNetLevel(NearestUp(2 * width, width), width, width, **norm) for width in reversed(widths[:LEVELS])
+                UNetLevel(NearestUp(2 * width, width), DoubleConv(2 * width, width, **norm))
+                for width in reversed(widths[:LEVELS])
             ],
             head=nn.Conv2d(widths[0], config.num_logits, 1),
         )

@@ -81,6 +81,10 @@ class OneStageSegmenter(SegmenterPreTrainedModel):
         """The layers, as a module that maps padded images to (logits, hidden states)."""
         raise NotImplementedError
 
+    def loss_of(self, logits, targets):
+        """``config.loss`` of (batch, num_logits, height, width) logits; ``targets``: (batch, height, width)."""
+        return segmentation_loss(logits, targets, self.config)
+
     def auxiliary_loss(self, hidden_states, targets):
         """What training adds to the loss of the logits; nothing, but for networks with further heads."""
         return 0
@@ -101,8 +105,7 @@ class OneStageSegmenter(SegmenterPreTrainedModel):
         Returns
         -------
         LesionSegmenterOutput
-            ``loss`` is ``config.loss`` (:func:`~hf_lesionseg.models.losses.segmentation_loss`), in training plus
-            :meth:`auxiliary_loss`.
+            ``loss`` is :meth:`loss_of`, in training plus :meth:`auxiliary_loss`.
 
         Raises
         ------
@@ -116,7 +119,7 @@ class OneStageSegmenter(SegmenterPreTrainedModel):
         loss = None
         if labels is not None:
             check_labels(labels, logits)
-            loss = segmentation_loss(logits, labels == 1, self.config)
+            loss = self.loss_of(logits, labels == 1)
             if self.training:
                 loss = loss + self.auxiliary_loss(hidden_states, labels == 1)
         return LesionSegmenterOutput(

@@ -51,6 +51,36 @@ class RegionSegmenterOutput(LesionSegmenterOutput):
     segmentation_loss: torch.FloatTensor | None = None
 
 
+@dataclass
+class GeneratorSegmenterOutput(LesionSegmenterOutput):
+    """Output of a network that generates another modality and segments on it.
+
+    The parts of the loss carry their weights: ``loss`` is their sum. A part that the configuration leaves out is None,
+    and so are those that need a true DWI where none was given.
+
+    Parameters
+    ----------
+    generated_dwi : torch.Tensor of shape (batch, 1, height, width), optional
+        On the scale of the DWI that it was trained on.
+    extraction_logits : torch.Tensor of shape (batch, 1, height, width), optional
+        What the extractor makes of the perfusion series; its sigmoid is regressed to the lesion.
+    extraction_loss, dwi_loss, feature_loss, segmentation_loss : torch.Tensor of shape (), optional
+        Of the extractor, of the generated image, of its features and of the mask.
+    generated_feature_norm, true_feature_norm : torch.Tensor of shape (), optional
+        2-norm of the features of generated and of true DWI, mean over the batch, detached. Both networks that compute
+        them gain from features that shrink to zero: watch them.
+    """
+
+    generated_dwi: torch.FloatTensor | None = None
+    extraction_logits: torch.FloatTensor | None = None
+    extraction_loss: torch.FloatTensor | None = None
+    dwi_loss: torch.FloatTensor | None = None
+    feature_loss: torch.FloatTensor | None = None
+    segmentation_loss: torch.FloatTensor | None = None
+    generated_feature_norm: torch.FloatTensor | None = None
+    true_feature_norm: torch.FloatTensor | None = None
+
+
 def lesion_probability(logits):
     """Turn logits into the probability of lesion.
 

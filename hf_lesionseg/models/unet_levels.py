@@ -64,16 +64,15 @@ class UNetLevel(GradientCheckpointingLayer):
     Parameters
     ----------
     up : torch.nn.Module
-        From the level below to ``width`` feature maps at twice its resolution.
-    skip_channels, width : int
-    **norm
-        ``eps`` and ``momentum`` of batch norm.
+        From the level below to its own feature maps at twice the resolution.
+    double_conv : torch.nn.Module
+        On the skip's and these maps.
     """
 
-    def __init__(self, up, skip_channels, width, **norm):
+    def __init__(self, up, double_conv):
         super().__init__()
         self.up = up
-        self.double_conv = DoubleConv(skip_channels + width, width, **norm)
+        self.double_conv = double_conv
 
     def forward(self, features, skip):
         return self.double_conv(torch.cat([skip, self.up(features)], dim=1))

@@ -33,7 +33,7 @@ from .step import phases_of, step_over_batch
 from .validation import validate, validation_record
 
 _NOT_OF_THE_NETWORK = ("transformers_version", "_name_or_path", "architectures", "dtype", "auto_map")
-_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
 
 
 def train(arguments):
@@ -89,6 +89,7 @@ def train(arguments):
         slices=recipe.slices,
         slice_range=recipe.slice_range,
         empty_slice_fraction=recipe.empty_slice_fraction,
+        augmentation=recipe.slice_augmentation(),
         seed=arguments.seed,
     )
     optimizer = _OPTIMIZERS[recipe.optimizer](
@@ -261,7 +262,7 @@ def _settings_to_keep(recipe):
         "early_stopping_patience",
         "mixed_precision",
     }
-    if recipe.scheduler in ("plateau", "step", "constant"):
+    if recipe.scheduler in ("plateau", "step", "multistep", "constant"):
         free.add("epochs")  # the others fall to zero at the last epoch
     return {name: value for name, value in recipe.to_dict().items() if name not in free}
 
@@ -279,17 +280,18 @@ def make_scheduler(optimizer, recipe, steps_per_epoch):
             threshold=recipe.plateau_min_delta,
             threshold_mode="abs",
         )
-    if recipe.scheduler == "step":
-        period = recipe.step_epochs * steps_per_epoch
-        return LambdaLR(optimizer, lambda step: recipe.step_factor ** (step // period))
     total_steps = recipe.epochs * steps_per_epoch
-    shapes = {
-        "constant": lambda done: 1.0,
-        "linear": lambda done: 1 - done,
-        "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
-    }
-    shape = shapes[recipe.scheduler]
-    return LambdaLR(optimizer, lambda step: shape(min(step / total_steps, 1.0)))
+
+    def falls(step):
+        epoch, done = step // steps_per_epoch, min(step / total_steps, 1.0)
+        if recipe.scheduler == "step":
+            return recipe.step_factor ** (epoch // recipe.step_epochs)
+        if recipe.scheduler == "multistep":
+            return recipe.step_factor ** sum(epoch >= milestone for milestone in recipe.milestones)
+        return {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[recipe.scheduler]
+
+    rise = recipe.warmup_epochs * steps_per_epoch
+    return LambdaLR(optimizer, lambda step: min((step + 1) / rise, 1.0) * falls(step) if rise else falls(step))
 
 
 def _claim_output(accelerator, output, arguments):

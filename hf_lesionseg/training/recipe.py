@@ -12,12 +12,12 @@ from pathlib import Path
 
 import yaml
 
-from ..errors import RecipeError
+from ..errors import RecipeError, UsageError
 
 _CHOICES = {
     "slices": ("all", "tissue", "lesion"),
-    "optimizer": ("adam", "adamw"),
-    "scheduler": ("plateau", "step", "linear", "cosine", "constant"),
+    "optimizer": ("adam", "adamw", "rmsprop"),
+    "scheduler": ("plateau", "step", "multistep", "linear", "cosine", "constant"),
     "monitor": ("validation_loss", "validation_dice"),
     "mixed_precision": ("no", "bf16", "fp16"),
 }
@@ -35,6 +35,11 @@ _RANGES = {
     "plateau_min_delta": (lambda value: 0 <= value < 1e6, "0 or more"),
     "step_factor": (lambda value: 0 < value < 1, "above 0 and below 1"),
     "step_epochs": (lambda value: value >= 1, "1 or more"),
+    "milestones": (
+        lambda value: all(type(epoch) is int and epoch >= 1 for epoch in value) and sorted(set(value)) == value,
+        "whole epochs of 1 or more, ascending",
+    ),
+    "warmup_epochs": (lambda value: value >= 0, "0 or more"),
     "early_stopping_patience": (lambda value: value is None or value >= 1, "1 or more, or null"),
     "max_gradient_norm": (lambda value: value is None or 0 < value < 1e9, "above 0, or null"),
 }
@@ -70,7 +75,10 @@ class Recipe:
         network will be used. For data in one space, such as ATLAS.
     empty_slice_fraction : float
         Share of the slices without lesion that is drawn anew in each epoch.
-    optimizer : {"adam", "adamw"}
+    augmentation : dict
+        Random changes of the training slices' geometry, in their order: names of
+        :data:`~hf_lesionseg.datasets.augmentation.AUGMENTATIONS`, each with its settings.
+    optimizer : {"adam", "adamw", "rmsprop"}
     learning_rate, weight_decay : float
     batch_size : int
         Slices per process and step.
@@ -83,13 +91,17 @@ class Recipe:
         Epochs between two validations.
     monitor : {"validation_loss", "validation_dice"}
         Decides which weights are kept, when the learning rate falls and when training stops early.
-    scheduler : {"plateau", "step", "linear", "cosine", "constant"}
+    scheduler : {"plateau", "step", "multistep", "linear", "cosine", "constant"}
         "linear" and "cosine" fall to zero over ``epochs``, step by step.
     plateau_factor, plateau_patience, plateau_min_delta
         Multiply the learning rate by the factor at the ``plateau_patience``-th validation in a row that did not improve
         by ``plateau_min_delta`` (absolute), as Keras' ReduceLROnPlateau counts.
     step_factor, step_epochs
         "step" multiplies the learning rate by the factor after every ``step_epochs`` epochs.
+    milestones : list of int
+        "multistep" multiplies it by ``step_factor`` after each of these numbers of epochs.
+    warmup_epochs : int
+        The learning rate rises, step by step and linearly, to its full value over so many epochs; not with "plateau".
     early_stopping_patience : int or None
         Stop when this many validations in a row brought no new best.
     mixed_precision : {"no", "bf16", "fp16"}
@@ -107,6 +119,7 @@ class Recipe:
     slices: str = "all"
     slice_range: list | None = None
     empty_slice_fraction: float = 1.0
+    augmentation: dict = field(default_factory=dict)
     optimizer: str = "adam"
     learning_rate: float = 1e-4
     weight_decay: float = 0.0
@@ -122,6 +135,8 @@ class Recipe:
     plateau_min_delta: float = 1e-3
     step_factor: float = 0.1
     step_epochs: int = 25
+    milestones: list = field(default_factory=list)
+    warmup_epochs: int = 0
     early_stopping_patience: int | None = 5
     mixed_precision: str = "no"
     channels_last: bool = False
@@ -135,7 +150,13 @@ class Recipe:
         for name, (possible, wanted) in _RANGES.items():
             if not possible(getattr(self, name)):
                 raise RecipeError(f"recipe {self.name}: {name} is {getattr(self, name)}; use {wanted}")
-
+        if self.scheduler == "multistep" and not self.milestones:
+            raise RecipeError(f"recipe {self.name}: scheduler multistep needs milestones, such as [180, 300]")
+        if self.scheduler == "plateau" and self.warmup_epochs:
+            raise RecipeError(
+                f"recipe {self.name}: warmup_epochs is {self.warmup_epochs}, but the scheduler plateau goes by "
+                "validations; use 0, or another scheduler"
+            )
         if self.slice_range is not None:
             whole = all(type(number) is int and number >= 0 for number in self.slice_range)
             if not whole or len(self.slice_range) != 2 or self.slice_range[0] >= self.slice_range[1]:
@@ -143,6 +164,18 @@ class Recipe:
                     f"recipe {self.name}: slice_range is {self.slice_range}; use [first, behind the last], such as "
                     "[70, 90], or null"
                 )
+        self.slice_augmentation()  # refuses what it does not know
+
+    def slice_augmentation(self):
+        """What changes the training slices, or None."""
+        if not self.augmentation:
+            return None
+        from ..datasets.augmentation import SliceAugmentation
+
+        try:
+            return SliceAugmentation(self.augmentation)
+        except UsageError as error:
+            raise RecipeError(f"recipe {self.name}: {error}") from error
 
     def _check_type(self, name, annotation):
         value = getattr(self, name)

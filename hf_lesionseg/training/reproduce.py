@@ -35,6 +35,8 @@ from .table_scores import score_run, scored_cases
 PUBLISHED_WIDTH = 64  # feature maps of the stem of every published ResNet
 _VALIDATIONS = 6  # in each run
 _SCORES = "scores.json"
+#: Fields of a recipe that came after the first tables; nothing by default.
+_LATER_FIELDS = ("slice_range", "augmentation", "milestones", "warmup_epochs")
 
 
 @dataclass(frozen=True)
@@ -228,8 +230,9 @@ def run_row(row, recipe, dataset, runs, budget, seed):
     }
     if dataset.synthetic:
         settings["processor"] = as_prepared(recipe, dataset)
-    if recipe.slice_range is None:
-        del settings["slice_range"]  # runs from before this field was keep their folders
+    for name in _LATER_FIELDS:
+        if not settings[name]:
+            del settings[name]  # runs from before this field was keep their folders
     slices = SliceDataset(
         dataset.select("train"),
         slices=recipe.slices,

@@ -29,6 +29,7 @@ TINY = {
     # Crops that do not depend on chance.
     "coarse-to-fine": {"base_width": 4, "first_stage_depth": 10, "second_stage_depth": 10, "jitter_probability": 0},
     "ms-dcnn": {"base_width": 4, "growth_rate": 2, "block_layers": (2, 1, 1, 1), "up_widths": (8, 8, 4, 4)},
+    "egs-net": {"base_width": 4, "perceptual_widths": (2, 2, 2, 2, 4)},
 }
 
 CONFIGS = dict(configurations())
@@ -58,13 +59,16 @@ def make_model(model_type):
 
 @pytest.fixture
 def make_batch(config_class, model_type):
-    """A batch of random images with a square lesion: ``pixel_values`` and ``labels``."""
+    """A batch of random images with a square lesion: ``pixel_values``, ``labels`` and what else training takes."""
 
     def batch(height=48, width=32, size=2, seed=0):
         generator = torch.Generator().manual_seed(seed)
-        channels = config_class(**TINY[model_type]).num_channels
+        config = config_class(**TINY[model_type])
         labels = torch.zeros(size, height, width, dtype=torch.long)
         labels[:, height // 4 : height // 2, width // 4 : width // 2] = 1
-        return {"pixel_values": torch.rand(size, channels, height, width, generator=generator), "labels": labels}
+        images = torch.rand(size, config.num_channels, height, width, generator=generator)
+        return {"pixel_values": images, "labels": labels} | (
+            {"dwi": torch.rand(size, 1, height, width, generator=generator)} if config.model_type == "egs-net" else {}
+        )
 
     return batch

@@ -38,13 +38,13 @@ def small(**settings):
 def test_layers_and_parameters_of_the_paper():
     """123 layers along either path (papers.md 4.1)."""
     model = on_meta()
-    assert [convolutions(path) for path in model.paths] == [121, 121]
+    assert [convolutions(path) for path in model.network.paths] == [121, 121]
     assert convolutions(model) == 244
-    assert convolutions(model) - convolutions(model.paths) == 2
+    assert convolutions(model) - convolutions(model.network.paths) == 2
     assert count(model) == 37_125_889
-    assert [count(path) for path in model.paths] == [18_530_432, 18_521_600]
+    assert [count(path) for path in model.network.paths] == [18_530_432, 18_521_600]
     with_bias = [name for name, part in model.named_modules() if isinstance(part, nn.Conv2d) and part.bias is not None]
-    assert with_bias == ["merge.0", "head"]
+    assert with_bias == ["network.merge.0", "network.head"]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_layers_and_parameters_of_the_paper():
 def test_options(settings, parameters, along_a_path):
     """Half of each stem's 64 kernels change their area: 40 pixels less in the path of 3 channels, more in the other."""
     model = on_meta(**settings)
-    assert convolutions(model.paths[0]) + 2 == along_a_path
+    assert convolutions(model.network.paths[0]) + 2 == along_a_path
     if parameters is not None:
         assert count(model) == parameters
 
@@ -75,9 +75,9 @@ def test_options_run(settings):
 
 def test_sizes_along_a_path():
     model = on_meta(kernel_sizes=(7, 3)).eval()
-    assert [conv.kernel_size for path in model.paths for conv in path.stem.convs] == [(7, 7), (3, 3)]
+    assert [conv.kernel_size for path in model.network.paths for conv in path.stem.convs] == [(7, 7), (3, 3)]
     with torch.device("meta"):
-        levels = model.paths[0](torch.empty(1, 3, 160, 160))
+        levels = model.network.paths[0](torch.empty(1, 3, 160, 160))
     shapes = [(level.shape[1], level.shape[2]) for level in levels]
     down = [(64, 160), (256, 80), (640, 40), (1408, 20), (1920, 10)]
     assert shapes == [*down, (256, 20), (128, 40), (64, 80), (64, 160)]
@@ -96,7 +96,7 @@ def test_each_path_sees_its_own_maps():
 
 def test_dropout_of_each_path():
     model = small(block_layers=(6, 12, 24, 16))
-    for path, share in zip(model.paths, (0.01, 0.5), strict=True):
+    for path, share in zip(model.network.paths, (0.01, 0.5), strict=True):
         shares = [part.p for part in path.modules() if isinstance(part, nn.Dropout)]
         assert shares == [share] * (6 + 12 + 24 + 16 + 3)
     assert MSDCNNConfig(dropout=0.2).path_dropout == (0.2, 0.2)

@@ -293,10 +293,25 @@ def test_the_rate_falls_in_steps_after_whole_epochs():
     assert seen == pytest.approx([1.0] * 6 + [0.1] * 6 + [0.01] * 3)
 
 
-def test_a_run_with_a_schedule_by_steps_resumes(run, settings, tmp_path):
+def test_the_rate_rises_first_and_falls_after_milestones():
+    """Two epochs of warm-up, then x 0.2 after the third and after the fifth epoch of two steps each."""
+    recipe = load_recipe("clci-net-atlas", scheduler="multistep", milestones=[3, 5], step_factor=0.2, warmup_epochs=2)
+    optimizer = torch.optim.RMSprop([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = make_scheduler(optimizer, recipe, steps_per_epoch=2)
+    seen = []
+    for _ in range(12):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert seen == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0, 1.0] + [0.2] * 4 + [0.04] * 2)
+
+
+def test_a_run_with_augmentation_and_a_schedule_by_steps_resumes(run, whole, settings, tmp_path):
     recipe = tmp_path / "linear.yaml"
-    recipe.write_text(Path(settings["recipe"]).read_text() + "scheduler: linear\n")
+    added = "scheduler: linear\nwarmup_epochs: 1\noptimizer: rmsprop\naugmentation: {flip: {}, rotation: {}}\n"
+    recipe.write_text(Path(settings["recipe"]).read_text() + added)
     expected, _ = run("whole", recipe=str(recipe), epochs=1)
+    assert losses(expected)[0] != losses(whole[0] / "run")[0]  # the same slices and weights, but for the augmentation
     run(recipe=str(recipe), epochs=1, max_steps=3)
     output, _ = run(recipe=str(recipe), epochs=1, resume_from_checkpoint="latest")
     assert_same_run(output, expected)

@@ -38,9 +38,10 @@ def test_packaged_recipes_build_their_network_and_processor(name):
     assert recipe.name == name
     assert recipe.paper
     from_scratch = load_recipe(name, encoder_weights="none")
-    with torch.device("meta"):  # some of them are large
-        assert build_network(from_scratch, channels=1).config.model_type == recipe.model_type
     processor = LesionImageProcessor(**recipe.processor)
+    with torch.device("meta"):  # some of them are large
+        network = build_network(from_scratch, channels=processor.num_channels)
+    assert network.config.model_type == recipe.model_type
     assert list(processor.channel_names) == recipe.processor["channel_names"]
 
 
@@ -57,6 +58,17 @@ def test_packaged_recipes_build_their_network_and_processor(name):
         ("model_type: clci-net\nplateau_factor: 1.0", "plateau_factor is 1.0"),
         ("model_type: clci-net\nstep_factor: 1.0", "step_factor is 1.0; use above 0 and below 1"),
         ("model_type: clci-net\nstep_epochs: 0", "step_epochs is 0; use 1 or more"),
+        ("model_type: clci-net\nscheduler: multistep", "multistep needs milestones"),
+        ("model_type: clci-net\nmilestones: [300, 180]", "milestones is [300, 180]; use whole epochs"),
+        ("model_type: clci-net\nwarmup_epochs: -1", "warmup_epochs is -1"),
+        ("model_type: clci-net\nwarmup_epochs: 2", "the scheduler plateau goes by validations"),
+        (
+            "model_type: clci-net\naugmentation: {rotate: {}}",
+            "augmentation 'rotate' is unknown; did you mean 'rotation'",
+        ),
+        ("model_type: clci-net\naugmentation: {rotation: {degrees: 400}}", "degrees is 400; use 0 to 180"),
+        ("model_type: clci-net\naugmentation: {rotation: {degree: 4}}", "its settings are degrees"),
+        ("model_type: clci-net\naugmentation: {zoom: {smallest: tiny}}", "augmentation zoom"),
         ("model_type: clci-net\nearly_stopping_patience: -1", "early_stopping_patience is -1"),
         ("model_type: clci-net\nslices: some", "use one of"),
         ("model_type: clci-net\nempty_slice_fraction: 2", "use 0 to 1"),
@@ -140,6 +152,7 @@ def test_clci_nets_rivals_are_trained_as_it_is(network):
 def test_the_residual_unets_recipe():
     recipe = load_recipe("res-unet-atlas")
     assert recipe.slice_range == [70, 90]
+    assert list(recipe.augmentation) == ["flip", "rotation", "zoom"]
     assert (recipe.optimizer, recipe.learning_rate, recipe.batch_size) == ("adam", 1e-4, 16)
     assert recipe.split == {"train": 60, "validation": 20, "test": 20}
     model = build_network(recipe, channels=1)

@@ -1,0 +1,198 @@
+"""Configuration of EGS-Net, and the settings of every row of its ablation table."""
+
+from huggingface_hub.dataclasses import strict
+
+from .configuration_segmenter import LesionConfig, check_choice
+
+FRAMES = tuple(f"ctp_{number:02d}" for number in range(11))
+MAPS = ("cbf", "cbv", "mtt", "tmax", "pwimax_o", "pwimax_p")
+PERCEPTUAL = ("twin", "shared", "frozen", "none")
+NORMALIZATIONS = ("switch", "batch")
+
+
+@strict
+class EGSNetConfig(LesionConfig):
+    r"""Configuration of :class:`~hf_lesionseg.models.modeling_egs_net.EGSNetForSemanticSegmentation`.
+
+    The defaults are the network of Song and Huang, "Integrated Extractor, Generator and Segmentor for Ischemic Stroke
+    Lesion Segmentation" (BrainLes 2018, doi:10.1007/978-3-030-11723-8_31): extractor 7,762,401 parameters, generator
+    31,034,049, segmentor 31,263,782, and 1,568,000 in each of two perceptual networks that serve training alone. What
+    the paper leaves open is marked [assumed].
+
+    Parameters
+    ----------
+    num_channels : int
+        Channels of ``pixel_values``.
+    num_logits : int
+        2 or more for softmax, 1 for a sigmoid head. Independent of ``id2label``.
+    channel_names : sequence of str
+        Name of each channel of ``pixel_values``; as many as ``num_channels``.
+    extractor_channels : sequence of str
+        The channels that the extractor takes: frames of the perfusion series between arrival and first pass.
+    map_channels : sequence of str
+        The channels that the generator takes beside the extractor's map; the segmentor, where there is no generator.
+    base_width : int
+        Feature maps of the first level of generator and segmentor; half as many in the extractor.
+    extractor, generator : bool
+        Without the extractor the next stage has the maps alone; without the generator the segmentor takes its place.
+    squeeze_excitation : bool
+        After each double convolution of the segmentor.
+    se_reduction : int
+        Of squeeze-and-excitation [assumed].
+    normalization : {"switch", "batch"}
+        After each convolution of the segmentor.
+    input_norm : bool
+        Batch norm without parameters before the first convolution of extractor, generator and segmentor.
+    perceptual : {"twin", "shared", "frozen", "none"}
+        The networks whose features of generated and of true DWI are drawn together: "twin" are the paper's two, each
+        trained; "shared" one for both, trained; "frozen" one for both that stays as it was initialised.
+    perceptual_widths : sequence of int
+        Feature maps of their convolutions of stride 2 [assumed].
+    dwi_loss : bool
+        Train the generator on a true DWI, by its image and by its features. Without, the segmentor's loss alone reaches
+        it.
+    generalized_dice : bool
+        Minus the logarithm of the generalised Dice coefficient in the segmentor's loss, beside the cross-entropy.
+    dice_smallest_class : float
+        Pixels that a class has at least in its weight in the generalised Dice coefficient [assumed].
+    heat_map : bool
+        Weigh the pixels of the generated image and of the cross-entropy by their signed distance to the lesion.
+    heat_map_peak, heat_map_decay : float
+        The weight is ``1 + heat_map_peak`` in the lesion and falls outside over so many pixels [assumed].
+    extraction_weight, dwi_weight, feature_weight, segmentation_weight : float
+        The paper's lambda 1 to 4.
+    """
+
+    model_type = "egs-net"
+
+    num_channels: int = 17
+    num_logits: int = 2
+    channel_names: list[str] | tuple[str, ...] = FRAMES + MAPS
+    extractor_channels: list[str] | tuple[str, ...] = FRAMES
+    map_channels: list[str] | tuple[str, ...] = MAPS
+    extractor: bool = True
+    generator: bool = True
+    squeeze_excitation: bool = True
+    se_reduction: int = 16
+    normalization: str = "switch"
+    input_norm: bool = True
+    perceptual: str = "twin"
+    perceptual_widths: list[int] | tuple[int, ...] = (32, 64, 128, 256, 512)
+    dwi_loss: bool = True
+    generalized_dice: bool = True
+    dice_smallest_class: float | int = 1.0
+    heat_map: bool = True
+    heat_map_peak: float | int = 4.0
+    heat_map_decay: float | int = 8.0
+    extraction_weight: float | int = 1.0
+    dwi_weight: float | int = 0.002
+    feature_weight: float | int = 1.2
+    segmentation_weight: float | int = 1.0
+
+    #: Height and width are padded to this multiple inside the network.
+    stride = 16
+
+    @property
+    def needs_dwi(self):
+        """Whether training takes a true DWI beside ``pixel_values``."""
+        return self.generator and self.dwi_loss
+
+    @property
+    def compares_features(self):
+        """Whether there are perceptual networks."""
+        return self.needs_dwi and self.perceptual != "none"
+
+    def channels_of(self, names):
+        """Positions in ``pixel_values`` of the named channels."""
+        return [list(self.channel_names).index(name) for name in names]
+
+    def describe_training(self):
+        """What the stages are trained on, in one sentence: for logs and model cards."""
+        stages = " + ".join((*["extractor"] * self.extractor, *["generator"] * self.generator, "segmentor"))
+        if self.needs_dwi:
+            return f"{stages}, the generator on true DWI"
+        reason = "the segmentation loss alone reaches the generator" if self.generator else "there is no generator"
+        return f"{stages} WITHOUT true DWI: {reason}"
+
+    def validate_channels(self):
+        names = self.channel_names
+        if len(names) != self.num_channels or len(set(names)) != len(names):
+            raise ValueError(
+                f"num_channels is {self.num_channels}, channel_names has {len(names)} entries; give each channel of "
+                "pixel_values a name of its own (a true DWI for training is none of them: it goes in beside them)"
+            )
+        for field, used in (("extractor_channels", self.extractor), ("map_channels", True)):
+            chosen = getattr(self, field)
+            unknown = [name for name in chosen if name not in names]
+            if used and (unknown or not chosen or len(set(chosen)) != len(chosen)):
+                raise ValueError(
+                    f"{field} is {tuple(chosen)}; choose one or more of channel_names {tuple(names)}, each once"
+                )
+
+    def validate_stages(self):
+        if self.base_width < 2:
+            raise ValueError(f"base_width is {self.base_width}; it must be 2 or more, as the extractor has half of it")
+        if self.se_reduction < 1:
+            raise ValueError(f"se_reduction is {self.se_reduction}; it must be 1 or more")
+        if not self.perceptual_widths or min(self.perceptual_widths) < 1:
+            raise ValueError(f"perceptual_widths is {self.perceptual_widths}; give one or more widths of 1 or more")
+
+    def validate_choices(self):
+        check_choice("perceptual", self.perceptual, PERCEPTUAL)
+        check_choice("normalization", self.normalization, NORMALIZATIONS)
+
+    def validate_losses(self):
+        for name in ("dice_smallest_class", "heat_map_decay"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        weights = ("extraction_weight", "dwi_weight", "feature_weight", "segmentation_weight")
+        for name in ("heat_map_peak", *weights):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+
+
+_FOUR_MAPS = ("cbf", "cbv", "mtt", "tmax")
+_PLAIN = {
+    "map_channels": _FOUR_MAPS,
+    "extractor": False,
+    "generator": False,
+    "squeeze_excitation": False,
+    "normalization": "batch",
+    "input_norm": False,
+    "perceptual": "none",
+    "generalized_dice": False,
+    "heat_map": False,
+}
+_STEPS = (
+    ("U-Net + CE", _PLAIN),
+    ("+ GD", {"generalized_dice": True}),
+    ("AU-Net", {"squeeze_excitation": True}),
+    ("+ G", {"generator": True, "map_channels": (*_FOUR_MAPS, "pwimax_p")}),
+    ("+ SDF", {"heat_map": True}),
+    ("+ SN", {"normalization": "switch"}),
+    ("+ E", {"extractor": True, "extractor_channels": FRAMES[::2]}),
+    ("+ BN", {"perceptual": "twin", "input_norm": True, "extractor_channels": FRAMES, "map_channels": MAPS}),
+)
+
+
+def ablation_rows():
+    """Settings of each row of the paper's ablation table, in its order: each row keeps what those before it added.
+
+    Returns
+    -------
+    dict of str to dict
+        The last cumulative row is the network itself. "true DWI" is the segmentor on a true DWI, whose ``pixel_values``
+        are one channel of that name: the paper's upper bound.
+    """
+    rows, settings = {}, {}
+    for name, added in _STEPS:
+        settings = settings | added
+        rows[name] = settings
+    rows["true DWI"] = {
+        "num_channels": 1,
+        "channel_names": ("dwi",),
+        "map_channels": ("dwi",),
+        "extractor": False,
+        "generator": False,
+    }
+    return rows
