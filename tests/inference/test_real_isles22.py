@@ -26,11 +26,12 @@ processor:
   size: {height: 96, width: 80}
 split: {train: 1, validation: 1}
 slices: tissue
-empty_slice_fraction: 0.25
+empty_slice_fraction: 0.1
 learning_rate: 3.0e-3
 scheduler: linear
+monitor: validation_dice
 batch_size: 8
-epochs: 80
+epochs: 100
 validation_every: 20
 early_stopping_patience: null
 """
@@ -70,7 +71,7 @@ def test_flair_has_a_grid_of_its_own(source, tmp_path):
 
 @pytest.mark.slow
 def test_a_network_trained_on_it_alone_finds_it_again(isles22_0009, source, tmp_path, capsys):
-    """By the command line from end to end; about two minutes on one core."""
+    """By the command line from end to end, about two minutes on one core; Dice 0.914 where this was written."""
     from hf_lesionseg.cli import main
 
     def lesionseg(*arguments):
