@@ -6,13 +6,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import DataError
+from .case_channels import file_of, lacking_channels
 from .file_search import NIFTI, rejection, walk_files
 from .prepare import prepare_cases
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
 from .splits import make_splits, save_splits
 
-__all__ = ["FRACTIONS", "NO_MASK", "PERFUSION_MAPS", "FoundCase", "challenge_of", "foreign_error", "keep_volume"]
+__all__ = [
+    "FRACTIONS",
+    "NO_MASK",
+    "PERFUSION_MAPS",
+    "FoundCase",
+    "build_records",
+    "challenge_of",
+    "foreign_error",
+    "keep_volume",
+    "named_as",
+    "prepare_isles",
+]
 
 PERFUSION_MAPS = ("tmax", "cbf", "cbv", "mtt")
 """Maps of CT perfusion in the order in which MS-DCNN takes them."""
@@ -133,12 +145,12 @@ def build_records(
     DataError
         For a channel that the data set never has.
     """
-    unknown = [channel for channel in channels if channel not in known]
+    unknown = [channel for channel in channels if file_of(channel) not in known]
     if unknown:
         raise DataError(f"{source}: has no channel {unknown[0]!r}; choose among {', '.join(known)}")
     records, rejected = [], []
     for case in sorted(cases, key=lambda each: (each.mask is None, each.id, str(each.place))):
-        missing = [channel for channel in channels if channel not in case.images]
+        missing = lacking_channels(case.images, channels)
         if case.problem is not None:
             rejected.append(rejection(source, case.place, case.problem))
         elif case.mask is None:
@@ -161,6 +173,7 @@ def prepare_isles(
     *,
     name: str,
     licence: str,
+    synthetic: bool = False,
     fractions: Mapping[str, float],
     seed: int,
     workers: int,
@@ -178,7 +191,7 @@ def prepare_isles(
         output,
         processor,
         name=name,
-        synthetic=False,
+        synthetic=synthetic,
         licence=licence,
         source=source,
         rejected=rejected,

@@ -30,6 +30,7 @@ from .isles import (
 )
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
+from .template import TEMPLATE_LICENCE
 
 __all__ = [
     "LeakageWarning",
@@ -182,13 +183,20 @@ def prepare_isles2018(
         Where ``source`` holds no usable case, or ``output`` something else.
     """
     processor = processor or default_processor()
+    found = find_isles2018_cases(source, processor.channel_names, people)
+    generated = [record.id for record in found[0] if record.notes.get("synthetic")]
+    if generated and len(generated) < len(found[0]):
+        raise DataError(
+            f"{source}: {generated[0]} is generated and others are not; prepare them in folders of their own"
+        )
     dataset = prepare_isles(
-        find_isles2018_cases(source, processor.channel_names, people),
+        found,
         Path(source),
         output,
         processor,
-        name="ISLES 2018",
-        licence=LICENCE,
+        name="generated CT perfusion" if generated else "ISLES 2018",
+        licence=TEMPLATE_LICENCE if generated else LICENCE,
+        synthetic=bool(generated),
         fractions=fractions,
         seed=seed,
         workers=workers,
@@ -242,11 +250,14 @@ def _case_folder(path: Path, source: Path) -> Path:
 
 def _tell_person(case: FoundCase, known: Mapping[str, str]) -> None:
     """Set whose case it is, and note how that is known."""
+    record = _read_json(case.mask)
+    if record.get("synthetic") is True:  # told by whoever generated the case; scores on it must say so
+        case.notes["synthetic"] = True
     number = re.sub(r"\D", "", case.id)
     told = known.get(case.id.lower()) or known.get(number)
     if told is not None:
         case.person, case.notes["person_from"] = told, "mapping"
-    elif patient := _patient_of(case.mask):
+    elif patient := _patient_of(record):
         case.person, case.notes["person_from"] = patient["person"], "json"
         if patient["slab"]:
             case.notes["slab"] = patient["slab"]
@@ -254,15 +265,20 @@ def _tell_person(case: FoundCase, known: Mapping[str, str]) -> None:
         case.notes["person_from"] = "case"
 
 
-def _patient_of(mask: Path | None) -> re.Match | None:
-    """What the JSON beside a truth tells of its patient; None where it is missing, damaged or silent."""
+def _read_json(mask: Path | None) -> dict:
+    """What stands in the JSON beside a truth; nothing where it is missing or damaged, which `people_warning` tells."""
     if mask is None:
-        return None
+        return {}
     try:
-        description = json.loads((mask.parent / (mask.name.split(".nii")[0] + ".json")).read_text("utf-8"))
-        parts = description["description"].split(" - ")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # told in a warning, by people_warning
+        record = json.loads((mask.parent / (mask.name.split(".nii")[0] + ".json")).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _patient_of(record: Mapping) -> re.Match | None:
+    """The patient in the third part of a description, or None."""
+    parts = str(record.get("description", "")).split(" - ")
     return _PATIENT.fullmatch(parts[2].strip()) if len(parts) > 2 else None
 
 

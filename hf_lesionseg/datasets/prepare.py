@@ -14,7 +14,8 @@ import nibabel as nib
 import numpy as np
 
 from ..errors import DataError
-from ..imaging import read_mask, read_scan, replace_folder_aside, write_aside, write_mask
+from ..imaging import read_mask, replace_folder_aside, write_aside, write_mask
+from .case_channels import lacking_channels, read_channels
 from .prepared import CASES, DATASET, FORMAT_VERSION, PROCESSOR, SPLITS, PreparedDataset
 from .records import CaseRecord, RejectedCase
 from .workers import run_tasks
@@ -69,8 +70,7 @@ def prepare_cases(
     missing = [
         (record.id, channel)
         for record in records
-        for channel in processor.channel_names
-        if channel not in record.images
+        for channel in lacking_channels(record.images, processor.channel_names)
     ]
     if missing:
         raise DataError(f"{name}: case {missing[0][0]} has no {missing[0][1]}, which the processor's channels ask for")
@@ -86,7 +86,7 @@ def prepare_cases(
         if error is not None:
             record = todo[index]
             failed.add(record.id)
-            path = record.images[processor.channel_names[0]]
+            path = record.images.get(processor.channel_names[0]) or next(iter(record.images.values()))
             refused.append(RejectedCase(_relative(path, source), _reason(error)))
     done = [record.id for record in records if record.id not in failed]
     if not done:
@@ -180,7 +180,7 @@ def _is_done(record: CaseRecord, output: Path, source: Path | None) -> bool:
 
 def _prepare_case(record: CaseRecord, output: Path, processor, source: Path | None) -> None:
     """Read, slice and write one case; runs in a worker."""
-    scans = {channel: read_scan(record.images[channel]) for channel in processor.channel_names}
+    scans = read_channels(record.images, processor.channel_names)
     first = scans[processor.channel_names[0]]
     truth = np.zeros(first.shape, np.uint8)
     warnings = [warning for scan in scans.values() for warning in scan.warnings]

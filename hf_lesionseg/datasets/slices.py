@@ -25,6 +25,7 @@ class SliceDataset(Dataset):
     ----------
     cases : cases to take slices of
     slices : "all", "tissue" (slices that show some tissue, and all with a lesion) or "lesion"
+    slice_range : first slice and the one behind the last, of every case; all by default
     empty_slice_fraction : share of the slices without a lesion that an epoch takes, drawn anew for each
     augmentation : called as ``augmentation(pixel_values, labels, rng)`` with arrays (C, H, W) and (H, W) and a numpy
         generator; returns both, of the same shapes
@@ -43,6 +44,7 @@ class SliceDataset(Dataset):
         cases: Sequence[PreparedCase],
         *,
         slices: str = "all",
+        slice_range: Sequence[int] | None = None,
         empty_slice_fraction: float = 1.0,
         augmentation: Callable | None = None,
         seed: int = 0,
@@ -54,10 +56,19 @@ class SliceDataset(Dataset):
         self.cases = list(cases)
         self.augmentation = augmentation
         self.seed = seed
-        self._with_lesion = _pairs((number, case.lesion_slices) for number, case in enumerate(self.cases))
-        self._empty = _pairs((number, _empty_slices(case, slices)) for number, case in enumerate(self.cases))
+        first, behind = slice_range or (0, np.inf)
+        with_lesion = _pairs((number, case.lesion_slices) for number, case in enumerate(self.cases))
+        empty = _pairs((number, _empty_slices(case, slices)) for number, case in enumerate(self.cases))
+        self._with_lesion, self._empty = (
+            pairs[(pairs[:, 1] >= first) & (pairs[:, 1] < behind)] for pairs in (with_lesion, empty)
+        )
         self._empty_taken = round(empty_slice_fraction * len(self._empty))
         if not len(self):
+            if slice_range:
+                raise DataError(
+                    f"no slices of kind {slices!r} from {first} to {behind - 1} in {len(self.cases)} cases; "
+                    "take another slice_range, or slices='all'"
+                )
             raise DataError(f"no slices of kind {slices!r} in {len(self.cases)} cases; take slices='all'")
         self.plane = tuple(max(case.shape[axis] for case in self.cases) for axis in (2, 3))
         # shared, so that workers which live for several epochs see set_epoch as well

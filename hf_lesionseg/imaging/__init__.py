@@ -1,12 +1,21 @@
-"""NIfTI files in and out: read and checked, written aside and renamed."""
+"""NIfTI files in and out: read and checked, written aside and renamed; perfusion series and the maps made of them."""
 
 from .atomic import replace_folder_aside, write_aside
+from .deconvolution import PerfusionMaps, PerfusionOptions, perfusion_maps
+from .perfusion_channels import perfusion_channels
+from .perfusion_series import PerfusionSeries, read_perfusion_series
 from .scan import Scan, read_mask, read_scan
 from .writing import write_mask, write_volume
 
 __all__ = [
+    "PerfusionMaps",
+    "PerfusionOptions",
+    "PerfusionSeries",
     "Scan",
+    "perfusion_channels",
+    "perfusion_maps",
     "read_mask",
+    "read_perfusion_series",
     "read_scan",
     "replace_folder_aside",
     "write_aside",

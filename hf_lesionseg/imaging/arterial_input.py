@@ -16,7 +16,7 @@ __all__ = ["VascularInput", "above_baseline", "brain_mask", "find_vascular_input
 
 _BONE_HU = 100.0
 _SOFT_TISSUE_HU = (0.0, 90.0)
-_LEAST_COMPONENT_SHARE = 0.2  # of a slice's largest part: both hemispheres stay, the scalp goes
+_LEAST_COMPONENT_SHARE = 0.2  # of a slice's largest part: both hemispheres stay, a thin scalp goes
 _FEWEST_CANDIDATES, _CANDIDATE_SHARE, _PEAK_SHARE = 40, 0.03, 0.25
 _ROUGHEST_SHARE = 0.25
 _CLUSTERS = 5
@@ -54,8 +54,8 @@ class VascularInput:
 def brain_mask(baseline):
     """Find the brain with its vessels in a scan without contrast.
 
-    Soft tissue of the slightly smoothed scan, opened so that scalp and brain part, then per slice the largest
-    component and others of at least a fifth of it, or within a ring of bone; holes filled. Works without a skull too.
+    Soft tissue of the slightly smoothed scan, opened so that scalp and brain part, then per slice what a ring of bone
+    encloses; without one the largest component and others of at least a fifth of it. Holes are filled.
 
     Parameters
     ----------
@@ -79,9 +79,10 @@ def brain_mask(baseline):
         sizes = np.bincount(labels.ravel())
         sizes[0] = 0
         ringed = ndimage.binary_fill_holes(baseline[:, :, k] > _BONE_HU)
-        enclosed = np.bincount(labels[ringed], minlength=count + 1) > 0.9 * sizes  # a pole of a lobe at the skull base
+        enclosed = (np.bincount(labels[ringed], minlength=count + 1) > 0.9 * sizes) & (sizes > 0)
         large = sizes >= _LEAST_COMPONENT_SHARE * sizes.max()
-        kept = np.isin(labels, np.flatnonzero((large | enclosed) & (sizes > 0)))
+        # within a closed skull even a small part is brain, as the pole of a lobe, and nothing outside is
+        kept = np.isin(labels, np.flatnonzero(enclosed if (enclosed & large).any() else large))
         mask[:, :, k] = ndimage.binary_fill_holes(kept)
     return mask
 

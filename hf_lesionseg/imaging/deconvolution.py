@@ -6,7 +6,7 @@ al., Magn Reson Med 2003;50:164-174). The singular value decomposition of a circ
 dividing by the arterial spectrum where that is large enough is the truncated SVD, at the price of two FFTs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import fft, ndimage
@@ -111,6 +111,8 @@ def perfusion_maps(series, options=None, mask=None):
         Where no brain, no first pass or no artery is found. The message names the series' file.
     """
     options = options or PerfusionOptions()
+    if series.slice_axis != 2:
+        return _maps_of_turned(series, options, mask)
     whole = find_first_pass(time_intensity_curve(series.data), series.path)
     baseline = series.data[..., : max(1, whole.onset)].mean(axis=-1)
     brain = brain_mask(baseline) if mask is None else np.asarray(mask, bool)
@@ -138,6 +140,20 @@ def perfusion_maps(series, options=None, mask=None):
     spread = np.zeros(series.shape, bool)
     spread[brain] = vessels
     return PerfusionMaps(**maps, brain=brain, vessels=spread, vascular_input=inputs)
+
+
+def _maps_of_turned(series, options, mask):
+    """Maps of a file whose slices do not lie along the third axis: brain and smoothing go by slices."""
+    order = [0, 1, 2]
+    order[series.slice_axis], order[2] = 2, series.slice_axis
+    turned = replace(series, data=series.data.transpose(*order, 3), affine=series.affine[:, [*order, 3]])
+    maps = perfusion_maps(turned, options, None if mask is None else np.transpose(mask, order))
+    inputs = maps.vascular_input
+    inputs = replace(
+        inputs, arterial_voxels=inputs.arterial_voxels[:, order], venous_voxels=inputs.venous_voxels[:, order]
+    )
+    volumes = {key: getattr(maps, key).transpose(order) for key in ("cbf", "cbv", "mtt", "tmax", "brain", "vessels")}
+    return PerfusionMaps(**volumes, vascular_input=inputs)
 
 
 @dataclass(frozen=True)

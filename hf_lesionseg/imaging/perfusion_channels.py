@@ -47,7 +47,8 @@ def first_pass_channels(series):
         For a curve without a first pass.
     """
     first_pass = find_first_pass(time_intensity_curve(series.data), series.path)
-    brain = brain_mask(series.data[..., : max(1, first_pass.onset)].mean(axis=-1))
+    baseline = series.data[..., : max(1, first_pass.onset)].mean(axis=-1)
+    brain = brain_mask(baseline.swapaxes(series.slice_axis, 2)).swapaxes(series.slice_axis, 2)
     if brain.any():
         first_pass = find_first_pass(time_intensity_curve(series.data, brain), series.path)
     frames = sample_first_pass(series.data, first_pass)

@@ -65,6 +65,12 @@ class PerfusionSeries:
         """Voxel size along the file's axes in mm."""
         return tuple(float(size) for size in nib.affines.voxel_sizes(self.affine))
 
+    @property
+    def slice_axis(self):
+        """Axis of the file from slice to slice: the third, unless voxels are clearly longer along another one."""
+        longest = int(np.argmax(self.spacing))
+        return longest if self.spacing[longest] > 1.2 * self.spacing[2] else 2
+
     def volume(self, data):
         """Return a volume (X, Y, Z) on this grid, such as a map made from the series, as a :class:`Scan`."""
         return Scan(self.path, np.asarray(data, np.float32), self.affine, self.header)

@@ -89,6 +89,7 @@ def train(arguments):
     slices = SliceDataset(
         cases["train"],
         slices=recipe.slices,
+        slice_range=recipe.slice_range,
         empty_slice_fraction=recipe.empty_slice_fraction,
         augmentation=recipe.slice_augmentation(),
         seed=arguments.seed,
@@ -209,6 +210,7 @@ def train(arguments):
             validated = validate(
                 accelerator, model, processor, cases["validation"],
                 batch_size=arguments.eval_batch_size, mixed_precision=accelerator.mixed_precision,
+                slice_range=recipe.slice_range,
             )  # fmt: skip
             record |= validation_record(validated)
             if state.note(record, recipe.monitor):

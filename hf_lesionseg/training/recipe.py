@@ -69,6 +69,10 @@ class Recipe:
         Shares of people in train, validation and test; they need not add up to one.
     slices : {"all", "tissue", "lesion"}
         Which slices to train on.
+    slice_range : list of two int, or None
+        The first slice to train on and the one behind the last, counted along the processor's ``slice_axis`` from
+        below, behind or left; the validation loss is that of these slices too. Metrics are of whole scans, as the
+        network will be used. For data in one space, such as ATLAS.
     empty_slice_fraction : float
         Share of the slices without lesion that is drawn anew in each epoch.
     augmentation : dict
@@ -113,6 +117,7 @@ class Recipe:
     processor: dict = field(default_factory=dict)
     split: dict = field(default_factory=lambda: {"train": 0.6, "validation": 0.2, "test": 0.2})
     slices: str = "all"
+    slice_range: list | None = None
     empty_slice_fraction: float = 1.0
     augmentation: dict = field(default_factory=dict)
     optimizer: str = "adam"
@@ -152,6 +157,13 @@ class Recipe:
                 f"recipe {self.name}: warmup_epochs is {self.warmup_epochs}, but the scheduler plateau goes by "
                 "validations; use 0, or another scheduler"
             )
+        if self.slice_range is not None:
+            whole = all(type(number) is int and number >= 0 for number in self.slice_range)
+            if not whole or len(self.slice_range) != 2 or self.slice_range[0] >= self.slice_range[1]:
+                raise RecipeError(
+                    f"recipe {self.name}: slice_range is {self.slice_range}; use [first, behind the last], such as "
+                    "[70, 90], or null"
+                )
         self.slice_augmentation()  # refuses what it does not know
 
     def slice_augmentation(self):

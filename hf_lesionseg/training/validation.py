@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from accelerate.utils import broadcast, gather_object, tqdm
 
+from ..errors import DataError
 from ..evaluation.metrics import CaseMetrics
 from ..evaluation.regions import region_ious
 from ..evaluation.slicewise import score_volume
@@ -42,12 +43,24 @@ def predict_case(model, case, *, batch_size, mixed_precision="no"):
     return predict_slices(model, case.pixel_values(), batch_size=batch_size, precision=precision)
 
 
-def validate_case(model, processor, case, *, batch_size, mixed_precision="no"):
-    """Segment one prepared case and score it on the grid of its scan."""
+def validate_case(model, processor, case, *, batch_size, mixed_precision="no", slice_range=None):
+    """Segment one prepared case and score it on the grid of its scan; the loss is that of ``slice_range``.
+
+    Raises
+    ------
+    DataError
+        If the case has no slice of the range.
+    """
+    counted = slice(*slice_range) if slice_range else slice(None)
+    if slice_range and case.num_slices <= counted.start:
+        raise DataError(
+            f"{case.id}: has {case.num_slices} slices, none of them in the recipe's slice_range {list(slice_range)}; "
+            "give a range that every case has, or null"
+        )
     predicted = predict_case(model, case, batch_size=batch_size, mixed_precision=mixed_precision)
     probability, labels = predicted.probability, np.asarray(case.labels())
     smooth = getattr(model.config, "dice_smooth", 1.0)
-    loss = batch_dice_loss(torch.from_numpy(probability), torch.from_numpy(labels), smooth=smooth)
+    loss = batch_dice_loss(torch.from_numpy(probability[counted]), torch.from_numpy(labels[counted]), smooth=smooth)
     restored = processor.restore_probability(probability, case.geometry)
     mask = processor.mask_from_probability(restored, case.geometry)
     metrics = score_volume(case.id, mask, case.truth(), slice_axis=case.geometry.slice_axis, person=case.person)
@@ -55,7 +68,7 @@ def validate_case(model, processor, case, *, batch_size, mixed_precision="no"):
     return ValidatedCase(loss.item(), metrics, ious)
 
 
-def validate(accelerator, model, processor, cases, *, batch_size, mixed_precision="no"):
+def validate(accelerator, model, processor, cases, *, batch_size, mixed_precision="no", slice_range=None):
     """Validate all ``cases``, shared out among the processes.
 
     The loss is the paper's Dice loss with each volume as one batch, averaged over volumes, so that it does not depend
@@ -75,7 +88,10 @@ def validate(accelerator, model, processor, cases, *, batch_size, mixed_precisio
     found = []
     mine = range(accelerator.process_index, len(cases), accelerator.num_processes)
     for index in tqdm(mine, desc="validation", unit="volume", leave=False):
-        case = validate_case(model, processor, cases[index], batch_size=batch_size, mixed_precision=mixed_precision)
+        case = validate_case(
+            model, processor, cases[index],
+            batch_size=batch_size, mixed_precision=mixed_precision, slice_range=slice_range,
+        )  # fmt: skip
         found.append((index, case))
     model.train(training)
     if accelerator.num_processes > 1:

@@ -201,3 +201,52 @@ def test_other_folders_are_refused(source, tmp_path):
         find_isles2018_cases(tmp_path / "other")
     with pytest.raises(DataError, match=r"none of its 2 cases can be used, case_1: no lesion mask"):
         prepare_isles2018(source / "TESTING", tmp_path / "out", progress=False)
+
+
+def write_series(path, frames=30):
+    """A head of 30 HU in air with a bolus of 60 HU on its way through, 1 s a frame."""
+    x, y, _ = np.indices(SHAPE)
+    head = ((x - 9.5) / 8) ** 2 + ((y - 8.5) / 7) ** 2 < 1
+    time = np.maximum(np.arange(frames) - 6, 0) / 5
+    bolus = 60 * time**3 * np.exp(3 * (1 - time))
+    noise = np.random.default_rng(0).normal(0, 1, (*SHAPE, frames))
+    data = np.where(head[..., None], 30 + bolus + noise, -1000).astype(np.int16)
+    image = nib.Nifti1Image(data, np.diag([*SPACING, 1.0]))
+    image.header.set_xyzt_units("mm", "sec")
+    image.header["pixdim"][4] = 1
+    nib.save(image, path)
+
+
+def test_frames_of_the_first_pass_are_made_of_the_series(source, tmp_path):
+    """EGS-Net's inputs: eleven frames and two maxima of the 4-D file, and the maps beside it."""
+    names = (*(f"ctp_{number:02d}" for number in range(11)), "cbf", "cbv", "mtt", "tmax", "pwimax_o", "pwimax_p")
+    training = source / "TRAINING"
+    for path in training.glob("case_*/*4DPWI*/*.nii"):
+        write_series(path)
+    write(next((training / "case_4").glob("*4DPWI*/*.nii")), volume("4DPWI"))  # three frames
+    next((training / "case_5").glob("*4DPWI*/*.nii")).unlink()
+    processor = LesionImageProcessor(channel_names=names, normalization="none")
+    dataset = prepare_isles2018(training, tmp_path / "out", processor=processor, fractions={"train": 1}, progress=False)
+    assert [case.id for case in dataset.cases] == ["case_1", "case_2", "case_3"]
+    reasons = {each["path"].split("/")[0]: each["reason"] for each in dataset.rejected}
+    assert "3 frames" in reasons["case_4"]
+    assert reasons["case_5"].startswith("has no ctp; the processor asks for ctp_00")
+    pixels = dataset.cases[0].pixel_values(0)
+    middle = pixels[:11, 9, 10]
+    assert 80 < middle.max() < 95, "30 HU and a bolus of 60"
+    assert np.argmax(middle) not in (0, 10)
+    np.testing.assert_allclose(pixels[15, 9, 10], 90, atol=4)  # the maximum over all frames
+    np.testing.assert_allclose(pixels[11], volume("CBF")[:, :, 0].T)
+    np.testing.assert_allclose(pixels[14], volume("Tmax")[:, :, 0].T, rtol=1e-3)
+
+
+def test_generated_cases_are_marked_synthetic(source, tmp_path):
+    files = sorted((source / "TRAINING").glob("case_*/*OT*/*.json"))
+    for number, path in enumerate(files):
+        if number == 1:
+            with pytest.raises(DataError, match="case_1 is generated and others are not"):
+                prepare_isles2018(source, tmp_path / "out", progress=False)
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"synthetic": True}))
+    dataset = prepare_isles2018(source, tmp_path / "out", progress=False)
+    assert (dataset.synthetic, dataset.name) == (True, "generated CT perfusion")
+    assert {case.person for case in dataset.cases} == {"Train_1", "Train_40", "Train_7", "Train_9"}

@@ -37,6 +37,21 @@ def test_kinds_of_slices(prepared, kind, expected):
     assert with_lesion == 12
 
 
+@pytest.mark.parametrize("kind", ["all", "tissue", "lesion"])
+def test_a_range_of_slices(prepared, kind):
+    """Of all cases the same slices, the last number being left out."""
+
+    def chosen(**options):
+        slices = SliceDataset(prepared.cases, slices=kind, **options)
+        return [tuple(pair) for pair in slices._of_epoch(0).tolist()]
+
+    inside = chosen(slice_range=[2, 4])
+    assert inside == [pair for pair in chosen() if pair[1] in (2, 3)]
+    assert inside
+    with pytest.raises(DataError, match=f"no slices of kind '{kind}' from 6 to 8 in 6 cases; take another slice_range"):
+        SliceDataset(prepared.cases, slices=kind, slice_range=[6, 9])
+
+
 def test_empty_slices_are_drawn_anew_for_each_epoch(prepared):
     slices = SliceDataset(prepared.cases, slices="tissue", empty_slice_fraction=0.5, seed=4)
     assert len(slices) == 12 + 9

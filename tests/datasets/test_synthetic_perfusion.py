@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from hf_lesionseg.datasets.isles2018 import find_isles2018_cases
 from hf_lesionseg.datasets.synthetic_perfusion import generate_perfusion
 from hf_lesionseg.errors import DataError
 from hf_lesionseg.imaging import read_mask, read_scan
@@ -110,12 +111,11 @@ def test_the_first_release_has_other_names_and_the_later_one_no_diffusion(templa
 
 
 def test_the_reader_of_isles_2018_finds_the_cases(folder):
-    isles2018 = pytest.importorskip("hf_lesionseg.datasets.isles2018")
-    records, rejected = isles2018.find_isles2018_cases(folder)
+    records, rejected = find_isles2018_cases(folder)
     assert len(records) == len(cases_of(folder))
     assert not rejected
     assert {record.person for record in records} == {"Train_1", "Train_2", "Train_3"}
-    with_diffusion, _ = isles2018.find_isles2018_cases(folder, channels=("tmax", "ctp", "dwi"))
+    with_diffusion, _ = find_isles2018_cases(folder, channels=("tmax", "ctp", "dwi"))
     assert len(with_diffusion) == len(records)
 
 

@@ -181,6 +181,19 @@ def test_one_file_gives_all_seventeen_channels(phantom):
     assert channels["ctp_00"][brain].mean() < channels["ctp_05"][brain].mean()
 
 
+@pytest.mark.parametrize("order", [(2, 1, 0), (0, 2, 1)])
+def test_slices_may_lie_along_any_axis_of_the_file(phantom, maps, order):
+    affine = np.diag([*phantom.spacing, 1])[:, [*order, 3]]
+    data = phantom.data.transpose(*order, 3)
+    turned = PerfusionSeries(Path("phantom.nii.gz"), data, affine, nib.Nifti1Header(), 1.0)
+    found = perfusion_maps(turned)
+    for key in ("cbf", "cbv", "mtt", "tmax", "brain"):
+        np.testing.assert_allclose(getattr(found, key), getattr(maps, key).transpose(order), rtol=1e-4, atol=1e-4)
+    assert phantom.arteries.transpose(order)[tuple(found.vascular_input.arterial_voxels.T)].all()
+    frames = [perfusion_channels(each)["ctp_03"] for each in (turned, as_series(phantom))]
+    np.testing.assert_array_equal(frames[0], frames[1].transpose(order))
+
+
 def test_a_series_without_vessels_or_brain_is_refused(phantom):
     pale = phantom.data.copy()
     vessels = phantom.arteries | phantom.veins
@@ -200,10 +213,22 @@ def test_impossible_options_are_refused(wrong):
         PerfusionOptions(**wrong)
 
 
-def test_a_whole_slab_takes_less_than_ten_seconds():
-    """256 x 256 x 8 x 45 on one core, by the clock of the process, which other processes do not slow down."""
-    phantom = draw_phantom(size=256, num_slices=2, num_frames=45, noise_hu=5)
-    series = as_series(phantom, np.tile(phantom.data, (1, 1, 4, 1)))
+def test_a_whole_slab_would_take_less_than_ten_seconds():
+    """A quarter of 256 x 256 x 8 x 45, on one core, by the clock of the process: others do not slow it down."""
+    series = as_series(draw_phantom(size=256, num_slices=2, num_frames=45, noise_hu=5))
     started = time.process_time()
     perfusion_maps(series)
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 10 / 4
+
+
+def test_a_small_lobe_within_the_skull_is_brain_and_the_scalp_is_not():
+    """A slice at the skull base: bone around two lobes of very different size, a wide scalp outside."""
+    x, y = np.mgrid[-60:60, -60:60]
+    plane = np.full(x.shape, -1000.0)
+    plane[np.hypot(x, y) < 58] = 40  # scalp
+    plane[np.hypot(x, y) < 48] = 800
+    large, small = np.hypot(x + 12, y) < 30, np.hypot(x - 33, y) < 8
+    plane[large | small] = 35
+    found = brain_mask(plane[:, :, None])[:, :, 0]
+    assert found[ndimage.binary_erosion(large | small, iterations=2)].all()
+    assert not found[np.hypot(x, y) > 50].any()

@@ -36,9 +36,18 @@ def test_recirculation_ends_the_first_pass():
 
 def test_noise_does_not_end_it_early():
     rng = np.random.default_rng(0)
-    ends = [find_first_pass(gamma_variate() + rng.normal(0, 0.05, 45)).end for _ in range(50)]
+    ends = [find_first_pass(gamma_variate() + rng.normal(0, 0.12, 45)).end for _ in range(200)]
     assert min(ends) >= 19
     assert max(ends) <= 22
+
+
+@pytest.mark.parametrize(("dip", "ends_there"), [(32.90, False), (31.8, True)])
+def test_only_a_minimum_from_which_the_curve_climbs_again_ends_it(dip, ends_there):
+    curve = np.full(40, 30.0)
+    curve[10:25] = [31, 32, 33.5, 34, 33.4, dip, dip, dip, 33.1, 33.1, 33.1, 32.5, 32, 31, 30.5]
+    found = find_first_pass(curve)
+    assert found.peak in (12, 13)
+    assert found.end in (15, 16, 17) if ends_there else found.end > 21
 
 
 def test_smoothing_is_a_gaussian_of_five_taps():

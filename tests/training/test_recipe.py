@@ -1,6 +1,7 @@
 """Recipes: the paper's values, and every wrong field named."""
 
 import pytest
+import torch
 
 from hf_lesionseg.errors import RecipeError, UsageError
 from hf_lesionseg.training.arguments import TrainingArguments
@@ -38,8 +39,9 @@ def test_packaged_recipes_build_their_network_and_processor(name):
     assert recipe.paper
     from_scratch = load_recipe(name, encoder_weights="none")
     processor = LesionImageProcessor(**recipe.processor)
-    channels = len(processor.channel_names)
-    assert build_network(from_scratch, channels=channels).config.model_type == recipe.model_type
+    with torch.device("meta"):  # some of them are large
+        network = build_network(from_scratch, channels=processor.num_channels)
+    assert network.config.model_type == recipe.model_type
     assert list(processor.channel_names) == recipe.processor["channel_names"]
 
 
@@ -70,6 +72,10 @@ def test_packaged_recipes_build_their_network_and_processor(name):
         ("model_type: clci-net\nearly_stopping_patience: -1", "early_stopping_patience is -1"),
         ("model_type: clci-net\nslices: some", "use one of"),
         ("model_type: clci-net\nempty_slice_fraction: 2", "use 0 to 1"),
+        ("model_type: clci-net\nslice_range: [90, 70]", "slice_range is [90, 70]; use [first, behind the last]"),
+        ("model_type: clci-net\nslice_range: [70]", "slice_range is"),
+        ("model_type: clci-net\nslice_range: [0.5, 2]", "slice_range is"),
+        ("model_type: clci-net\nslice_range: 70", "slice_range is 70; it must be of type list or null"),
         ("learning_rate: 1.0", "'model_type' is missing"),
         ("- a\n- b", "mapping"),
         ("a: [", "not valid YAML"),
@@ -134,3 +140,19 @@ def test_options_replace_the_recipes_values():
 def test_wrong_options_are_named(options, message):
     with pytest.raises(UsageError, match=message):
         TrainingArguments("data", "out", **options)
+
+
+@pytest.mark.parametrize("network", ["unet-bn", "fcn-8s", "pspnet", "deeplabv3-plus", "dense-unet"])
+def test_clci_nets_rivals_are_trained_as_it_is(network):
+    theirs, own = load_recipe(f"{network}-atlas").to_dict(), load_recipe("clci-net-atlas").to_dict()
+    assert {name for name in own if theirs[name] != own[name]} <= {"name", "paper", "model_type", "encoder_weights"}
+    assert theirs["model_type"] == network
+
+
+def test_the_residual_unets_recipe():
+    recipe = load_recipe("res-unet-atlas")
+    assert recipe.slice_range == [70, 90]
+    assert (recipe.optimizer, recipe.learning_rate, recipe.batch_size) == ("adam", 1e-4, 16)
+    assert recipe.split == {"train": 60, "validation": 20, "test": 20}
+    model = build_network(recipe, channels=1)
+    assert (model.num_parameters(), model.config.loss) == (7_412_929, "dice")

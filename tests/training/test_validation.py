@@ -1,10 +1,15 @@
 """What is kept of a validation, against numbers worked by hand."""
 
 import pytest
+import torch
 
+from hf_lesionseg.datasets.prepared import PreparedDataset
+from hf_lesionseg.errors import DataError
 from hf_lesionseg.evaluation.metrics import VoxelCounts, case_metrics
 from hf_lesionseg.evaluation.slicewise import SliceDice
-from hf_lesionseg.training.validation import ValidatedCase, mean_region_iou, validation_record
+from hf_lesionseg.models.configuration_unet_bn import UNetBNConfig
+from hf_lesionseg.models.modeling_unet_bn import UNetBNForSemanticSegmentation
+from hf_lesionseg.training.validation import ValidatedCase, mean_region_iou, validate_case, validation_record
 
 
 def validated(loss, counts, slices, ious=None):
@@ -35,3 +40,23 @@ def test_what_has_no_mean_is_left_out():
     assert set(validation_record([healthy])) == {"validation_loss", "validation_dice", "validation_dice_all_slices"}
     assert mean_region_iou([healthy]) is None
     assert mean_region_iou([validated(0.0, (0, 0, 0), ((), 4, 0), ())]) is None
+
+
+def test_the_loss_is_that_of_the_slices_trained_on(prepared):
+    """By hand from the network's own probabilities; the metrics stay those of the whole scan."""
+    dataset = PreparedDataset(prepared)
+    case, processor = dataset.select("validation")[0], dataset.processor()
+    torch.manual_seed(0)
+    model = UNetBNForSemanticSegmentation(UNetBNConfig(base_width=2, num_channels=dataset.num_channels)).eval()
+    first, behind = case.num_slices // 2, case.num_slices // 2 + 3
+    whole = validate_case(model, processor, case, batch_size=4)
+    found = validate_case(model, processor, case, batch_size=4, slice_range=[first, behind])
+    with torch.no_grad():
+        p = model(torch.from_numpy(case.pixel_values(slice(first, behind)))).logits.sigmoid()[:, 0].double()
+    y = torch.from_numpy(case.labels(slice(first, behind))).double()
+    expected = 1 - (2 * (p * y).sum() + 1) / ((p * p).sum() + (y * y).sum() + 1)
+    assert found.loss == pytest.approx(expected.item(), rel=1e-5)
+    assert found.loss != pytest.approx(whole.loss, rel=1e-3)
+    assert found.metrics == whole.metrics
+    with pytest.raises(DataError, match=r"none of them in the recipe's slice_range \[1000, 1001\]"):
+        validate_case(model, processor, case, batch_size=4, slice_range=[1000, 1001])
