@@ -71,6 +71,16 @@ class EGSNetForSemanticSegmentation(SegmenterPreTrainedModel):
     base_model_prefix = "egs_net"
     _no_split_modules = ["StageDoubleConv", "UNetLevel", "PerceptualNetwork"]
 
+    #: What training logs beside the loss.
+    watched_outputs = (
+        "extraction_loss",
+        "dwi_loss",
+        "feature_loss",
+        "segmentation_loss",
+        "generated_feature_norm",
+        "true_feature_norm",
+    )
+
     def __init__(self, config):
         super().__init__(config)
         width, input_norm = config.base_width, config.input_norm

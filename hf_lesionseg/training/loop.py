@@ -31,6 +31,7 @@ from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
 from .network import build_network, enable_activation_checkpointing
 from .step import phases_of, step_over_batch
 from .validation import validate, validation_record
+from .watch import CollapseWatch, scalars
 
 _NOT_OF_THE_NETWORK = ("transformers_version", "_name_or_path", "architectures", "dtype", "auto_map")
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
@@ -78,6 +79,7 @@ def train(arguments):
         resumes=bool(resume),
     )
     phases = phases_of(model, recipe)
+    watched, collapse = dict.fromkeys(getattr(model, "watched_outputs", ())), CollapseWatch()
     if phases:
         allow_unused_weights(accelerator)
     if recipe.channels_last:
@@ -166,7 +168,7 @@ def train(arguments):
         for batch in batches:
             losses = step_over_batch(
                 accelerator, model, optimizer, batch, phases, max_gradient_norm=recipe.max_gradient_norm,
-                seed=(arguments.seed, state.epoch, state.batches, accelerator.process_index),
+                seed=(arguments.seed, state.epoch, state.batches, accelerator.process_index), watched=watched,
             )  # fmt: skip
             pending.append(losses)
             state.batches += 1
@@ -187,7 +189,10 @@ def train(arguments):
             if state.step % arguments.logging_steps == 0:
                 rate = optimizer.param_groups[0]["lr"]
                 by_phase = {f"loss_{phase}": loss for phase, loss in zip(phases, losses, strict=False)}
-                log("step", epoch=state.epoch + 1, loss=value, **by_phase, learning_rate=rate)
+                parts = scalars(watched)
+                log("step", epoch=state.epoch + 1, loss=value, **by_phase, **parts, learning_rate=rate)
+                if accelerator.is_main_process:
+                    collapse.look(parts, state.step)
             if recipe.scheduler != "plateau":
                 scheduler.step()
             if every and state.step % every == 0:

@@ -33,7 +33,7 @@ def phases_of(model, recipe):
     return phases
 
 
-def step_over_batch(accelerator, model, optimizer, batch, phases, *, max_gradient_norm, seed):
+def step_over_batch(accelerator, model, optimizer, batch, phases, *, max_gradient_norm, seed, watched=None):
     """Forward, backward and, unless gradients are still being accumulated, move the weights; once for each phase.
 
     Parameters
@@ -42,7 +42,8 @@ def step_over_batch(accelerator, model, optimizer, batch, phases, *, max_gradien
     model, optimizer
         As the accelerator prepared them.
     batch : dict of torch.Tensor
-        ``pixel_values`` (batch, channels, height, width) and ``labels`` (batch, height, width).
+        ``pixel_values`` (batch, channels, height, width), ``labels`` (batch, height, width) and what else the network's
+        forward takes in training, such as ``dwi`` (batch, 1, height, width).
     phases : tuple of str
         Of :func:`phases_of`.
     max_gradient_norm : float or None
@@ -50,6 +51,8 @@ def step_over_batch(accelerator, model, optimizer, batch, phases, *, max_gradien
     seed : tuple of int
         Seeds dropout and all else that is random; with the number of the phase, where there are phases, so that the
         draws depend on nothing that ran before, such as a resume.
+    watched : dict, optional
+        Its keys are fields of the network's output (``watched_outputs``); filled with their values, detached.
 
     Returns
     -------
@@ -60,7 +63,11 @@ def step_over_batch(accelerator, model, optimizer, batch, phases, *, max_gradien
     for number, phase in enumerate(phases or (None,)):
         torch.manual_seed(hash(seed if phase is None else (*seed, number)) % 2**63)
         with accelerator.accumulate(model):
-            loss = model(**batch).loss if phase is None else model(**batch, phase=phase).loss
+            output = model(**batch) if phase is None else model(**batch, phase=phase)
+            loss = output.loss
+            for name in watched or ():
+                value = output.get(name)
+                watched[name] = None if value is None else value.detach()
             accelerator.backward(loss)
             if accelerator.sync_gradients and max_gradient_norm is not None:
                 accelerator.clip_grad_norm_(model.parameters(), max_gradient_norm)
