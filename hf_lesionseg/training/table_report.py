@@ -25,16 +25,17 @@ def _note(record):
 
 
 def _cells(record):
-    """Heading and rows of text: for every column the paper's figure and ours."""
+    """Heading and rows of text: for every column the paper's figure, where it reports any, and ours."""
     columns = list(record["rows"][0]["columns"])
-    names = [COLUMNS[column][0] for column in columns]
-    heading = ["row", *(text for name in names for text in (f"{name} paper", f"{name} here"))]
-    rows = []
-    for row in record["rows"]:
-        cells = [row["row"]]
-        for column in columns:
-            cells += [_figure(column, row["reported"].get(column)), _measured(column, row["columns"][column])]
-        rows.append(cells)
+    reported = [column for column in columns if any(column in row["reported"] for row in record["rows"])]
+    heading, rows = ["row"], [[row["row"]] for row in record["rows"]]
+    for column in columns:
+        name = COLUMNS[column][0]
+        heading += [f"{name} paper", f"{name} here"] if column in reported else [name]
+        for cells, row in zip(rows, record["rows"], strict=True):
+            if column in reported:
+                cells.append(_figure(column, row["reported"].get(column)))
+            cells.append(_measured(column, row["columns"][column]))
     return heading, rows
 
 
