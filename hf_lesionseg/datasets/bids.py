@@ -4,14 +4,13 @@ Scans and masks go by the names that BIDS gives them: ``sub-01_ses-1_acq-MPRAGE_
 ``derivatives/NAME/sub-01/ses-1/anat/sub-01_ses-1_..._label-lesion_mask.nii.gz``.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import DataError
-from .file_search import NIFTI, rejection, walk_files
+from .file_search import NIFTI, read_description, rejection, walk_files
 from .prepare import prepare_cases
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
@@ -130,7 +129,7 @@ def prepare_bids(
     records, rejected = find_bids_cases(source, tuple(processor.channel_names), entities)
     if not records:
         raise DataError(f"{source}: none of its sessions can be used, {rejected[0].path}: {rejected[0].reason}")
-    description = _description(source)
+    description = read_description(source / "dataset_description.json")
     dataset = prepare_cases(
         records,
         output,
@@ -186,14 +185,3 @@ def _of_session(by_channel, masks, channels):
             raise LookupError(f"has several {channel} scans ({names}); choose with --entity, such as run=1")
         images[channel] = here[0]
     return images, tuple(path for path, _ in masks)
-
-
-def _description(source):
-    path = source / "dataset_description.json"
-    if not path.is_file():
-        return {}
-    try:
-        description = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); repair it, or move it away") from error
-    return description if isinstance(description, dict) else {}

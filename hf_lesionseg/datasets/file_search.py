@@ -1,13 +1,15 @@
 """Search a data set's folder for files by their names; what all readers share."""
 
+import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..errors import DataError
 from .records import RejectedCase
 
-__all__ = ["NIFTI", "rejection", "walk_files"]
+__all__ = ["NIFTI", "read_description", "rejection", "walk_files"]
 
 NIFTI = r"\.nii(?:\.gz)?$"
 
@@ -28,6 +30,25 @@ def walk_files(source: Path, ending: str) -> Iterator[Path]:
         for name in sorted(files):
             if not name.startswith(".") and re.search(ending, name):
                 yield Path(folder) / name
+
+
+def read_description(path: Path) -> dict:
+    """The JSON file in which a data set describes itself; empty where there is none.
+
+    Raises
+    ------
+    DataError
+        Where it is damaged, or no mapping.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        description = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); repair it, or move it away") from error
+    if not isinstance(description, dict):
+        raise DataError(f"{path}: is no description of a data set; repair it, or move it away")
+    return description
 
 
 def rejection(source: Path, path: Path, reason: str) -> RejectedCase:

@@ -3,14 +3,13 @@
 ``dataset.json``, where there is one, names the channels (``channel_names``, or ``modality`` of version 1) and labels.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import DataError
-from .file_search import NIFTI, rejection, walk_files
+from .file_search import NIFTI, read_description, rejection, walk_files
 from .pancreas_ct import default_processor as ct_processor
 from .prepare import prepare_cases
 from .prepared import PreparedDataset
@@ -44,7 +43,7 @@ def read_channel_names(source: str | Path) -> tuple[str, ...]:
     source = Path(source)
     if not (source / "imagesTr").is_dir() or not (source / "labelsTr").is_dir():
         raise DataError(f"{source}: has no imagesTr and labelsTr; {_REMEDY}")
-    description = _description(source)
+    description = read_description(source / "dataset.json")
     named = description.get("channel_names", description.get("modality"))
     if named is None:
         found = [_IMAGE.match(path.name) for path in walk_files(source / "imagesTr", NIFTI)]
@@ -74,7 +73,7 @@ def label_values(source: str | Path, label: str | None) -> tuple[int, ...] | Non
     """
     if label is None:
         return None
-    named = _description(Path(source)).get("labels", {})
+    named = read_description(Path(source) / "dataset.json").get("labels", {})
     # version 1 has {"1": "pancreas"}, version 2 {"pancreas": 1}, or a list of values for a region
     pairs = [(value, key) if str(key).isdigit() else (key, value) for key, value in dict(named).items()]
     known = {str(name): value for name, value in pairs if str(name) != "background"}
@@ -169,14 +168,15 @@ def prepare_nnunet(
     records, rejected = find_nnunet_cases(source, label)
     if not records:
         raise DataError(f"{source}: none of its images can be used, {rejected[0].path}: {rejected[0].reason}")
-    name = str(_description(source).get("name") or source.resolve().name)
+    description = read_description(source / "dataset.json")
+    name = str(description.get("name") or source.resolve().name)
     dataset = prepare_cases(
         records,
         output,
         processor or default_processor(read_channel_names(source)),
         name=name if label is None else f"{name} ({label})",
         synthetic=False,
-        licence=str(_description(source).get("licence") or _description(source).get("license") or "unknown"),
+        licence=str(description.get("licence") or description.get("license") or "unknown"),
         source=source,
         rejected=rejected,
         workers=workers,
@@ -184,16 +184,3 @@ def prepare_nnunet(
     )
     save_splits(Path(output) / "splits.json", make_splits(dataset.cases, fractions, seed))
     return dataset
-
-
-def _description(source: Path) -> dict:
-    path = source / "dataset.json"
-    if not path.is_file():
-        return {}
-    try:
-        description = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); repair it, or move it away") from error
-    if not isinstance(description, dict):
-        raise DataError(f"{path}: is no description of a data set; repair it, or move it away")
-    return description
