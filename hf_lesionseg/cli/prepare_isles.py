@@ -1,4 +1,4 @@
-"""``lesionseg prepare isles2018``, ``isles2022`` and ``isles2024``."""
+"""``lesionseg prepare isles2018``, ``isles2022`` and ``isles2024``, and generated cases in the layout of the first."""
 
 import sys
 import warnings
@@ -105,6 +105,55 @@ def isles2024(
     from ..datasets.isles2024 import prepare_isles2024
 
     _finish(_prepare(prepare_isles2024, source, output, recipe, split_seed, workers), output)
+
+
+@prepare.command("synthetic-perfusion")
+def synthetic_perfusion(
+    output: Output,
+    count: Annotated[
+        int,
+        typer.Option(
+            help="People to generate, half of them with two slabs, which are two cases; more of them add to a folder.",
+            show_default=False,
+        ),
+    ],
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal cases.")] = 0,
+    size: Annotated[int, typer.Option(help="Pixels of a slice of 220 mm along both axes, 64 to 512.")] = 128,
+    slices: Annotated[
+        int | None, typer.Option(help="Slices of a slab, 1 to 16; by default 2, 4 or 8 by chance.", show_default=False)
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            help="Frames of a series, a second each, 30 to 120; by default 40 to 60 by chance.", show_default=False
+        ),
+    ] = None,
+    recipe: MapsRecipe = None,
+    split_seed: SplitSeed = 0,
+    workers: Workers = 0,
+) -> None:
+    """Generate CT perfusion of acute strokes in ISLES 2018's layout, and prepare it.
+
+    Series by the physics of a phantom, maps made from them, DWI, and the infarct as truth; the files stay in
+    DIR/source. A recipe's window larger than the slices is cut down to them. Everything made from these cases is marked
+    synthetic.
+
+    `lesionseg prepare synthetic-perfusion -o perfusion --count 12 --size 64 --recipe ms-dcnn-isles2018`
+    """
+    from ..datasets.synthetic_perfusion import prepare_synthetic_perfusion
+
+    dataset = prepare_synthetic_perfusion(
+        output,
+        patients=count,
+        seed=seed,
+        size=size,
+        num_slices=slices,
+        num_frames=frames,
+        split_seed=split_seed,
+        workers=workers,
+        **_of_recipe(recipe),
+    )
+    _finish(dataset, output)
 
 
 def _prepare(
