@@ -7,6 +7,7 @@ contrast and a smooth curve, clustered by shape, and of the clusters the one tha
 from dataclasses import dataclass
 
 import numpy as np
+from nibabel.affines import apply_affine
 from scipy import ndimage
 from scipy.cluster.vq import kmeans2
 
@@ -49,6 +50,19 @@ class VascularInput:
         is then too high by this factor.
         """
         return float(self.venous.sum() / self.arterial.sum())
+
+    def describe(self, series):
+        """Where the curves were taken and how high they are, JSON-able: voxel indices from 0, world mm, HU, s."""
+        centre = self.arterial_voxels.mean(axis=0)
+        return {
+            "voxels": self.arterial_voxels.tolist(),
+            "centre_mm": [round(float(value), 2) for value in apply_affine(series.affine, centre)],
+            "peak_hu": round(float(self.arterial.max()), 2),
+            "peak_seconds": round(float(self.arterial.argmax() * series.frame_seconds), 3),
+            "baseline_frames": self.num_baseline_frames,
+            "venous_voxels": self.venous_voxels.tolist(),
+            "venous_scale": round(self.venous_scale, 4),
+        }
 
 
 def brain_mask(baseline):

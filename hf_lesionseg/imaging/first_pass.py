@@ -44,6 +44,19 @@ class FirstPass:
     peak: int
     end: int
 
+    def positions(self, num_frames=NUM_FRAMES):
+        """Where the frames for a network lie, equally spaced: float64 (num_frames,), in frames of the series.
+
+        Whole numbers where the pass has that many frames; else between them, and what lies there is interpolated.
+        """
+        positions = np.linspace(self.onset, self.end, num_frames)
+        return np.rint(positions) if self.end - self.onset + 1 >= num_frames else positions
+
+    def to_dict(self):
+        """Return plain numbers: onset, peak and end, and the positions of the 11 frames."""
+        frames = [round(float(position), 2) for position in self.positions()]
+        return {"onset": self.onset, "peak": self.peak, "end": self.end, "sampled_frames": frames}
+
 
 def time_intensity_curve(data, mask=None):
     """Mean over the voxels of each frame; the paper's sum of all pixels but for a factor.
@@ -156,9 +169,9 @@ def sample_first_pass(data, first_pass, num_frames=NUM_FRAMES):
     -------
     float32 array of shape (X, Y, Z, num_frames)
     """
-    positions = np.linspace(first_pass.onset, first_pass.end, num_frames)
+    positions = first_pass.positions(num_frames)
     if first_pass.end - first_pass.onset + 1 >= num_frames:
-        return np.asarray(data[..., np.rint(positions).astype(int)], np.float32)
+        return np.asarray(data[..., positions.astype(int)], np.float32)
     left = np.minimum(positions.astype(int), data.shape[-1] - 2)
     weight = (positions - left).astype(np.float32)
     return data[..., left] * (1 - weight) + data[..., left + 1] * weight

@@ -16,7 +16,9 @@ from ..errors import ScanError
 from ..imaging import Scan, read_scan
 from ..models.nifti_volume import check_varies, volume_from_image
 from ..models.volume_geometry import VolumeError
+from .case_input import SERIES, parse_case
 from .lesions import find_lesions
+from .perfusion_input import CaseScans, read_case
 from .regions import region_on_scan
 from .slices import predict_slices
 
@@ -74,7 +76,8 @@ class LesionSegmentationPipeline(Pipeline):
         Parameters
         ----------
         inputs : path, nibabel image, Scan, or dict of channel name to one of these
-            One case; a list of such, or a data set, are many.
+            One case; a list of such, or a data set, are many. A network of CT perfusion takes a raw 4-D series too, as
+            a path or as ``{"ctp": path}``, and networks of several channels a folder.
         **kwargs
             As for the class, for this call only.
 
@@ -85,7 +88,8 @@ class LesionSegmentationPipeline(Pipeline):
             :meth:`~hf_lesionseg.inference.lesions.Lesion.to_dict`), the largest first; labels : int32 array (X, Y, Z),
             each lesion's voxels marked by its id; total_volume_ml : float;
             scan : Scan, the first channel, for :func:`~hf_lesionseg.imaging.write_mask`; slices_total,
-            slices_skipped, batch_size : int; warnings : tuple of str; regions : list of dict (see
+            slices_skipped, batch_size : int; warnings : tuple of str; perfusion : dict, how channels were made from a
+            raw series, or None; regions : list of dict (see
             :func:`~hf_lesionseg.inference.regions.region_on_scan`) and slices_without_region : int, both None of a
             network without a first stage; with ``return_probability`` also
             probability : float32 array (X, Y, Z).
@@ -126,7 +130,14 @@ class LesionSegmentationPipeline(Pipeline):
     def preprocess(self, input_: Any) -> dict:
         """Turn one case into slices: ``pixel_values`` float32 (slices, channels, height, width) and their geometry."""
         names = tuple(self.image_processor.channel_names)
-        case = input_ if isinstance(input_, Mapping) else {names[0]: input_}
+        perfusion, told = None, ()
+        if isinstance(input_, CaseScans):
+            case, perfusion, told = input_.scans, input_.perfusion, input_.warnings
+        elif _names_files(input_, len(names)):
+            read = read_case(parse_case(input_).files(names), names)
+            case, perfusion, told = read.scans, read.perfusion, read.warnings
+        else:
+            case = input_ if isinstance(input_, Mapping) else {names[0]: input_}
         missing = [name for name in names if name not in case]
         if missing or len(case) > len(names):
             raise ScanError(f"the case has channels {', '.join(case)}; this network needs {', '.join(names)}")
@@ -134,18 +145,19 @@ class LesionSegmentationPipeline(Pipeline):
         images = {name: _named_image(scan) for name, scan in scans.items()}
         features = self.image_processor.preprocess(images if len(names) > 1 else images[names[0]])
         (geometry,) = features["geometry"]
-        told = [warning for scan in scans.values() for warning in scan.warnings] + list(geometry.warnings)
+        told = [*told, *(warning for scan in scans.values() for warning in scan.warnings), *geometry.warnings]
         return {
             # An array on purpose: batches go to the device one by one, never the whole volume.
             "pixel_values": np.asarray(features["pixel_values"], dtype=np.float32),
             "geometry": geometry,
             "scan": scans[names[0]],
+            "perfusion": perfusion,
             "warnings": tuple(dict.fromkeys(told)),
         }
 
     def _forward(self, model_inputs: dict, **parameters) -> dict:
         prediction = predict_slices(self.model, model_inputs["pixel_values"], **parameters)
-        passed_on = {name: model_inputs[name] for name in ("geometry", "scan", "warnings")}
+        passed_on = {name: model_inputs[name] for name in ("geometry", "scan", "perfusion", "warnings")}
         return {"prediction": prediction, **passed_on}
 
     def postprocess(
@@ -172,6 +184,7 @@ class LesionSegmentationPipeline(Pipeline):
             "slices_total": prediction.slices_total,
             "slices_skipped": prediction.slices_skipped,
             "batch_size": prediction.batch_size,
+            "perfusion": model_outputs["perfusion"],
             "regions": None,
             "slices_without_region": prediction.slices_without_region,
             "warnings": model_outputs["warnings"] + prediction.warnings,
@@ -190,6 +203,11 @@ class LesionSegmentationPipeline(Pipeline):
         """
         self.model.save_pretrained(save_directory, **kwargs)
         self.image_processor.save_pretrained(save_directory, **kwargs)
+
+
+def _names_files(case: Any, num_channels: int) -> bool:
+    """Whether a case is a folder or series for several channels, or a dict with a series among its files."""
+    return SERIES in case if isinstance(case, Mapping) else num_channels > 1 and isinstance(case, (str, os.PathLike))
 
 
 def _as_scan(case: Any) -> Scan:
