@@ -334,7 +334,7 @@ def _write_outputs(case, targets, files, read, loaded, settings, input_sha256, r
                 volumes = [lesion["volume_ml"] for lesion in result["lesions"]]
                 write_preview(
                     aside["preview"], scan.data, result["labels"], scan.affine, volumes, title=case.stem, note=note,
-                    regions=result["regions"] or (),
+                    regions=result["regions"] or (), window=_window_of(loaded.processor),
                 )  # fmt: skip
             record = build_record(
                 case=case.stem,
@@ -352,6 +352,11 @@ def _write_outputs(case, targets, files, read, loaded, settings, input_sha256, r
         # Also when renaming failed half-way: part of a result is none.
         _remove(targets)
         raise
+
+
+def _window_of(processor):
+    """Intensities that the network was made for, where they are absolute; percentiles of each scan otherwise."""
+    return tuple(processor.intensity_range) if processor.normalization == "window" else None
 
 
 def _write_json(path: Path, content: dict) -> None:
