@@ -72,9 +72,9 @@ def time_intensity_curve(data, mask=None):
     -------
     float64 array of shape (T,)
     """
-    if mask is not None:
-        return data[mask].mean(axis=0, dtype=np.float64)
-    return np.array([data[..., frame].mean(dtype=np.float64) for frame in range(data.shape[-1])])
+    # frame by frame: a copy of all brain voxels would be a third of the series once more
+    frames = (data[..., frame] for frame in range(data.shape[-1]))
+    return np.array([(frame if mask is None else frame[mask]).mean(dtype=np.float64) for frame in frames])
 
 
 def smooth_curve(curve):
