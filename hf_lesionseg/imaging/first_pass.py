@@ -114,7 +114,8 @@ def find_first_pass(curve, name="series"):
         )
     edge = max(2, len(curve) // 15)
     first, last = smooth[:edge].mean() - smooth.min(), smooth[-edge:].mean() - smooth.min()
-    if first > 0.2 * span and last < 0.5 * first:
+    backwards = first > 0.05 * span and _rises_slower_than_it_falls(smooth)
+    if last < 0.5 * first and (first > 0.2 * span or backwards):
         raise ScanError(
             f"{name}: enhancement is there from the first frame and gone in the last one; the frames run backwards, or "
             "the scan began after contrast had arrived: sort them by acquisition time and export the series again"
@@ -139,6 +140,14 @@ def _jumps(curve):
         return False
     any_two = np.abs(curve[:, None] - curve[None, :]).sum() / (len(curve) * (len(curve) - 1))
     return np.abs(np.diff(curve)).mean() > 0.6 * any_two
+
+
+def _rises_slower_than_it_falls(smooth):
+    """Whether it takes much longer from half the height to the peak than from there to half: no bolus does so."""
+    peak = int(smooth.argmax())
+    low = smooth <= (smooth.max() + smooth.min()) / 2
+    before, after = np.flatnonzero(low[:peak]), np.flatnonzero(low[peak:])
+    return bool(before.size and after.size and peak - before[-1] > 1.3 * after[0])
 
 
 def _baseline(smooth, peak):
