@@ -147,7 +147,7 @@ def _rises_slower_than_it_falls(smooth):
     peak = int(smooth.argmax())
     low = smooth <= (smooth.max() + smooth.min()) / 2
     before, after = np.flatnonzero(low[:peak]), np.flatnonzero(low[peak:])
-    return bool(before.size and after.size and peak - before[-1] > 1.3 * after[0])
+    return bool(before.size and after.size and peak - before[-1] > 1.1 * after[0])
 
 
 def _baseline(smooth, peak):
