@@ -64,6 +64,15 @@ def segment(
             show_default=False,
         ),
     ] = None,
+    keep_largest: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Keep the N largest lesions (26-connected) only, 0 all; default: as saved with the network.",
+            rich_help_panel=_MASK,
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -132,6 +141,7 @@ def segment(
             batch_size=batch_size,
             threshold=threshold,
             minimum_lesion_ml=minimum_lesion_ml,
+            keep_largest=keep_largest,
             deterministic=deterministic,
             overwrite=overwrite,
             skip_existing=skip_existing,
