@@ -5,7 +5,7 @@ answers at once.
 """
 
 # The modules of the commands add themselves to `app`.
-from . import demo, doctor, evaluate, prepare, prepare_isles, push, segment, submit, train  # noqa: F401
+from . import demo, doctor, ensemble, evaluate, folds, prepare, prepare_isles, push, segment, submit, train  # noqa: F401
 from .app import app, main
 
 __all__ = ["app", "main"]
