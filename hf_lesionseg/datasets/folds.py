@@ -142,20 +142,21 @@ def load_folds(path: str | Path, cases: Iterable) -> Folds:
             f"{path}: is of other cases than these data ({odd[0]} is one that differs); delete it and run "
             "`lesionseg folds` again, then train every fold anew"
         )
-    _check_people(path, "fold", dict(enumerate(folds.members)) | {"left out": folds.left_out}, person_of)
+    groups = {f"fold {fold}": ids for fold, ids in enumerate(folds.members)} | {"no fold": folds.left_out}
+    _check_people(path, "", groups, person_of)
     for fold in range(len(folds)):
-        _check_people(path, f"while fold {fold} is held out:", folds.splits(fold), person_of)
+        _check_people(path, f"while fold {fold} is held out, ", folds.splits(fold), person_of)
     return folds
 
 
-def _check_people(path: Path, what: str, groups: Mapping, person_of: Mapping[str, str]) -> None:
-    home: dict[str, object] = {}
+def _check_people(path: Path, when: str, groups: Mapping, person_of: Mapping[str, str]) -> None:
+    home: dict[str, str] = {}
     for name, ids in groups.items():
         for case in ids:
             person = person_of[case]
             if home.setdefault(person, name) != name:
                 raise DataError(
-                    f"{path}: person {person} is in {what} {home[person]} and {name}; delete it and run "
+                    f"{path}: {when}person {person} is in {home[person]} and {name}; delete it and run "
                     "`lesionseg folds` again, then train every fold anew"
                 )
 

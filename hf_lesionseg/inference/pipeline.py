@@ -65,6 +65,7 @@ class LesionSegmentationPipeline(Pipeline):
     _load_image_processor = True
     _load_feature_extractor = False
     _load_tokenizer = False
+    _load_video_processor = False  # looking for one would ask whether to run the code of the repository
 
     def __init__(self, *args, batch_size: int | None = None, **kwargs):
         # The base class would group whole volumes by batch_size; ours counts slices.
