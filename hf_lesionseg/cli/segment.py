@@ -66,6 +66,15 @@ def segment(
             show_default=False,
         ),
     ] = None,
+    keep_largest: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Keep the N largest lesions (26-connected) only, 0 all; default: as saved with the network.",
+            rich_help_panel=_MASK,
+            show_default=False,
+        ),
+    ] = None,
     frame_seconds: Annotated[
         float | None,
         typer.Option(
@@ -143,6 +152,7 @@ def segment(
             threshold=threshold,
             minimum_lesion_ml=minimum_lesion_ml,
             frame_seconds=frame_seconds,
+            keep_largest=keep_largest,
             deterministic=deterministic,
             overwrite=overwrite,
             skip_existing=skip_existing,

@@ -44,6 +44,8 @@ class LesionSegmentationPipeline(Pipeline):
         Probability above which a voxel is lesion; by default the image processor's.
     minimum_lesion_ml : float, optional
         Lesions below this volume in mL are dropped; by default the image processor's.
+    keep_largest : int, optional
+        Keep so many of the largest lesions only, 0 all; by default the image processor's.
     deterministic : bool
         Equal bytes on every run.
     return_probability : bool
@@ -65,6 +67,7 @@ class LesionSegmentationPipeline(Pipeline):
     _load_image_processor = True
     _load_feature_extractor = False
     _load_tokenizer = False
+    _load_video_processor = False  # looking for one would ask whether to run the code of the repository
 
     def __init__(self, *args, batch_size: int | None = None, **kwargs):
         # The base class would group whole volumes by batch_size; ours counts slices.
@@ -111,6 +114,7 @@ class LesionSegmentationPipeline(Pipeline):
         progress: Callable[[int, int], None] | None = None,
         threshold: float | None = None,
         minimum_lesion_ml: float | None = None,
+        keep_largest: int | None = None,
         return_probability: bool | None = None,
     ) -> tuple[dict, dict, dict]:
         forward = {
@@ -122,6 +126,7 @@ class LesionSegmentationPipeline(Pipeline):
         postprocess = {
             "threshold": threshold,
             "minimum_lesion_ml": minimum_lesion_ml,
+            "keep_largest": keep_largest,
             "return_probability": return_probability,
         }
         given = [{k: v for k, v in group.items() if v is not None} for group in (forward, postprocess)]
@@ -165,6 +170,7 @@ class LesionSegmentationPipeline(Pipeline):
         model_outputs: dict,
         threshold: float | None = None,
         minimum_lesion_ml: float | None = None,
+        keep_largest: int | None = None,
         return_probability: bool = False,
     ) -> dict:
         """Bring the slices' probabilities back to the file's grid, cut at the threshold, and find the lesions."""
@@ -172,8 +178,9 @@ class LesionSegmentationPipeline(Pipeline):
         scan, prediction = model_outputs["scan"], model_outputs["prediction"]
         threshold = processor.threshold if threshold is None else threshold
         minimum_lesion_ml = processor.minimum_lesion_ml if minimum_lesion_ml is None else minimum_lesion_ml
+        kept = {} if keep_largest is None else {"keep_largest": keep_largest}
         probability = processor.restore_probability(prediction.probability, geometry)
-        mask = processor.mask_from_probability(probability, geometry, threshold, minimum_lesion_ml)
+        mask = processor.mask_from_probability(probability, geometry, threshold, minimum_lesion_ml, **kept)
         lesions, labels = find_lesions(mask, scan.affine, scan.voxel_ml)
         result = {
             "mask": mask,

@@ -98,6 +98,7 @@ def segment_cases(
     threshold: float | None = None,
     minimum_lesion_ml: float | None = None,
     frame_seconds: float | None = None,
+    keep_largest: int | None = None,
     deterministic: bool = False,
     overwrite: bool = False,
     skip_existing: bool = False,
@@ -124,6 +125,8 @@ def segment_cases(
         Smaller lesions are dropped; mL; by default the image processor's.
     frame_seconds : float, optional
         Between two frames of a raw perfusion series, s; overrules its header.
+    keep_largest : int, optional
+        Keep so many of the largest lesions only, 0 all; by default the image processor's.
     overwrite : bool
         Earlier outputs of a case are removed before it is run.
     skip_existing : bool
@@ -146,7 +149,8 @@ def segment_cases(
     OutputError
         The output folder cannot be made or written to.
     """
-    _check_options(precision, batch_size, threshold, minimum_lesion_ml, frame_seconds, overwrite, skip_existing)
+    _check_options(precision, batch_size, overwrite, skip_existing)
+    _check_mask_options(threshold, minimum_lesion_ml, keep_largest, frame_seconds)
     cases = parse_cases(inputs)
     output = Path(output)
     if not (overwrite or skip_existing):
@@ -161,6 +165,8 @@ def segment_cases(
     settings = {
         "threshold": processor.threshold if threshold is None else threshold,
         "minimum_lesion_ml": processor.minimum_lesion_ml if minimum_lesion_ml is None else minimum_lesion_ml,
+        # one published with code from before keep_largest has none
+        "keep_largest": getattr(processor, "keep_largest", 0) if keep_largest is None else keep_largest,
         "precision": precision,
         "deterministic": deterministic,
     }
@@ -184,21 +190,24 @@ def segment_cases(
     return SegmentationRun(outcomes)
 
 
-def _check_options(
-    precision, batch_size, threshold, minimum_lesion_ml, frame_seconds, overwrite, skip_existing
-) -> None:
+def _check_options(precision, batch_size, overwrite, skip_existing) -> None:
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is unknown; use {', '.join(PRECISIONS)}")
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch size {batch_size} is too small; give 1 slice or more")
+    if overwrite and skip_existing:
+        raise UsageError("overwrite and skip-existing exclude each other; give one")
+
+
+def _check_mask_options(threshold, minimum_lesion_ml, keep_largest, frame_seconds) -> None:
     if threshold is not None and not 0 < threshold < 1:
         raise UsageError(f"threshold {threshold} is no probability between 0 and 1; 0.5 is usual")
     if minimum_lesion_ml is not None and not minimum_lesion_ml >= 0:
         raise UsageError(f"minimum lesion volume {minimum_lesion_ml} mL is negative; give 0 to keep all lesions")
     if frame_seconds is not None and not 0 < frame_seconds < math.inf:
         raise UsageError(f"frame time {frame_seconds} s is none; give the seconds from one frame to the next")
-    if overwrite and skip_existing:
-        raise UsageError("overwrite and skip-existing exclude each other; give one")
+    if keep_largest is not None and keep_largest < 0:
+        raise UsageError(f"keep-largest {keep_largest} is no number of lesions; give 0 to keep all")
 
 
 def output_files(output: Path, stem: str) -> dict[str, Path]:
@@ -260,8 +269,13 @@ def _segment_case(case, segmenter, loaded, output, settings, batch_size, skip_ex
             )
         del prepared
         with clock.stage("postprocess"):
+            largest = settings["keep_largest"]
             result = segmenter.postprocess(
-                predicted, threshold=settings["threshold"], minimum_lesion_ml=settings["minimum_lesion_ml"]
+                predicted,
+                threshold=settings["threshold"],
+                minimum_lesion_ml=settings["minimum_lesion_ml"],
+                # asked for only where it differs, since an older processor of a repository's own has no such setting
+                keep_largest=None if largest == getattr(segmenter.image_processor, "keep_largest", 0) else largest,
             )
         del predicted
     told = tuple(dict.fromkeys([*result["warnings"], *(str(warning.message) for warning in caught)]))
@@ -316,6 +330,7 @@ def _write_outputs(case, targets, files, read, loaded, settings, input_sha256, r
         "voxel_ml": float(scan.voxel_ml),
         "threshold": settings["threshold"],
         "minimum_lesion_ml": settings["minimum_lesion_ml"],
+        "keep_largest": settings["keep_largest"],
         "connectivity": 26,
         "coordinates": "centroid_mm in RAS+ world coordinates of the scan; voxel indices from 0, box stop exclusive",
         "lesions": result["lesions"],
