@@ -25,6 +25,7 @@ from ..datasets.splits import ids_sha256
 from ..errors import DataError, ModelError, UsageError
 from ..models.image_processing_lesion import LesionImageProcessor
 from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, restore_best, save_checkpoint, writing
+from .cross_validation import splits_of
 from .history import History
 from .launch import allow_unused_weights, make_accelerator, start_tracking
 from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
@@ -61,8 +62,9 @@ def train(arguments):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA's first matrix product runs
     set_seed(arguments.seed, deterministic=arguments.deterministic)
     dataset = PreparedDataset(arguments.data_dir)
-    known = dataset.splits()
-    cases = {split: dataset.select(split) if split in known else [] for split in ("train", "validation", "test")}
+    known, fold = splits_of(arguments, dataset, write=accelerator.is_main_process)
+    wanted = {split: set(known.get(split, ())) for split in ("train", "validation", "test")}
+    cases = {split: [case for case in dataset.cases if case.id in ids] for split, ids in wanted.items()}
     for split in ("train", "validation"):
         if not cases[split]:
             raise DataError(f"{arguments.data_dir}: the split has no case for {split}; prepare more cases")
@@ -227,7 +229,7 @@ def train(arguments):
     state.seconds = elapsed()
     if not state.best_step and not (output / "config.json").is_file():
         save_best(accelerator, model, processor, output)  # resumed where nothing was left to do, before any validation
-    summary = finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state)
+    summary = finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state, known, fold)
     publishes = arguments.push_to_hub and accelerator.is_main_process
     accelerator.end_training()  # the other processes need not wait for the upload
     if publishes:

@@ -36,7 +36,7 @@ PUBLISHED_WIDTH = 64  # feature maps of the stem of every published ResNet
 _VALIDATIONS = 6  # in each run
 _SCORES = "scores.json"
 #: Fields of a recipe that came after the first tables; nothing by default.
-_LATER_FIELDS = ("slice_range", "augmentation", "milestones", "warmup_epochs")
+_LATER_FIELDS = ("slice_range", "augmentation", "milestones", "warmup_epochs", "target_channels")
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,10 @@ def predict_case(model, case, *, batch_size, mixed_precision="no"):
     return predict_slices(model, case.pixel_values(), batch_size=batch_size, precision=precision)
 
 
-def validate_case(model, processor, case, *, batch_size, mixed_precision="no", slice_range=None):
+def validate_case(model, processor, case, *, batch_size, mixed_precision="no", slice_range=None, distances=False):
     """Segment one prepared case and score it on the grid of its scan; the loss is that of ``slice_range``.
+
+    With ``distances`` surfaces are measured and lesions counted, too, as ``evaluate`` does.
 
     Raises
     ------
@@ -63,12 +65,16 @@ def validate_case(model, processor, case, *, batch_size, mixed_precision="no", s
     loss = batch_dice_loss(torch.from_numpy(probability[counted]), torch.from_numpy(labels[counted]), smooth=smooth)
     restored = processor.restore_probability(probability, case.geometry)
     mask = processor.mask_from_probability(restored, case.geometry)
-    metrics = score_volume(case.id, mask, case.truth(), slice_axis=case.geometry.slice_axis, person=case.person)
+    metrics = score_volume(
+        case.id, mask, case.truth(), slice_axis=case.geometry.slice_axis, person=case.person, distances=distances
+    )
     ious = None if predicted.regions is None else region_ious(labels, predicted.regions)
     return ValidatedCase(loss.item(), metrics, ious)
 
 
-def validate(accelerator, model, processor, cases, *, batch_size, mixed_precision="no", slice_range=None):
+def validate(
+    accelerator, model, processor, cases, *, batch_size, mixed_precision="no", slice_range=None, distances=False
+):
     """Validate all ``cases``, shared out among the processes.
 
     The loss is the paper's Dice loss with each volume as one batch, averaged over volumes, so that it does not depend
@@ -90,7 +96,7 @@ def validate(accelerator, model, processor, cases, *, batch_size, mixed_precisio
     for index in tqdm(mine, desc="validation", unit="volume", leave=False):
         case = validate_case(
             model, processor, cases[index],
-            batch_size=batch_size, mixed_precision=mixed_precision, slice_range=slice_range,
+            batch_size=batch_size, mixed_precision=mixed_precision, slice_range=slice_range, distances=distances,
         )  # fmt: skip
         found.append((index, case))
     model.train(training)

@@ -3,6 +3,7 @@
 from .curves import compare_runs, training_curves
 from .distributions import dice_distribution, lesion_volume_histograms
 from .overlays import OverlayPanel, extract_panel, overlay_sheet
+from .perfusion import perfusion_overview
 
 __all__ = [
     "OverlayPanel",
@@ -11,5 +12,6 @@ __all__ = [
     "extract_panel",
     "lesion_volume_histograms",
     "overlay_sheet",
+    "perfusion_overview",
     "training_curves",
 ]
