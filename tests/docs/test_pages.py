@@ -140,6 +140,13 @@ def test_commands_and_options_exist(page, command_options):
         assert option in everything, f"{page}: nothing has the option {option}"
 
 
+def test_every_subcommand_is_on_some_page(command_options):
+    text = " ".join(map(read, PAGES)).replace("\n", " ")
+    subcommands = [name for name in command_options if name not in ("", "prepare") and "/" not in name]
+    assert len(subcommands) > 10
+    assert [name for name in subcommands if not re.search(rf"lesionseg {name}(?![\w-])", text)] == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_recipes_and_switches_exist(page):
     from hf_lesionseg.training.recipe import packaged_recipes
