@@ -5,7 +5,7 @@ the truth. What is measured on these cases says that code learns; it says nothin
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -122,6 +122,7 @@ def prepare_synthetic_perfusion(
     num_slices: int | None = None,
     num_frames: int | None = None,
     processor=None,
+    target_channels: Sequence[str] = (),
     fractions: Mapping[str, float] = FRACTIONS,
     split_seed: int = 0,
     workers: int = 0,
@@ -135,6 +136,7 @@ def prepare_synthetic_perfusion(
     Parameters
     ----------
     processor : LesionImageProcessor; by default the one of ISLES 2018
+    target_channels : images to learn from beside the lesion, such as "dwi"
     fractions : share of each split, by name
     split_seed : of the split; the slabs of a patient come into one
     others : as for `generate_perfusion`
@@ -145,7 +147,7 @@ def prepare_synthetic_perfusion(
     """
     output = Path(output)
     processor = _without_margin(processor or default_processor(), size)
-    claim_output(output, processor, name=NAME, synthetic=True)
+    claim_output(output, processor, name=NAME, synthetic=True, target_channels=target_channels)
     source = generate_perfusion(
         output / "source",
         patients=patients,
@@ -166,6 +168,7 @@ def prepare_synthetic_perfusion(
         name=NAME,
         licence=TEMPLATE_LICENCE,
         synthetic=True,
+        target_channels=target_channels,
         fractions=fractions,
         seed=split_seed,
         workers=workers,

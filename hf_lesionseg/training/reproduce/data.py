@@ -69,8 +69,9 @@ def generate_perfusion(folder, *, count=60, size=64, seed=0, recipe="ms-dcnn-isl
         "size": {"height": size, "width": size},
         "training_spacing": [_FIELD_OF_VIEW_MM / size] * 2,
     }
-    if channels:
+    if channels:  # the true DWI as what is taken in is nothing to learn from
         settings["processor"]["channel_names"] = list(channels)
+        settings.pop("target_channels", None)
     path = _write_recipe(folder, **{name: value for name, value in settings.items() if name != "name"})
     options = ("--count", count, "--size", size, "--seed", seed, "--recipe", path)
     run_command("prepare", "synthetic-perfusion", "-o", folder, *options)

@@ -117,6 +117,8 @@ def plan_run(table, row, dataset, runs, budget):
         "channels_last": row.model_type not in _CHANNELS_FIRST,  # as fast or faster for all others
         "slice_range": slices_at_the_same_height(recipe.slice_range, dataset),
     }
+    if row.channels:
+        settings["target_channels"] = []
     if dataset.synthetic:
         settings["processor"] = as_prepared(recipe, dataset)
     elif row.channels:
