@@ -3,29 +3,24 @@
 import json
 import subprocess
 import sys
-import time
 
 HEAVY = ("torch", "transformers", "numpy", "nibabel", "scipy", "matplotlib", "huggingface_hub", "accelerate")
 
 
-def test_help_imports_nothing_heavy_and_answers_within_a_second():
+def test_help_imports_nothing_heavy_and_takes_less_than_a_second_of_the_processor():
     program = (
-        "import json, sys, contextlib, io\n"
+        "import json, sys, contextlib, io, time\n"
         "from hf_lesionseg.cli import main\n"
         "text = io.StringIO()\n"
         "with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):\n"
         "    main(['--help'])\n"
-        "print(json.dumps([text.getvalue(), list(sys.modules)]))\n"
+        "print(json.dumps([text.getvalue(), list(sys.modules), time.process_time()]))\n"
     )
-    seconds = []
-    for _ in range(3):  # the best of three: other programs may be busy
-        start = time.perf_counter()
-        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - start)
-    text, modules = json.loads(run.stdout)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    text, modules, seconds = json.loads(run.stdout)
     assert "segment" in text
     assert [name for name in HEAVY if name in modules] == []
-    assert min(seconds) < 1, f"lesionseg --help took {min(seconds):.2f} s"
+    assert seconds < 1, f"lesionseg --help took {seconds:.2f} s of the processor"  # others may keep it waiting
 
 
 def test_module_form_and_version():
