@@ -22,7 +22,7 @@ from ..inference.loading import load_model
 from .checkpoints import BEST_FILES, writing
 from .cross_validation import HELD_OUT_FILE, write_held_out
 from .history import read_history
-from .validation import mean_region_iou, predict_case, validate
+from .validation import mean_dwi_correlation, mean_region_iou, predict_case, validate
 
 SUMMARY_FILE = "training_summary.json"
 #: Files of a run that --overwrite_output_dir removes.
@@ -52,10 +52,14 @@ def save_best(accelerator, model, processor, output):
     accelerator.wait_for_everyone()
 
 
-def finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state, splits, fold=None):
+def finish_model_folder(
+    accelerator, output, arguments, recipe, dataset, cases, state, splits, *, fold=None, stages=None
+):
     """Score the best weights on validation and test cases, draw, write the summary and the card.
 
     The held-out cases of a ``fold`` are the test cases; they get all metrics of ``evaluate``, and a file of their own.
+    ``stages`` tells what a network of several stages learned from: see :func:`~hf_lesionseg.training.network.\
+describe_stages`.
 
     Returns
     -------
@@ -75,6 +79,9 @@ def finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, 
     summary = _summary(accelerator, arguments, recipe, dataset, cases, state, metrics, model)
     summary["first_stage_miou"] = {split: mean_region_iou(found) for split, found in validated.items()}
     summary |= {} if fold is None else {"fold": fold}
+    if stages:
+        summary["stages"] = stages
+        summary["dwi_correlation"] = {split: mean_dwi_correlation(found) for split, found in validated.items()}
     if accelerator.is_main_process:
         if fold is None:
             with write_aside(output / "splits.json") as path:
