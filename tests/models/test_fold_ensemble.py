@@ -41,10 +41,11 @@ def probability(logits):
 def test_the_probability_is_the_mean_of_the_members(num_logits):
     networks = list(members(num_logits=num_logits))
     config = FoldEnsembleConfig(members=NAMES, member_type="clci-net", num_channels=1)
-    together = FoldEnsembleForSemanticSegmentation(config, networks).eval()
     slices = torch.rand(2, 1, 48, 32)
     with torch.inference_mode():
+        # before the ensemble is made, which must not begin their weights anew
         expected = np.mean([probability(network(slices).logits) for network in networks], axis=0)
+        together = FoldEnsembleForSemanticSegmentation(config, networks).eval()
         got = probability(together(pixel_values=slices).logits)
     assert np.ptp(expected) > 0.01
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
