@@ -33,6 +33,10 @@ def push(
         bool, typer.Option("--check", help="Load the network as remote code in a process of its own before uploading.")
     ] = False,
     message: Annotated[str | None, typer.Option(help="Commit message.", show_default=False)] = None,
+    dry_run: Annotated[
+        Path | None,
+        typer.Option(help="Write what would be sent into this new folder, and send nothing.", show_default=False),
+    ] = None,
 ) -> None:
     """Publish a trained network on the Hub.
 
@@ -40,8 +44,20 @@ def push(
 
     `lesionseg push run1 org/clci-net --private`
     """
-    from ..hub.publish import publish
+    from ..hub.publish import publish, rehearse
 
+    if dry_run is not None:
+        files = rehearse(
+            folder,
+            dry_run,
+            repo_id,
+            remote_code=remote_code,
+            splits=splits,
+            license=license,
+            verify_remote_code=check,
+        )
+        print(*files, sep="\n")
+        return
     url = publish(
         folder,
         repo_id,

@@ -18,6 +18,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from .. import __version__
 from ..errors import HubError, UsageError
+from ..imaging.atomic import replace_folder_aside
 from .model_card import CARD_FILE, SUMMARY_FILE, is_generated, write_model_card
 from .model_check import check_model_folder
 from .remote_code import (
@@ -154,6 +155,42 @@ def publish(
                     raise explained from error
                 logger.warning("%s Trying again (%d of %d).", explained, attempt + 1, attempts)
                 time.sleep(2**attempt)
+
+
+def rehearse(folder, output, repo_id, *, remote_code=True, splits=True, license="apache-2.0", verify_remote_code=False):
+    """Write what :func:`publish` would send, the card among it, into a folder of its own; nobody is contacted.
+
+    Parameters
+    ----------
+    output : path-like
+        New or empty folder; weights are linked there, not copied.
+    folder, repo_id, remote_code, splits, license, verify_remote_code
+        As for :func:`publish`.
+
+    Returns
+    -------
+    list of str
+        Paths in the repository.
+
+    Raises
+    ------
+    UsageError
+        If ``output`` holds files, or ``repo_id`` is not of the form org/name.
+    ModelError
+        As :func:`publish` raises it.
+    OutputError
+        If ``output`` cannot be written.
+    """
+    folder, output = Path(folder), Path(output)
+    _check_repo_id(repo_id)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"{output}: is not an empty folder; name a new one for what would be sent")
+    check_model_folder(folder)
+    with replace_folder_aside(output) as aside:
+        files = stage(folder, aside, repo_id, remote_code=remote_code, splits=splits, license=license)
+        if remote_code and verify_remote_code:
+            check_remote_code(aside)
+    return list(files)
 
 
 def stage(folder, staging, repo_id, *, remote_code=True, splits=True, license="apache-2.0"):

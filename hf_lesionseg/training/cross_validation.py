@@ -6,11 +6,13 @@ stopped, pools the scores and makes an ensemble of the folder.
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ..datasets.folds import Folds, folds_file, load_folds, make_folds, save_folds
+from ..datasets.isles2018 import LeakageWarning, people_warning
 from ..datasets.splits import Splits, save_splits
 from ..errors import LaunchError, ModelError, UsageError
 from ..evaluation.case_rows import case_from_row, case_to_row
@@ -61,6 +63,8 @@ def splits_of(arguments, dataset, *, write):
     if arguments.fold is None:
         return dataset.splits(), None
     number = int(arguments.fold)
+    if write and (message := people_warning(dataset.cases)):
+        warnings.warn(message, LeakageWarning, stacklevel=3)
     folds = find_folds(arguments.data_dir, dataset.cases, arguments.folds, write=write)
     record = {"number": number, "of": len(folds), "seed": folds.seed, "fingerprint": folds.fingerprint()}
     return folds.splits(number), record
@@ -136,8 +140,7 @@ def train_folds(arguments):
             print(f"fold {number} of {len(folds)}: finished before, kept in {folder}", flush=True)
             continue
         print(f"fold {number} of {len(folds)}: {folder}", flush=True)
-        # a run that ended is gone on with only in a folder that it has finished
-        train(replace(own, overwrite_output_dir=arguments.overwrite_output_dir))
+        train(own)
     return make_ensemble(folders, arguments.output_dir)
 
 

@@ -35,7 +35,7 @@ from .validation import validate, validation_record
 from .watch import CollapseWatch, scalars
 
 _NOT_OF_THE_NETWORK = ("transformers_version", "_name_or_path", "architectures", "dtype", "auto_map")
-_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
 
 
 def train(arguments):
@@ -96,7 +96,7 @@ def train(arguments):
         augmentation=recipe.slice_augmentation(),
         seed=arguments.seed,
     )
-    optimizer = _OPTIMIZERS[recipe.optimizer](
+    optimizer = OPTIMIZERS[recipe.optimizer](
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     loader = DataLoader(
@@ -345,6 +345,10 @@ def _print_epoch(accelerator, epoch, epochs, record, seconds):
     shown = f"epoch {epoch}/{epochs}  loss {record['loss']:.4f}"
     if "validation_dice" in record:
         shown += f"  validation loss {record['validation_loss']:.4f}  3-D Dice {record['validation_dice']:.4f}"
+        others = (("IoU", "iou"), ("AUC", "auc"), ("P", "precision"), ("R", "recall"))
+        shown += "".join(
+            f"  {name} {record[f'validation_{field}']:.4f}" for name, field in others if f"validation_{field}" in record
+        )
     if "validation_miou" in record:
         shown += f"  first-stage mIoU {record['validation_miou']:.4f}"
     accelerator.print(f"{shown}  learning rate {record['learning_rate']:.1e}  {seconds:.0f} s", flush=True)

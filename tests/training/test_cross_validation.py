@@ -107,6 +107,18 @@ def test_a_finished_fold_is_kept_and_one_that_is_missing_is_trained(words, runs,
         assert path.read_bytes() == before  # the one that was trained again, too: a fold does not depend on the others
 
 
+def test_a_fold_that_was_stopped_goes_on_to_the_same_end(words, trained, tmp_path, capsys):
+    output = tmp_path / "runs"
+    for number in (1, 2):
+        shutil.copytree(trained / f"fold-{number}", output / f"fold-{number}")
+    assert main([*words, "0", "--output_dir", str(output / "fold-0"), "--max_steps", "2"]) == 0
+    assert read(output / "fold-0" / "training_summary.json")["run"]["steps"] == 2
+    assert main([*words, "all", "--output_dir", str(output)]) == 0
+    assert capsys.readouterr().out.count("finished before") == 2
+    for name in ("fold-0/model.safetensors", "fold-0/held_out.json", "cross_validation.csv"):
+        assert (output / name).read_bytes() == (trained / name).read_bytes()
+
+
 def test_a_fold_by_itself_is_the_one_of_all(words, trained, tmp_path):
     assert main([*words, "2", "--output_dir", str(tmp_path / "alone")]) == 0
     for name in ("model.safetensors", "held_out.json"):
@@ -183,6 +195,42 @@ def test_the_same_weights_twice_and_networks_that_are_no_folds(runs, tmp_path):
     assert not (tmp_path / "out" / "cross_validation.json").exists()
     with pytest.raises(ModelError, match="is an ensemble itself"):
         make_ensemble([tmp_path / "out", folders[2]], tmp_path / "more")
+
+
+def test_the_commands_of_folds_and_ensembles(data, trained, tmp_path, capsys):
+    from hf_lesionseg.cli import main as lesionseg
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            lesionseg([str(argument) for argument in arguments])
+        told = capsys.readouterr()
+        return end.value.code or 0, told.out, told.err
+
+    own = shutil.copytree(data, tmp_path / "data")
+    status, out, err = run("folds", own, "--folds", FOLDS)
+    assert (status, err) == (0, "")
+    assert "3 folds of tiny, seed 0 (SYNTHETIC)" in out
+    assert (own / "folds-3.json").read_bytes() == (data / "folds-3.json").read_bytes()
+    status, _, err = run("folds", own, "--folds", FOLDS, "--seed", 5)
+    assert (status, "is there already" in err) == (2, True)
+    status, out, _ = run("folds", own, "--folds", 2, "--keep-test", "--seed", 1)
+    assert (status, "in no fold: 1 cases of the test split" in out) == (0, True)
+    assert read(own / "folds-2.json")["left_out"] == read(own / "splits.json")["splits"]["test"]
+    record = read(own / "dataset.json")
+    record["cases"][0]["notes"] = {"person_from": "case"}
+    (own / "dataset.json").write_text(json.dumps(record))
+    _, _, err = run("folds", own, "--folds", FOLDS)
+    assert "warning: the patient of 1 cases is unknown" in err
+    status, out, _ = run("ensemble", *(trained / f"fold-{number}" for number in range(FOLDS)), "-o", tmp_path / "e")
+    assert status == 0
+    assert "Cross-validation on synthetic data" in out
+    scans = sorted(trained.parents[1].glob("**/p0_T1w.nii.gz")) or sorted(data.parents[1].glob("*/p0_T1w.nii.gz"))
+    status, out, err = run("segment", scans[0], "-m", tmp_path / "e", "-o", tmp_path / "masks", "--keep-largest", 1)
+    assert status == 0, err
+    record = read(tmp_path / "masks" / "p0_T1w_record.json")
+    assert record["model"]["members"] == ["fold-0", "fold-1", "fold-2"]
+    assert record["settings"]["keep_largest"] == 1
+    assert record["result"]["n_lesions"] <= 1
 
 
 @pytest.mark.parametrize("fold", ["4", "-1", "some"])
