@@ -215,6 +215,22 @@ def test_the_median_filter_can_be_asked_for_and_is_recorded(network, series, tmp
         segment_cases([series], network, tmp_path / "4", median_filter=4)
 
 
+def test_gaps_and_an_axis_of_length_one_are_read_with_a_warning(network, series, tmp_path):
+    def damage(data):
+        data = data.astype(np.float32)
+        data[30, 30, 0, 12] = np.nan
+        data[31, 30, :, :] = np.inf
+        return data[:, :, :, None, :]
+
+    odd = altered(tmp_path / "ctp.nii.gz", series, damage)
+    run = segment_cases([odd], network, tmp_path / "masks")
+    assert run.exit_status == 0, run.outcomes
+    told = " ".join(run.outcomes[0].warnings)
+    assert "81 NaN or Inf values filled" in told
+    assert "shape (64, 64, 2, 1, 40) read as (64, 64, 2, 40)" in told
+    assert nib.load(run.outcomes[0].files["mask"]).shape == (64, 64, 2)
+
+
 def test_a_pair_of_series_in_one_folder_is_no_guess(series, tmp_path):
     for name in ("a.nii", "b.nii"):
         shutil.copy(series, tmp_path / name)
