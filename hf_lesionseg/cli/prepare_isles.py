@@ -176,7 +176,7 @@ def synthetic_perfusion(
     """Generate CT perfusion of acute strokes in ISLES 2018's layout, and prepare it.
 
     Series by the physics of a phantom, maps made from them, DWI, and the infarct as truth; the files stay in
-    DIR/source. A recipe's window larger than the slices is cut down to them. Everything made from these cases is marked
+    DIR/source. A recipe's size larger than the slices is cut down to them. Everything made from these cases is marked
     synthetic.
 
     `lesionseg prepare synthetic-perfusion -o perfusion --count 12 --size 64 --recipe ms-dcnn-isles2018`

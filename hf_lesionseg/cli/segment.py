@@ -75,6 +75,16 @@ def segment(
             show_default=False,
         ),
     ] = None,
+    median_filter: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Smooth each slice of the mask by a median filter of N x N voxels (3, 5, ...), 0 for none; default: "
+            "as saved with the network.",
+            rich_help_panel=_MASK,
+            show_default=False,
+        ),
+    ] = None,
     frame_seconds: Annotated[
         float | None,
         typer.Option(
@@ -153,6 +163,7 @@ def segment(
             minimum_lesion_ml=minimum_lesion_ml,
             frame_seconds=frame_seconds,
             keep_largest=keep_largest,
+            median_filter=median_filter,
             deterministic=deterministic,
             overwrite=overwrite,
             skip_existing=skip_existing,

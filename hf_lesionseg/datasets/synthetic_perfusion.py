@@ -130,8 +130,8 @@ def prepare_synthetic_perfusion(
 ) -> PreparedDataset:
     """Generate CT perfusion into ``output/source`` and prepare it for training in ``output``.
 
-    All cases have the maps, the series and the DWI, of which the processor's channels are read. A window
-    (``processor.size``) larger than the generated slices is cut down to them: the margin would only cost time.
+    All cases have the maps, the series and the DWI, of which the processor's channels are read. A ``processor.size``
+    larger than the generated slices is cut down to them: what is beyond would only cost time.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def prepare_synthetic_perfusion(
 
 
 def _without_margin(processor, size: int):
-    """The same processor, whose window is no larger than slices of ``size`` pixels, in multiples of 16."""
+    """The same processor, whose slices are no larger than ``size`` pixels, in multiples of 16."""
     if processor.size is None or processor.training_spacing is not None or processor.training_plane is not None:
         return processor
     largest = -(-size // 16) * 16

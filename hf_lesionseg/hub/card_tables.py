@@ -106,8 +106,14 @@ def input_contract(processor):
             "any: the volume is brought to canonical RAS+ inside, and the mask comes back on the grid of the file",
         ),
         ("Slices", f"{processor.get('slice_axis', 'axial')}, {_STACKS[stack]}"),
-        ("In-plane spacing", _spacing(processor.get("training_spacing"))),
-        ("Size", _size(size, plane, processor.get("crop_offset"))),
+        *(
+            [("Size", f"whole slices are resampled to {size['height']} rows by {size['width']} columns")]
+            if processor.get("resize")
+            else [
+                ("In-plane spacing", _spacing(processor.get("training_spacing"))),
+                ("Size", _size(size, plane, processor.get("crop_offset"))),
+            ]
+        ),
         ("Intensities", _normalization(processor)),
         (
             "Mask",
@@ -117,7 +123,8 @@ def input_contract(processor):
                 if processor.get("minimum_lesion_ml")
                 else "; lesions of every size are kept"
             )
-            + _largest(processor.get("keep_largest")),
+            + _largest(processor.get("keep_largest"))
+            + _median(processor.get("median_filter")),
         ),
         (
             "`pixel_values`",
@@ -131,6 +138,10 @@ def input_contract(processor):
 
 def _largest(number):
     return f"; of these the {number} largest" if number else ""
+
+
+def _median(size):
+    return f"; slices smoothed by a median filter of {size} x {size} voxels" if size else ""
 
 
 def _spacing(spacing):

@@ -46,6 +46,8 @@ class LesionSegmentationPipeline(Pipeline):
         Lesions below this volume in mL are dropped; by default the image processor's.
     keep_largest : int, optional
         Keep so many of the largest lesions only, 0 all; by default the image processor's.
+    median_filter : int, optional
+        Side in voxels of the median filter of each slice of the mask, 0 none; by default the image processor's.
     deterministic : bool
         Equal bytes on every run.
     return_probability : bool
@@ -115,6 +117,7 @@ class LesionSegmentationPipeline(Pipeline):
         threshold: float | None = None,
         minimum_lesion_ml: float | None = None,
         keep_largest: int | None = None,
+        median_filter: int | None = None,
         return_probability: bool | None = None,
     ) -> tuple[dict, dict, dict]:
         forward = {
@@ -127,6 +130,7 @@ class LesionSegmentationPipeline(Pipeline):
             "threshold": threshold,
             "minimum_lesion_ml": minimum_lesion_ml,
             "keep_largest": keep_largest,
+            "median_filter": median_filter,
             "return_probability": return_probability,
         }
         given = [{k: v for k, v in group.items() if v is not None} for group in (forward, postprocess)]
@@ -171,6 +175,7 @@ class LesionSegmentationPipeline(Pipeline):
         threshold: float | None = None,
         minimum_lesion_ml: float | None = None,
         keep_largest: int | None = None,
+        median_filter: int | None = None,
         return_probability: bool = False,
     ) -> dict:
         """Bring the slices' probabilities back to the file's grid, cut at the threshold, and find the lesions."""
@@ -178,9 +183,11 @@ class LesionSegmentationPipeline(Pipeline):
         scan, prediction = model_outputs["scan"], model_outputs["prediction"]
         threshold = processor.threshold if threshold is None else threshold
         minimum_lesion_ml = processor.minimum_lesion_ml if minimum_lesion_ml is None else minimum_lesion_ml
-        kept = {} if keep_largest is None else {"keep_largest": keep_largest}
+        # only what was asked for, since the processor of a repository's own code may not know the later settings
+        later = {"keep_largest": keep_largest, "median_filter": median_filter}
+        later = {name: value for name, value in later.items() if value is not None}
         probability = processor.restore_probability(prediction.probability, geometry)
-        mask = processor.mask_from_probability(probability, geometry, threshold, minimum_lesion_ml, **kept)
+        mask = processor.mask_from_probability(probability, geometry, threshold, minimum_lesion_ml, **later)
         lesions, labels = find_lesions(mask, scan.affine, scan.voxel_ml)
         result = {
             "mask": mask,

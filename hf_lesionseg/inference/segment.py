@@ -99,6 +99,7 @@ def segment_cases(
     minimum_lesion_ml: float | None = None,
     frame_seconds: float | None = None,
     keep_largest: int | None = None,
+    median_filter: int | None = None,
     deterministic: bool = False,
     overwrite: bool = False,
     skip_existing: bool = False,
@@ -127,6 +128,8 @@ def segment_cases(
         Between two frames of a raw perfusion series, s; overrules its header.
     keep_largest : int, optional
         Keep so many of the largest lesions only, 0 all; by default the image processor's.
+    median_filter : int, optional
+        Side in voxels, odd, of the median filter of each slice of the mask, 0 none; by default the image processor's.
     overwrite : bool
         Earlier outputs of a case are removed before it is run.
     skip_existing : bool
@@ -150,7 +153,7 @@ def segment_cases(
         The output folder cannot be made or written to.
     """
     _check_options(precision, batch_size, overwrite, skip_existing)
-    _check_mask_options(threshold, minimum_lesion_ml, keep_largest, frame_seconds)
+    _check_mask_options(threshold, minimum_lesion_ml, keep_largest, median_filter, frame_seconds)
     cases = parse_cases(inputs)
     output = Path(output)
     if not (overwrite or skip_existing):
@@ -165,8 +168,9 @@ def segment_cases(
     settings = {
         "threshold": processor.threshold if threshold is None else threshold,
         "minimum_lesion_ml": processor.minimum_lesion_ml if minimum_lesion_ml is None else minimum_lesion_ml,
-        # one published with code from before keep_largest has none
+        # one published with earlier code has none of these
         "keep_largest": getattr(processor, "keep_largest", 0) if keep_largest is None else keep_largest,
+        "median_filter": getattr(processor, "median_filter", 0) if median_filter is None else median_filter,
         "precision": precision,
         "deterministic": deterministic,
     }
@@ -199,7 +203,7 @@ def _check_options(precision, batch_size, overwrite, skip_existing) -> None:
         raise UsageError("overwrite and skip-existing exclude each other; give one")
 
 
-def _check_mask_options(threshold, minimum_lesion_ml, keep_largest, frame_seconds) -> None:
+def _check_mask_options(threshold, minimum_lesion_ml, keep_largest, median_filter, frame_seconds) -> None:
     if threshold is not None and not 0 < threshold < 1:
         raise UsageError(f"threshold {threshold} is no probability between 0 and 1; 0.5 is usual")
     if minimum_lesion_ml is not None and not minimum_lesion_ml >= 0:
@@ -208,6 +212,8 @@ def _check_mask_options(threshold, minimum_lesion_ml, keep_largest, frame_second
         raise UsageError(f"frame time {frame_seconds} s is none; give the seconds from one frame to the next")
     if keep_largest is not None and keep_largest < 0:
         raise UsageError(f"keep-largest {keep_largest} is no number of lesions; give 0 to keep all")
+    if median_filter is not None and not (median_filter == 0 or (3 <= median_filter <= 15 and median_filter % 2)):
+        raise UsageError(f"median filter of {median_filter} voxels; give an odd number from 3 to 15, 0 for none")
 
 
 def output_files(output: Path, stem: str) -> dict[str, Path]:
@@ -269,13 +275,16 @@ def _segment_case(case, segmenter, loaded, output, settings, batch_size, skip_ex
             )
         del prepared
         with clock.stage("postprocess"):
-            largest = settings["keep_largest"]
             result = segmenter.postprocess(
                 predicted,
                 threshold=settings["threshold"],
                 minimum_lesion_ml=settings["minimum_lesion_ml"],
                 # asked for only where it differs, since an older processor of a repository's own has no such setting
-                keep_largest=None if largest == getattr(segmenter.image_processor, "keep_largest", 0) else largest,
+                **{
+                    name: settings[name]
+                    for name in ("keep_largest", "median_filter")
+                    if settings[name] != getattr(segmenter.image_processor, name, 0)
+                },
             )
         del predicted
     told = tuple(dict.fromkeys([*result["warnings"], *(str(warning.message) for warning in caught)]))
@@ -331,6 +340,7 @@ def _write_outputs(case, targets, files, read, loaded, settings, input_sha256, r
         "threshold": settings["threshold"],
         "minimum_lesion_ml": settings["minimum_lesion_ml"],
         "keep_largest": settings["keep_largest"],
+        "median_filter": settings["median_filter"],
         "connectivity": 26,
         "coordinates": "centroid_mm in RAS+ world coordinates of the scan; voxel indices from 0, box stop exclusive",
         "lesions": result["lesions"],

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
+from .case_volumes import load_channels, load_volume
 from .intensity import apply_normalization, measure_intensity, plan_normalization, tissue_range
-from .lesion_cleanup import clean_lesions
-from .nifti_volume import check_varies, read_nifti, volume_from_array, volume_from_image
+from .lesion_cleanup import clean_lesions, filter_slices
 from .outputs import lesion_probability
 from .plane_window import centre_window, tissue_footprint
 from .processor_settings import check_settings
@@ -44,6 +44,7 @@ class LesionImageProcessorKwargs(TypedDict, total=False):
     slice_axis: str
     training_spacing: tuple[float, float] | None
     size: dict[str, int] | None
+    resize: bool
     training_plane: tuple[int, int] | None
     crop_offset: tuple[int, int] | None
     normalization: str
@@ -53,6 +54,7 @@ class LesionImageProcessorKwargs(TypedDict, total=False):
     threshold: float
     minimum_lesion_ml: float
     keep_largest: int
+    median_filter: int
 
 
 class LesionImageProcessor(BaseImageProcessor):
@@ -72,6 +74,8 @@ class LesionImageProcessor(BaseImageProcessor):
     size : {"height": int, "width": int}, optional
         Window cut from every plane: centred on the tissue, and widened to multiples of 16 rather than cutting tissue.
         Without it planes stay whole; the networks take any size.
+    resize : bool, default False
+        Whole planes are resampled to ``size``, whatever their pixel size, instead of cut.
     training_plane, crop_offset : (rows, columns) and (row, column), optional
         Where a plane has exactly this shape, the window begins exactly there: the training data's own crop.
     normalization : {"percentile", "fixed-range", "window", "z-score", "none"}
@@ -89,6 +93,9 @@ class LesionImageProcessor(BaseImageProcessor):
         Smaller lesions (26-connected) are dropped from masks.
     keep_largest : int, default 0
         Keep so many of a mask's largest lesions (26-connected) only; 0 keeps all.
+    median_filter : int, default 0
+        Side in voxels, odd, of the median filter that smooths each slice of a mask on the file grid, before lesions are
+        dropped; 0 for none.
 
     Raises
     ------
@@ -111,6 +118,7 @@ class LesionImageProcessor(BaseImageProcessor):
     slice_axis = "axial"
     training_spacing = None
     size = None
+    resize = False
     training_plane = None
     crop_offset = None
     normalization = "percentile"
@@ -120,6 +128,7 @@ class LesionImageProcessor(BaseImageProcessor):
     threshold = 0.5
     minimum_lesion_ml = 0.0
     keep_largest = 0
+    median_filter = 0
 
     def __init__(self, **kwargs):
         super().__init__()
@@ -233,6 +242,7 @@ class LesionImageProcessor(BaseImageProcessor):
         minimum_lesion_ml=None,
         return_probability=False,
         keep_largest=None,
+        median_filter=None,
     ):
         """Turn logits into masks on the grids of the scans.
 
@@ -244,8 +254,8 @@ class LesionImageProcessor(BaseImageProcessor):
         threshold, minimum_lesion_ml : float, optional
             Instead of the settings.
         return_probability : bool, default False
-        keep_largest : int, optional
-            Instead of the setting.
+        keep_largest, median_filter : int, optional
+            Instead of the settings.
 
         Returns
         -------
@@ -271,7 +281,8 @@ class LesionImageProcessor(BaseImageProcessor):
                 planes = lesion_probability(logits[first : first + item.num_slices].detach()).cpu().numpy()
             first += item.num_slices
             probability = self.restore_probability(planes, item)
-            result = {"mask": self.mask_from_probability(probability, item, threshold, minimum_lesion_ml, keep_largest)}
+            chosen = (threshold, minimum_lesion_ml, keep_largest, median_filter)
+            result = {"mask": self.mask_from_probability(probability, item, *chosen)}
             if return_probability:
                 result["probability"] = probability
             results.append(result)
@@ -292,8 +303,10 @@ class LesionImageProcessor(BaseImageProcessor):
         """
         return restore_planes(np.asarray(probability), geometry, order=1)
 
-    def mask_from_probability(self, probability, geometry, threshold=None, minimum_lesion_ml=None, keep_largest=None):
-        """Threshold a probability on the file grid and drop lesions that are too small or not among the largest.
+    def mask_from_probability(
+        self, probability, geometry, threshold=None, minimum_lesion_ml=None, keep_largest=None, median_filter=None
+    ):
+        """Threshold a probability on the file grid, smooth its slices, drop lesions too small or not of the largest.
 
         Parameters
         ----------
@@ -301,7 +314,7 @@ class LesionImageProcessor(BaseImageProcessor):
         geometry : SliceGeometry
             Gives the volume of a voxel.
         threshold, minimum_lesion_ml : float, optional
-        keep_largest : int, optional
+        keep_largest, median_filter : int, optional
             Instead of the settings.
 
         Returns
@@ -309,21 +322,29 @@ class LesionImageProcessor(BaseImageProcessor):
         numpy.ndarray of shape ``geometry.shape``
             uint8, 0 and 1.
         """
-        given = {"threshold": threshold, "minimum_lesion_ml": minimum_lesion_ml, "keep_largest": keep_largest}
+        given = {
+            "threshold": threshold,
+            "minimum_lesion_ml": minimum_lesion_ml,
+            "keep_largest": keep_largest,
+            "median_filter": median_filter,
+        }
         settings = check_settings({key: value for key, value in given.items() if value is not None}, self.settings())
         mask = np.asarray(probability) > settings["threshold"]
+        if settings["median_filter"]:
+            filter_slices(mask, settings["median_filter"], geometry.file_slice_axis)
         clean_lesions(mask, geometry.voxel_ml, settings["minimum_lesion_ml"], settings["keep_largest"])
         return mask.view(np.uint8)
 
     def _slice_case(self, case, affine, name):
         """Return ``pixel_values`` (num_slices, channels, height, width) of one case, and its geometry."""
-        channels = self._load_channels(case, affine, name)
+        channels = load_channels(case, self.channel_names, affine, name)
         _, reference = channels[self.channel_names[0]]
         geometry = plan_slices(
             reference.data.shape,
             reference.affine,
             slice_axis=self.slice_axis,
             training_spacing=self.training_spacing,
+            training_shape=(self.size["height"], self.size["width"]) if self.resize else None,
         )
         notes = [warning for _, volume in channels.values() for warning in volume.warnings]
         tissue, records = [], []
@@ -333,7 +354,7 @@ class LesionImageProcessor(BaseImageProcessor):
             tissue.append(tissue_range(measured, record))
             records.append({"channel": channel, **record})
             notes.extend(odd)
-        if self.size is not None:
+        if self.size is not None and not self.resize:
             geometry, odd = self._place_window(geometry, channels, tissue)
             notes.extend(odd)
         geometry = replace(geometry, normalization=tuple(records), warnings=tuple(notes))
@@ -345,37 +366,6 @@ class LesionImageProcessor(BaseImageProcessor):
             to_planes(volume.data, geometry, fill=tissue[c][0], out=values[:, c])
             apply_normalization(values[:, c], records[c])
         return values, geometry
-
-    def _load_channels(self, case, affine, name):
-        """Return ``{channel: (name for messages, NiftiVolume)}`` in the order of ``channel_names``, on one grid."""
-        if not isinstance(case, dict):
-            if len(self.channel_names) > 1:
-                raise VolumeError(
-                    f"{name}: one volume where the network takes {len(self.channel_names)} channels; give a dict with "
-                    f"{', '.join(self.channel_names)}"
-                )
-            case = {self.channel_names[0]: case}
-        missing = [channel for channel in self.channel_names if channel not in case]
-        unknown = [str(channel) for channel in case if channel not in self.channel_names]
-        if missing or unknown:
-            raise VolumeError(
-                f"{name}: missing channels {missing}, unknown channels {unknown}; give exactly "
-                f"{', '.join(self.channel_names)}"
-            )
-        channels = {}
-        for channel in self.channel_names:
-            label = name if len(self.channel_names) == 1 else f"{name}, channel {channel}"
-            label, volume = _load(case[channel], affine, label)
-            check_varies(volume.data, label)
-            channels[channel] = label, volume
-        first_label, first = channels[self.channel_names[0]]
-        for label, volume in channels.values():
-            if not same_grid(first.data.shape, first.affine, volume.data.shape, volume.affine):
-                raise VolumeError(
-                    f"{label}: shape {volume.data.shape} and grid differ from {first_label} with {first.data.shape}; "
-                    "register and resample all channels of a case onto one grid"
-                )
-        return channels
 
     def _place_window(self, geometry, channels, tissue):
         """Choose the crop or pad window; returns the geometry and warnings."""
@@ -393,23 +383,9 @@ class LesionImageProcessor(BaseImageProcessor):
         return geometry, (f"{name}: tissue does not fit into {size[0]} x {size[1]}; slices are {height} x {width}",)
 
 
-def _load(source, affine, name):
-    """Return the name that messages use, and the volume."""
-    if isinstance(source, str | os.PathLike):
-        name, volume = str(source), read_nifti(source)
-    elif hasattr(source, "dataobj"):
-        name = source.get_filename() or name
-        volume = volume_from_image(source, name)
-    else:
-        return name, volume_from_array(source, affine, name)
-    if affine is not None:
-        raise VolumeError(f"{name}: has an affine of its own; give affine only for arrays")
-    return name, volume
-
-
 def _label_planes(lesion_map, geometry, name):
     own_grid = isinstance(lesion_map, str | os.PathLike) or hasattr(lesion_map, "dataobj")
-    name, volume = _load(lesion_map, None if own_grid else np.asarray(geometry.affine), name)
+    name, volume = load_volume(lesion_map, None if own_grid else np.asarray(geometry.affine), name)
     if volume.replaced:
         raise VolumeError(f"{name}: {volume.replaced} NaN or Inf voxels in a mask; set them to 0 or 1")
     if not same_grid(geometry.shape, geometry.affine, volume.data.shape, volume.affine):

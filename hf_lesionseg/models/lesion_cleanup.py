@@ -1,4 +1,4 @@
-"""Drop single lesions from a mask: those that are too small, and all but the largest."""
+"""Clean a mask: smooth its slices, drop lesions that are too small, and all but the largest."""
 
 import numpy as np
 from scipy import ndimage
@@ -32,3 +32,26 @@ def clean_lesions(mask, voxel_ml, minimum_ml=0.0, keep_largest=0):
     if keep_largest:
         stay[np.argsort(-voxels, kind="stable")[keep_largest:]] = False
     inside &= stay[lesions]
+
+
+def filter_slices(mask, size, axis):
+    """Median filter of each slice of a mask, in place: a voxel becomes what most of its square are.
+
+    Parameters
+    ----------
+    mask : bool array (X, Y, Z)
+        Beyond its border is background.
+    size : int
+        Side of the square in voxels, odd.
+    axis : int
+        From slice to slice.
+    """
+    boxes = ndimage.find_objects(mask.astype(np.uint8))
+    if not boxes:
+        return
+    inside = mask[boxes[0]]  # no voxel outside has more than half of its square inside this box
+    count = inside.astype(np.int16)
+    for side in range(3):
+        if side != axis:
+            count = ndimage.correlate1d(count, np.ones(size, np.int16), axis=side, mode="constant")
+    inside[...] = 2 * count > size * size

@@ -34,6 +34,7 @@ def check_settings(given, defaults):
     settings = {**defaults, **given}
     checked = {name: _RULES[name](name, value) for name, value in settings.items()}
     _check_training_crop(checked)
+    _check_resize(checked)
     return checked
 
 
@@ -126,6 +127,32 @@ def _check_training_crop(settings):
         _refuse("crop_offset", offset, f"a crop of {size['height']} x {size['width']} there leaves the plane {plane}")
 
 
+def _check_resize(settings):
+    if not settings["resize"]:
+        return
+    if settings["size"] is None:
+        _refuse("resize", True, "needs size, the shape that planes are resampled to")
+    for name in ("training_spacing", "training_plane"):
+        if settings[name] is not None:
+            _refuse("resize", True, f"excludes {name}={settings[name]!r}; give one of them")
+
+
+def _odd(name, value):
+    if (
+        not isinstance(value, Integral)
+        or isinstance(value, bool)
+        or not (value == 0 or (3 <= value <= 15 and value % 2))
+    ):
+        _refuse(name, value, "give an odd number of voxels from 3 to 15, 0 for no filter")
+    return int(value)
+
+
+def _flag(name, value):
+    if not isinstance(value, bool):
+        _refuse(name, value, "give true or false")
+    return value
+
+
 _RULES = {
     "channel_names": _names,
     "slice_axis": _choice(tuple(PLANE_AXES)),
@@ -133,6 +160,7 @@ _RULES = {
         _float_pair(lambda *both: min(both) > 0, "give (row, column) in mm, above 0, or None")
     ),
     "size": _optional(_size),
+    "resize": _flag,
     "training_plane": _optional(_int_pair(1, "give (rows, columns), whole numbers of at least 1, or None")),
     "crop_offset": _optional(_int_pair(0, "give (row, column), whole numbers of at least 0, or None")),
     "normalization": _choice(NORMALIZATIONS),
@@ -144,4 +172,5 @@ _RULES = {
     "threshold": _between(0.0, 1.0, "give a probability from 0 to 1"),
     "minimum_lesion_ml": _between(0.0, 1e6, "give a volume in mL, 0 to keep all lesions"),
     "keep_largest": _count("give a whole number of lesions, 0 to keep all"),
+    "median_filter": _odd,
 }

@@ -101,6 +101,12 @@ class SliceGeometry:
         return _canonical_spacing(np.asarray(self.affine), self.orientation)[PLANE_AXES[self.slice_axis][0]]
 
     @property
+    def file_slice_axis(self):
+        """Axis of the file from slice to slice."""
+        axes = nib.orientations.axcodes2ornt(self.orientation)[:, 0]
+        return int(np.flatnonzero(axes == PLANE_AXES[self.slice_axis][0])[0])
+
+    @property
     def is_resampled(self):
         """Whether planes were resampled in-plane."""
         return self.plane_shape != self.resampled_shape
@@ -136,7 +142,7 @@ class SliceGeometry:
         return cls(**values)
 
 
-def plan_slices(shape, affine, *, slice_axis="axial", training_spacing=None):
+def plan_slices(shape, affine, *, slice_axis="axial", training_spacing=None, training_shape=None):
     """Describe the planes of a volume; the window is the whole plane.
 
     Parameters
@@ -147,6 +153,8 @@ def plan_slices(shape, affine, *, slice_axis="axial", training_spacing=None):
     training_spacing : sequence of 2 float, optional
         Row and column distance in mm to resample planes to. The plane keeps its field of view, so the spacing is met
         up to half a pixel in the whole plane.
+    training_shape : sequence of 2 int, optional
+        Rows and columns to resample whole planes to instead, whatever their pixel size.
 
     Returns
     -------
@@ -170,7 +178,7 @@ def plan_slices(shape, affine, *, slice_axis="axial", training_spacing=None):
         canonical_shape[canonical_axis] = shape[file_axis]
     slices, rows, columns = PLANE_AXES[slice_axis]
     plane_shape = (canonical_shape[rows], canonical_shape[columns])
-    resampled_shape = plane_shape
+    resampled_shape = plane_shape if training_shape is None else tuple(int(length) for length in training_shape)
     if training_spacing is not None:
         sizes = _canonical_spacing(affine, orientation)
         resampled_shape = tuple(

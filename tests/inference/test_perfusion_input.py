@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from hf_lesionseg.datasets.synthetic_perfusion import generate_perfusion
 from hf_lesionseg.errors import GridMismatchError, ScanError, UsageError
@@ -191,6 +192,43 @@ def test_both_networks_segment_maps_and_say_nothing_of_a_series(network, case, t
     assert [each["channel"] for each in record["inputs"]][:4] == list(
         parse_case(case).files(network.processor.channel_names)
     )[:4]
+
+
+def test_the_median_filter_can_be_asked_for_and_is_recorded(network, series, tmp_path):
+    outcomes = {}
+    threshold = float(
+        np.median(
+            LesionSegmentationPipeline(model=network.model, image_processor=network.processor)(
+                series, return_probability=True
+            )["probability"]
+        )
+    )
+    for size in (0, 5):
+        run = segment_cases([series], network, tmp_path / str(size), threshold=threshold, median_filter=size)
+        files = run.outcomes[0].files
+        assert json.loads(files["record"].read_text())["settings"]["median_filter"] == size
+        outcomes[size] = np.asarray(nib.load(files["mask"]).dataobj)
+    expected = ndimage.median_filter(outcomes[0], (5, 5, 1), mode="constant")
+    np.testing.assert_array_equal(outcomes[5], expected)
+    assert (outcomes[5] != outcomes[0]).any()
+    with pytest.raises(UsageError, match="median filter of 4 voxels"):
+        segment_cases([series], network, tmp_path / "4", median_filter=4)
+
+
+def test_gaps_and_an_axis_of_length_one_are_read_with_a_warning(network, series, tmp_path):
+    def damage(data):
+        data = data.astype(np.float32)
+        data[30, 30, 0, 12] = np.nan
+        data[31, 30, :, :] = np.inf
+        return data[:, :, :, None, :]
+
+    odd = altered(tmp_path / "ctp.nii.gz", series, damage)
+    run = segment_cases([odd], network, tmp_path / "masks")
+    assert run.exit_status == 0, run.outcomes
+    told = " ".join(run.outcomes[0].warnings)
+    assert "81 NaN or Inf values filled" in told
+    assert "shape (64, 64, 2, 1, 40) read as (64, 64, 2, 40)" in told
+    assert nib.load(run.outcomes[0].files["mask"]).shape == (64, 64, 2)
 
 
 def test_a_pair_of_series_in_one_folder_is_no_guess(series, tmp_path):
