@@ -189,6 +189,7 @@ def _record(summary):
         "licence": data.get("licence"),
         "split_seed": data.get("split_seed"),
         "rejected": card_tables.count(data["rejected"], "case") if data.get("rejected") else None,
+        "stages": summary.get("stages"),
         "split_rows": card_tables.split_rows(data),
         "recipe_rows": card_tables.recipe_rows(recipe),
         "recipe_source": summary.get("paper") or recipe.get("paper"),

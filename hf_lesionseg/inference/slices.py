@@ -58,6 +58,8 @@ class SlicePrediction:
         tissue.
     slices_without_region : int or None
         Computed slices on which the first stage found none; the skipped ones are not among them.
+    generated_dwi : float32 array (slices, height, width), or None
+        What the network makes on the way, if asked for and where it makes one; 0 on skipped slices.
     """
 
     probability: np.ndarray
@@ -67,6 +69,7 @@ class SlicePrediction:
     warnings: tuple[str, ...] = ()
     regions: tuple[Region, ...] | None = None
     slices_without_region: int | None = None
+    generated_dwi: np.ndarray | None = None
 
 
 def slices_with_tissue(pixel_values: np.ndarray) -> np.ndarray:
@@ -95,6 +98,7 @@ def predict_slices(
     batch_size: int | None = None,
     precision: str = "float32",
     deterministic: bool = False,
+    keep_generated: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> SlicePrediction:
     """Compute the probability of lesion in each pixel of each slice.
@@ -111,6 +115,8 @@ def predict_slices(
         Autocast for the network; the probabilities are float32 always.
     deterministic : bool
         Use only algorithms that give equal bytes on every run, or fail where a GPU has none.
+    keep_generated : bool
+        Keep the network's ``generated_dwi`` as well, a second volume.
     progress : callable, optional
         Called with (slices done, slices to do) after every step.
 
@@ -132,8 +138,9 @@ def predict_slices(
     if batch_size < 1:
         raise UsageError(f"batch size {batch_size} is too small; give 1 slice or more")
     total, _, height, width = pixel_values.shape
-    # The only full volume that this holds; slices without tissue stay 0.
+    # The only full volume that this holds, unless another is asked for; slices without tissue stay 0.
     probability = np.zeros((total, height, width), dtype=np.float32)
+    generated = None
     wanted = slices_with_tissue(pixel_values)
     warnings, regions = [], None
     done = 0
@@ -152,13 +159,16 @@ def predict_slices(
                 batch_size = len(chosen) // 2
                 warnings.append(f"memory ran out with {len(chosen)} slices at once; went on with {batch_size}")
                 continue
-            values, found = output
+            values, found, made = output
             if np.isnan(values).any():
                 raise ModelError(
                     f"the network gives NaN for slice {chosen[np.isnan(values).any(axis=(1, 2))][0]}; "
                     + ("use precision float32" if precision != "float32" else "its weights are damaged, train it again")
                 )
             probability[chosen] = values
+            if keep_generated and made is not None:
+                generated = np.zeros_like(probability) if generated is None else generated
+                generated[chosen] = made[:, 0].float().cpu().numpy()
             if found is not None:
                 regions = (regions or []) + [Region(int(chosen[image]), box, score) for image, box, score in found]
             done += len(chosen)
@@ -173,11 +183,12 @@ def predict_slices(
         tuple(warnings),
         None if regions is None else tuple(regions),
         without,
+        generated,
     )
 
 
-def _forward(model: torch.nn.Module, batch: torch.Tensor) -> tuple[np.ndarray, list | None] | None:
-    """Return probabilities and regions of one batch, or None if memory ran out and has been given back."""
+def _forward(model: torch.nn.Module, batch: torch.Tensor) -> tuple[np.ndarray, list | None, torch.Tensor | None] | None:
+    """Return probabilities, regions and generated image of one batch, or None if memory ran out and was given back."""
     try:
         output = model(pixel_values=batch)
         logits = output.logits
@@ -186,7 +197,7 @@ def _forward(model: torch.nn.Module, batch: torch.Tensor) -> tuple[np.ndarray, l
                 f"the network gives logits of {tuple(logits.shape[-2:])} for slices of {tuple(batch.shape[-2:])}; "
                 "it is no network of this package"
             )
-        return lesion_probability(logits).cpu().numpy(), _regions(output)
+        return lesion_probability(logits).cpu().numpy(), _regions(output), getattr(output, "generated_dwi", None)
     except (torch.OutOfMemoryError, MemoryError):
         pass
     except RuntimeError as error:

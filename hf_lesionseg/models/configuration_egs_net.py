@@ -102,6 +102,15 @@ class EGSNetConfig(LesionConfig):
         """Whether there are perceptual networks."""
         return self.needs_dwi and self.perceptual != "none"
 
+    @property
+    def target_channels(self):
+        """Images that training learns from beside ``labels``, by the names of their arguments of ``forward``."""
+        return ("dwi",) if self.needs_dwi else ()
+
+    def settings_without_targets(self):
+        """What to train, by settings to change, where the data lack the targets: extractor + segmentor."""
+        return {"generator": False}
+
     def channels_of(self, names):
         """Positions in ``pixel_values`` of the named channels."""
         return [list(self.channel_names).index(name) for name in names]

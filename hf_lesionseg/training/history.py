@@ -18,7 +18,7 @@ class History:
             kept = [
                 record
                 for record in read_history(path)
-                if record["step"] <= resume_step and (record["kind"] == "step" or record["epoch"] <= resume_epoch)
+                if record["step"] <= resume_step and (record["kind"] != "epoch" or record["epoch"] <= resume_epoch)
             ]
         aside = path.with_name(f".{path.name}.partial")
         with writing(path):

@@ -25,10 +25,10 @@ from ..datasets.splits import ids_sha256
 from ..errors import DataError, ModelError, UsageError
 from ..models.image_processing_lesion import LesionImageProcessor
 from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, restore_best, save_checkpoint, writing
-from .history import History
+from .history import History, read_history
 from .launch import allow_unused_weights, make_accelerator, start_tracking
 from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
-from .network import build_network, enable_activation_checkpointing
+from .network import build_network, describe_stages, enable_activation_checkpointing
 from .step import phases_of, step_over_batch
 from .validation import validate, validation_record
 from .watch import CollapseWatch, scalars
@@ -75,9 +75,11 @@ def train(arguments):
         recipe,
         arguments.model_name_or_path,
         channels=dataset.num_channels,
+        targets=dataset.target_channels,
         token=arguments.hub_token,
         resumes=bool(resume),
     )
+    stages = describe_stages(recipe, model.config, dataset.target_channels)
     phases = phases_of(model, recipe)
     watched, collapse = dict.fromkeys(getattr(model, "watched_outputs", ())), CollapseWatch()
     if phases:
@@ -92,6 +94,7 @@ def train(arguments):
         slice_range=recipe.slice_range,
         empty_slice_fraction=recipe.empty_slice_fraction,
         augmentation=recipe.slice_augmentation(),
+        targets=getattr(model.config, "target_channels", ()),
         seed=arguments.seed,
     )
     optimizer = OPTIMIZERS[recipe.optimizer](
@@ -124,6 +127,12 @@ def train(arguments):
         if resume:
             restore_best(resume, output)
         history = History(output / "history.jsonl", state.step if resume else None, state.epoch)
+        if stages:
+            say_stages(stages)
+            if resume:
+                collapse.recall(read_history(history.path))
+            else:
+                history.append(kind="stages", step=0, epoch=0, **stages)
     if arguments.with_tracking:
         start_tracking(accelerator, arguments.project, recipe.to_dict() | {"seed": arguments.seed})
 
@@ -192,7 +201,8 @@ def train(arguments):
                 parts = scalars(watched)
                 log("step", epoch=state.epoch + 1, loss=value, **by_phase, **parts, learning_rate=rate)
                 if accelerator.is_main_process:
-                    collapse.look(parts, state.step)
+                    for text in collapse.look(parts, state.step):
+                        history.append(kind="warning", step=state.step, epoch=state.epoch + 1, text=text)
             if recipe.scheduler != "plateau":
                 scheduler.step()
             if every and state.step % every == 0:
@@ -227,7 +237,7 @@ def train(arguments):
     state.seconds = elapsed()
     if not state.best_step and not (output / "config.json").is_file():
         save_best(accelerator, model, processor, output)  # resumed where nothing was left to do, before any validation
-    summary = finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state)
+    summary = finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state, stages)
     publishes = arguments.push_to_hub and accelerator.is_main_process
     accelerator.end_training()  # the other processes need not wait for the upload
     if publishes:
@@ -249,6 +259,13 @@ def _say_what_the_data_decide(accelerator, recipe, processor):
         )
 
 
+def say_stages(stages):
+    """Print what the stages are trained on; loudly, where that is less than the recipe's network could."""
+    print(f"training: {stages['stages']}", flush=True)
+    if stages["reason"]:
+        print(f"WARNING: {stages['reason']}", flush=True)
+
+
 def _network_settings(config):
     """The settings of a network as a checkpoint keeps them, each under a name of its own."""
     settings = json.loads(config.to_json_string(use_diff=False))
@@ -263,6 +280,7 @@ def _settings_to_keep(recipe):
         "model",
         "encoder_weights",
         "processor",
+        "target_channels",
         "split",
         "early_stopping_patience",
         "mixed_precision",

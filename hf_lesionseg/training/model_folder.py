@@ -21,7 +21,7 @@ from ..imaging.atomic import write_aside
 from ..inference.loading import load_model
 from .checkpoints import BEST_FILES, writing
 from .history import read_history
-from .validation import mean_region_iou, predict_case, validate
+from .validation import mean_dwi_correlation, mean_region_iou, predict_case, validate
 
 SUMMARY_FILE = "training_summary.json"
 #: Files of a run that --overwrite_output_dir removes.
@@ -50,8 +50,11 @@ def save_best(accelerator, model, processor, output):
     accelerator.wait_for_everyone()
 
 
-def finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state):
+def finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state, stages=None):
     """Score the best weights on validation and test cases, draw, write the summary and the card.
+
+    ``stages`` tells what a network of several stages learned from: see :func:`~hf_lesionseg.training.network.\
+describe_stages`.
 
     Returns
     -------
@@ -67,6 +70,9 @@ def finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, 
     metrics = {split: [case.metrics for case in found] for split, found in validated.items()}
     summary = _summary(accelerator, arguments, recipe, dataset, cases, state, metrics, model)
     summary["first_stage_miou"] = {split: mean_region_iou(found) for split, found in validated.items()}
+    if stages:
+        summary["stages"] = stages
+        summary["dwi_correlation"] = {split: mean_dwi_correlation(found) for split, found in validated.items()}
     if accelerator.is_main_process:
         with write_aside(output / SUMMARY_FILE) as path:
             path.write_text(json.dumps(summary, indent=1) + "\n")

@@ -8,8 +8,10 @@ from ..inference.loading import load_model
 from ..models import MODEL_REGISTRY
 from ..models.resnet_encoder import ResNetEncoder, load_resnet_weights
 
+_WITH_TARGETS = "by a recipe with target_channels and, where the data set has none, a folder of your own (--dwi FOLDER)"
 
-def build_network(recipe, model_name_or_path=None, *, channels, token=None, resumes=False):
+
+def build_network(recipe, model_name_or_path=None, *, channels, targets=None, token=None, resumes=False):
     """Build the recipe's network on the CPU, in float32.
 
     Parameters
@@ -19,6 +21,10 @@ def build_network(recipe, model_name_or_path=None, *, channels, token=None, resu
         Hub id or folder whose weights to start from.
     channels : int
         Channels of the prepared data.
+    targets : sequence of str, optional
+        Images to learn from that the prepared data hold beside them. Where the network learns from one that is not
+        among them, it is built as its configuration says for such data (``settings_without_targets``), unless recipe
+        or weights ask for what needs it. By default it may have all that it learns from.
     token : str, optional
         For the Hub.
     resumes : bool
@@ -27,7 +33,8 @@ def build_network(recipe, model_name_or_path=None, *, channels, token=None, resu
     Raises
     ------
     RecipeError
-        If the recipe names no network of this package, or a setting that it cannot have.
+        If the recipe names no network of this package, or a setting that it cannot have, or by name a setting for
+        which the data lack the image to learn from.
     ModelError
         If the weights are of another network, or of another number of channels, or those for the encoders are not to
         be had or do not fit.
@@ -45,6 +52,12 @@ def build_network(recipe, model_name_or_path=None, *, channels, token=None, resu
             raise ModelError(
                 f"{model_name_or_path}: takes {model.config.num_channels} channels, the data have {channels}"
             )
+        lacking = lacking_targets(model.config, targets)
+        if lacking:
+            raise ModelError(
+                f"{model_name_or_path}: learns from {' and '.join(lacking)}, which the data lack; prepare them with "
+                f"it, {_WITH_TARGETS}, or train a new network, which goes without"
+            )
         return model
     settings = {"num_channels": channels} | recipe.model
     try:
@@ -52,6 +65,17 @@ def build_network(recipe, model_name_or_path=None, *, channels, token=None, resu
         unknown = sorted(set(settings) - set(AutoConfig.for_model(recipe.model_type).to_dict()))
         if unknown:
             raise RecipeError(f"recipe {recipe.name}: {recipe.model_type} has no setting {', '.join(unknown)}")
+        lacking = lacking_targets(config, targets)
+        if lacking:
+            changes = config.settings_without_targets()
+            asked = [name for name in changes if recipe.model.get(name)]
+            if asked:
+                raise RecipeError(
+                    f"recipe {recipe.name}: asks for {asked[0]}: {recipe.model[asked[0]]}, which learns from "
+                    f"{' and '.join(lacking)}, and the data have none; prepare them with it, {_WITH_TARGETS}, or leave "
+                    f"{asked[0]} out of the recipe to train without"
+                )
+            config = AutoConfig.for_model(recipe.model_type, **(settings | changes))
         model = AutoModelForSemanticSegmentation.from_config(config)
     except (ValueError, TypeError, StrictDataclassError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
@@ -59,6 +83,41 @@ def build_network(recipe, model_name_or_path=None, *, channels, token=None, resu
     if recipe.encoder_weights and not resumes:
         start_encoders(model, recipe.encoder_weights, token=token)
     return model
+
+
+def lacking_targets(config, targets):
+    """Images that a network learns from and data do not hold; none where nothing is known of the data."""
+    return [] if targets is None else [name for name in getattr(config, "target_channels", ()) if name not in targets]
+
+
+def describe_stages(recipe, config, targets):
+    """Say what a network of several stages is trained on, and why; None for other networks.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    config : LesionConfig
+        Of the network that is trained.
+    targets : sequence of str
+        Images to learn from that the data hold.
+
+    Returns
+    -------
+    dict or None
+        ``stages``, a sentence; ``targets``, what is learned from; ``reason`` why that is less than the recipe's network
+        could, or None.
+    """
+    if not hasattr(config, "describe_training"):
+        return None
+    reason = None
+    wanted = AutoConfig.for_model(recipe.model_type, **{"num_channels": config.num_channels, **recipe.model})
+    lacking = lacking_targets(wanted, targets)
+    if lacking:
+        reason = (
+            f"the data have no {' and no '.join(lacking)}, so that there is no generator; to train it, prepare them "
+            f"with it, {_WITH_TARGETS}"
+        )
+    return {"stages": config.describe_training(), "targets": list(config.target_channels), "reason": reason}
 
 
 def start_encoders(model, name_or_path, token=None):

@@ -9,6 +9,7 @@ from accelerate.utils import broadcast, gather_object, tqdm
 
 from ..errors import DataError
 from ..evaluation.auc import ScoreHistogram
+from ..evaluation.generated_dwi import dwi_correlation
 from ..evaluation.metrics import CaseMetrics
 from ..evaluation.regions import region_ious
 from ..evaluation.slicewise import score_volume
@@ -29,6 +30,9 @@ class ValidatedCase:
         Over all slices as one batch.
     metrics : CaseMetrics
         In 3-D, and of its slices along the axis that the network sees.
+    dwi_correlation : float, or None
+        Pearson's correlation of generated and true DWI over the pixels of the brain, of a network that generates one
+        and data that hold one.
     region_ious : tuple of float, or None
         Of a network with a first stage: for each true component the best IoU with a box of its slice
         (:mod:`~hf_lesionseg.evaluation.regions`), in the slices that the network sees.
@@ -40,12 +44,16 @@ class ValidatedCase:
     metrics: CaseMetrics
     region_ious: tuple[float, ...] | None = None
     scores: ScoreHistogram | None = None
+    dwi_correlation: float | None = None
 
 
 def predict_case(model, case, *, batch_size, mixed_precision="no"):
     """:class:`~hf_lesionseg.inference.slices.SlicePrediction` of every plane of a prepared case."""
     precision = PRECISIONS[mixed_precision]
-    return predict_slices(model, case.pixel_values(), batch_size=batch_size, precision=precision)
+    generates = "dwi" in case.target_channels
+    return predict_slices(
+        model, case.pixel_values(), batch_size=batch_size, precision=precision, keep_generated=generates
+    )
 
 
 def validate_case(model, processor, case, *, batch_size, mixed_precision="no", slice_range=None):
@@ -70,7 +78,11 @@ def validate_case(model, processor, case, *, batch_size, mixed_precision="no", s
     mask = processor.mask_from_probability(restored, case.geometry)
     metrics = score_volume(case.id, mask, case.truth(), slice_axis=case.geometry.slice_axis, person=case.person)
     ious = None if predicted.regions is None else region_ious(labels, predicted.regions)
-    return ValidatedCase(loss.item(), metrics, ious, ScoreHistogram.of(probability[counted], labels[counted]))
+    correlation = None
+    if predicted.generated_dwi is not None:
+        correlation = dwi_correlation(predicted.generated_dwi, case.target("dwi"))
+    scores = ScoreHistogram.of(probability[counted], labels[counted])
+    return ValidatedCase(loss.item(), metrics, ious, scores, correlation)
 
 
 def validate(accelerator, model, processor, cases, *, batch_size, mixed_precision="no", slice_range=None):
@@ -113,7 +125,8 @@ def validation_record(validated):
         ``validation_loss``, ``validation_dice``, ``validation_iou``, ``validation_precision`` and
         ``validation_recall``, means over volumes; ``validation_auc`` of all voxels together;
         ``validation_dice_positive_slices`` and ``validation_dice_all_slices``, over all slices together;
-        ``validation_miou`` of the first stage where the network has one. A mean of nothing is left out.
+        ``validation_miou`` of the first stage where the network has one;
+        ``validation_dwi_correlation`` of generated and true DWI, where there are both. A mean of nothing is left out.
     """
     slices = describe_slices([case.metrics for case in validated])
     record = {
@@ -124,6 +137,7 @@ def validation_record(validated):
         "validation_dice_positive_slices": slices["positive"]["mean"],
         "validation_dice_all_slices": slices["all"]["mean"],
         "validation_miou": mean_region_iou(validated),
+        "validation_dwi_correlation": mean_dwi_correlation(validated),
     }
     return {name: value for name, value in record.items() if value is not None}
 
@@ -145,6 +159,12 @@ def mean_region_iou(validated):
     found = [case.region_ious for case in validated if case.region_ious is not None]
     ious = [iou for case in found for iou in case]
     return float(np.mean(ious)) if ious else None
+
+
+def mean_dwi_correlation(validated):
+    """Mean over the volumes of the correlation of generated and true DWI; None where there is none."""
+    found = [case.dwi_correlation for case in validated if case.dwi_correlation is not None]
+    return float(np.mean(found)) if found else None
 
 
 def mean_loss(validated):

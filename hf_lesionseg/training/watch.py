@@ -26,16 +26,33 @@ class CollapseWatch:
         self.collapsed = set()
 
     def look(self, values, step):
-        """Compare the values whose names end in ``_feature_norm`` with the first of them; others pass."""
+        """Compare the values whose names end in ``_feature_norm`` with the first of them; others pass.
+
+        Returns
+        -------
+        list of str
+            What was warned of, for the history.
+        """
+        told = []
         for name, value in values.items():
             if not name.endswith("_feature_norm") or name in self.collapsed:
                 continue
             first = self.first.setdefault(name, value)
             if value <= self.share * first:
                 self.collapsed.add(name)
-                warnings.warn(
+                told.append(
                     f"{name} has collapsed from {first:.3g} to {value:.3g} at step {step}: these features teach "
                     "nothing any more; train with the network's setting perceptual=frozen or shared, or with a smaller "
-                    "feature_weight",
-                    stacklevel=2,
+                    "feature_weight"
                 )
+                warnings.warn(told[-1], stacklevel=2)
+        return told
+
+    def recall(self, history):
+        """Take up a run where its history ends: its first norms, and what it was warned of."""
+        for record in history:
+            for name, value in record.items():
+                if name.endswith("_feature_norm"):
+                    self.first.setdefault(name, value)
+                    if value <= self.share * self.first[name]:
+                        self.collapsed.add(name)
