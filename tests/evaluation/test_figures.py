@@ -11,6 +11,9 @@ from PIL import Image
 
 from hf_lesionseg.errors import GridMismatchError
 from hf_lesionseg.evaluation.figures import (
+    compare_dice,
+    compare_overlays,
+    compare_runs,
     dice_distribution,
     extract_panel,
     lesion_volume_histograms,
@@ -168,6 +171,49 @@ def test_training_curves(tmp_path, length):
     # Values that a diverged or an interrupted run logs.
     history += [{"kind": "step", "step": 3, "loss": float("nan")}, {"kind": "step", "step": 4, "loss": None}, {}]
     assert pixels(training_curves(history, tmp_path / "training.png")).std() > 5
+
+
+@pytest.mark.filterwarnings("error")
+def test_other_metrics_are_drawn_beside_the_dice(tmp_path):
+    plain = [epoch(step, 0.5, 0.4) for step in (10, 20)]
+    more = [each | {"validation_iou": 0.3, "validation_auc": 0.9, "validation_recall": 0.5} for each in plain]
+    first, second = (training_curves(each, tmp_path / f"{len(each[0])}.png") for each in (plain, more))
+    assert not np.array_equal(pixels(first), pixels(second))
+
+
+NETWORKS = ("U-Net", "ASPP + Inference with a long name", "CLCI-Net")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("number", [1, 9])
+def test_dice_of_several_networks(tmp_path, number):
+    rng = np.random.default_rng(0)
+    dice = {f"{NETWORKS[n % 3]} {n}": rng.beta(3, 2, 12) for n in range(number)} | {"nothing": []}
+    found = compare_dice(dice, tmp_path / "dice.png", title="Networks", synthetic=True)
+    assert pixels(found).std() > 5
+    assert pixels(found).shape[0] > 250 + 60 * number  # room for each
+
+
+@pytest.mark.filterwarnings("error")
+def test_overlays_of_several_networks(tmp_path):
+    truth = np.zeros((20, 24, 4), bool)
+    truth[5:12, 6:14, 1:3] = True
+    panel = extract_panel("Dice 0.5", affine=np.eye(4), truth=truth, prediction=np.roll(truth, 2, axis=0))
+    found = compare_overlays({"a": [panel] * 4, "b": [panel] * 4}, ["truth", *NETWORKS], tmp_path / "o.png", title="t")
+    assert pixels(found).std() > 5
+    with pytest.raises(ValueError, match="for each of the 3 columns"):
+        compare_overlays({"a": [panel]}, NETWORKS, tmp_path / "p.png", title="t")
+    assert not (tmp_path / "p.png").exists()
+
+
+@pytest.mark.filterwarnings("error")
+def test_bars_beside_the_course_of_the_runs(tmp_path):
+    runs = {name: [[epoch(10, 0.5, 0.4), epoch(20, 0.4, 0.6)]] for name in NETWORKS}
+    bars = {name: {"Dice": [0.6, 0.5, 0.7], "IoU": [0.4, None, None]} for name in NETWORKS}
+    without, with_bars = (
+        compare_runs(runs, tmp_path / f"{bool(each)}.png", title="t", bars=each) for each in (None, bars)
+    )
+    assert pixels(with_bars).shape[1] > pixels(without).shape[1]
 
 
 def test_running_mean():

@@ -1,6 +1,7 @@
 """The data of a table: prepared ones, or generated ones that stand in for them."""
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,9 +74,18 @@ def generate_perfusion(folder, *, count=60, size=64, seed=0, recipe="ms-dcnn-isl
         settings["processor"]["channel_names"] = list(channels)
         settings.pop("target_channels", None)
     path = _write_recipe(folder, **{name: value for name, value in settings.items() if name != "name"})
-    options = ("--count", count, "--size", size, "--seed", seed, "--recipe", path)
+    _share_source(Path(folder))
+    options = ("--count", count, "--size", size, "--seed", seed, "--workers", os.cpu_count() or 1, "--recipe", path)
     run_command("prepare", "synthetic-perfusion", "-o", folder, *options)
     return PreparedDataset(folder)
+
+
+def _share_source(folder):
+    """Let a new folder prepare the cases that were generated for another recipe, instead of generating them again."""
+    others = [path for path in folder.parent.glob("perfusion-*/source") if path.is_dir() and path.parent != folder]
+    if others and not (folder / "source").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "source").symlink_to(Path("..") / others[0].parent.name / "source", target_is_directory=True)
 
 
 def _write_recipe(folder, **settings):

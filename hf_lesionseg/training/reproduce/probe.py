@@ -40,7 +40,7 @@ def measure(recipe, dataset, seconds):
         ``step`` and ``case``.
     """
     accelerator = make_accelerator(recipe)
-    model = build_network(recipe, channels=dataset.num_channels)
+    model = build_network(recipe, channels=dataset.num_channels, targets=dataset.target_channels)
     phases = phases_of(model, recipe)
     if phases:
         allow_unused_weights(accelerator)
@@ -52,6 +52,7 @@ def measure(recipe, dataset, seconds):
         slice_range=recipe.slice_range,
         empty_slice_fraction=recipe.empty_slice_fraction,
         augmentation=recipe.slice_augmentation(),
+        targets=getattr(model.config, "target_channels", ()),
     )
     optimizer = OPTIMIZERS[recipe.optimizer](model.parameters(), lr=recipe.learning_rate)
     loader = DataLoader(slices, batch_size=recipe.batch_size, shuffle=True)

@@ -1,9 +1,13 @@
 """A table from generated organs to the printed page, with the command that the README gives."""
 
+import csv
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +22,11 @@ def reproduce(*arguments, expected=0):
     done = subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == expected, done.stdout[-2000:] + done.stderr[-2000:]
     return done
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.mark.slow  # trains two networks, each in a process of its own
@@ -41,8 +50,21 @@ def test_a_table_is_trained_scored_and_written_once(tmp_path):
             assert row["columns"]["dsc"]["mean"] == pytest.approx(100 * scores["dsc"])
     text = (tmp_path / "l-snet-3.md").read_text()
     assert "| U-Net | 83.83 |" in text
-    with Image.open(tmp_path / "l-snet-3-curves.png") as picture:
-        assert picture.size[0] > 1000
+    for kind in ("curves", "dice", "overlays"):
+        assert f"(l-snet-3-{kind}.png)" in text
+        with Image.open(tmp_path / f"l-snet-3-{kind}.png") as picture:
+            assert picture.size[0] > 500
+    tidy = read(tmp_path / "l-snet-3.csv")
+    assert [(line["row"], line["column"]) for line in tidy] == [
+        (row["row"], column) for row in record["rows"] for column in record["columns"]
+    ]
+    assert {line["synthetic"] for line in tidy} == {"True"}
+    cases = read(tmp_path / "l-snet-3-cases.csv")
+    assert len(cases) == 2 * record["test_cases"]
+    for row in record["rows"]:  # a figure of the table lies among those of its cases
+        own = [float(line["dsc"]) for line in cases if line["row"] == row["row"] and line["dsc"]]
+        measured = row["columns"]["dsc"]
+        assert min(own) <= measured["low"] <= measured["mean"] <= measured["high"] <= max(own)
 
     # L-Net's row is also one of Table 2; nothing is trained again.
     folders = sorted((tmp_path / "runs").iterdir())
@@ -74,6 +96,76 @@ def test_a_table_on_strokes(tmp_path):
         assert row["columns"]["voe"]["mean"] == scores["voe"]
         assert row["columns"]["volume_dsc"]["mean"] == pytest.approx(100 * scores["volume_dsc"])
     assert "| Baseline | 54.00 |" in (tmp_path / "clci-net-1.md").read_text()
+
+
+RES_UNET = ("res-unet-1", "--data", "synthetic", "--cases", 6, "--base_width", 4, "--batch_size", 4)
+
+
+@pytest.mark.slow  # trains two networks, the second one twice
+def test_a_table_that_was_broken_off_goes_on(tmp_path):
+    """Killed, as a machine that goes down would, in the middle of the second run."""
+    options = (*RES_UNET, "--output", tmp_path, "--steps", 60, "--rows", "U-Net", "Residual U-Net")
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, *map(str, options)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 400
+    while not (begun := _runs_with_checkpoints(tmp_path, but=_finished_runs(tmp_path))) or not _finished_runs(tmp_path):
+        assert process.poll() is None, "the table was finished before it could be broken off"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (first,), (second,) = _finished_runs(tmp_path), begun
+    assert not (second / "training_summary.json").exists()
+    assert not (tmp_path / "res-unet-1.json").exists()
+    checkpoint = max(int(path.name.rpartition("-")[2]) for path in (second / "checkpoints").iterdir() if path.is_dir())
+    logged = [
+        line for line in (second / "history.jsonl").read_text().splitlines() if json.loads(line)["step"] < checkpoint
+    ]
+    weights = (first / "model.safetensors").stat().st_mtime_ns
+
+    reproduce(*options)
+    assert (first / "model.safetensors").stat().st_mtime_ns == weights  # not trained again
+    assert (second / "history.jsonl").read_text().splitlines()[: len(logged)] == logged  # went on, not anew
+    record = json.loads((tmp_path / "res-unet-1.json").read_text())
+    assert [(row["finished"], row["steps"]) for row in record["rows"]] == [(True, [60]), (True, [60])]
+    assert {str(tmp_path / row["runs"][0]) for row in record["rows"]} == {str(first), str(second)}
+
+
+def _finished_runs(folder):
+    return [path.parent for path in folder.glob("runs/*/seed-0/training_summary.json")]
+
+
+def _runs_with_checkpoints(folder, but):
+    found = {path.parent.parent for path in folder.glob("runs/*/seed-0/checkpoints/[!.]*")}
+    return sorted(found - set(but))
+
+
+@pytest.mark.slow  # tries and trains a network
+def test_a_wall_time_chooses_the_steps_and_keeps_them(tmp_path):
+    options = (*RES_UNET, "--output", tmp_path, "--rows", "U-Net", "--budget", "45s")
+    done = reproduce(*options)
+    assert "measuring 1 networks" in done.stdout
+    chosen = json.loads((tmp_path / "res-unet-1-budget.json").read_text())
+    record = json.loads((tmp_path / "res-unet-1.json").read_text())
+    assert record["budget"]["steps"] == chosen["steps"] >= 10
+    assert record["time_budget"]["seconds"] == 45
+    text = (tmp_path / "res-unet-1.md").read_text()
+    assert f"0.75 minutes for res-unet-1: {chosen['steps']} steps for every row" in text
+    again = reproduce(*options)
+    assert "measuring" not in again.stdout
+    assert json.loads((tmp_path / "res-unet-1.json").read_text())["rows"][0]["runs"] == record["rows"][0]["runs"]
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+@pytest.mark.slow  # trains a network in two processes
+def test_several_processes_share_the_slices_of_a_step(tmp_path):
+    reproduce(*RES_UNET, "--output", tmp_path, "--rows", "U-Net", "--steps", 3, "--num_processes", 2)
+    record = json.loads((tmp_path / "res-unet-1.json").read_text())
+    summary = json.loads((tmp_path / record["rows"][0]["runs"][0] / "training_summary.json").read_text())
+    assert (summary["run"]["processes"], summary["run"]["steps"], summary["recipe"]["batch_size"]) == (2, 3, 2)
+    assert "3 steps of 4 slices in 2 processes" in (tmp_path / "res-unet-1.md").read_text()
 
 
 @pytest.fixture(scope="module")
