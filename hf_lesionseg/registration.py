@@ -14,7 +14,7 @@ import importlib.abc
 import importlib.util
 import sys
 
-from .models import MODEL_REGISTRY, module_name
+from .models import loadable, module_name
 
 _AUTO = "transformers.models.auto"
 
@@ -24,19 +24,18 @@ _OUR_MODELS = f"{__package__}.models."
 
 
 def _register_config(auto, ours, model_type):
-    auto.AutoConfig.register(model_type, getattr(ours, MODEL_REGISTRY[model_type][0]), exist_ok=True)
+    auto.AutoConfig.register(model_type, getattr(ours, loadable()[model_type][0]), exist_ok=True)
 
 
 def _register_model(auto, ours, model_type):
-    model = getattr(ours, MODEL_REGISTRY[model_type][1])
+    model = getattr(ours, loadable()[model_type][1])
     auto.AutoModel.register(model.config_class, model, exist_ok=True)
     auto.AutoModelForSemanticSegmentation.register(model.config_class, model, exist_ok=True)
 
 
 def _register_image_processor(auto, ours):
-    from .models import configurations
-
-    for _, config in configurations():
+    for model_type, (name, _) in loadable().items():
+        config = getattr(importlib.import_module(module_name("configuration", model_type)), name)
         # "pil" is the key that transformers resolves where torchvision is absent.
         classes = {"pil": ours.LesionImageProcessor}
         auto.AutoImageProcessor.register(config, image_processor_classes=classes, exist_ok=True)
@@ -48,7 +47,7 @@ def _register_pipeline(_pipelines, ours):
 
 def _links():
     """Yield ``(module of the factory, our module, function that registers the second with the first)``."""
-    for model_type in MODEL_REGISTRY:
+    for model_type in loadable():
         yield (
             f"{_AUTO}.configuration_auto",
             module_name("configuration", model_type),

@@ -5,7 +5,20 @@ answers at once.
 """
 
 # The modules of the commands add themselves to `app`.
-from . import demo, doctor, evaluate, prepare, prepare_isles, push, segment, submit, train  # noqa: F401
+from . import (  # noqa: F401
+    demo,
+    doctor,
+    ensemble,
+    evaluate,
+    folds,
+    perfusion,
+    prepare,
+    prepare_isles,
+    push,
+    segment,
+    submit,
+    train,
+)
 from .app import app, main
 
 __all__ = ["app", "main"]

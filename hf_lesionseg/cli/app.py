@@ -13,7 +13,9 @@ INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
 
 
 #: In the order of a project's life; what is not named here comes last.
-ORDER = ("segment", "prepare", "train", "evaluate", "submit", "push", "demo", "doctor")
+ORDER = (
+    "segment", "perfusion", "prepare", "folds", "train", "ensemble", "evaluate", "submit", "push", "demo", "doctor",
+)  # fmt: skip
 
 
 class _Commands(TyperGroup):

@@ -37,6 +37,13 @@ def evaluate(
         bool,
         typer.Option("--distances/--no-distances", help="Measure surface distances and count single lesions, too."),
     ] = True,
+    minimum_lesion_ml: Annotated[
+        float, typer.Option(help="Drop predicted lesions below this volume in mL before scoring; 0 drops none.")
+    ] = 0.0,
+    keep_largest: Annotated[
+        int,
+        typer.Option(metavar="N", help="Score the N largest predicted lesions (26-connected) only; 0 scores all."),
+    ] = 0,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -68,6 +75,8 @@ def evaluate(
         slice_axis=slice_axis,
         distances=distances,
         preset=preset,
+        minimum_lesion_ml=minimum_lesion_ml,
+        keep_largest=keep_largest,
     )
     print_summary(summary)
     print(f"tables and figures: {summary['output']}")

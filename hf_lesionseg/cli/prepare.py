@@ -310,6 +310,13 @@ def _of_recipe(name: str | None, **settings: Any) -> dict[str, Any]:
     return {"processor": _processor(recipe, **settings), "fractions": recipe.split}
 
 
+def _targets_of_recipe(name: str | None) -> tuple[str, ...]:
+    """The images that a recipe wants to learn from beside the lesion."""
+    from ..training.recipe import load_recipe
+
+    return () if name is None else tuple(load_recipe(name).target_channels)
+
+
 def _print_label_checks(dataset: Any) -> None:
     """How the label of each case lies on its scan."""
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""``lesionseg prepare isles2018``, ``isles2022`` and ``isles2024``."""
+"""``lesionseg prepare isles2018``, ``isles2022`` and ``isles2024``, and generated cases in the layout of the first."""
 
 import sys
 import warnings
@@ -8,7 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from .prepare import Output, SplitSeed, Workers, _of_recipe, _print_summary, _tell_rejected, prepare
+from .prepare import (
+    Output,
+    SplitSeed,
+    Workers,
+    _of_recipe,
+    _print_summary,
+    _targets_of_recipe,
+    _tell_rejected,
+    prepare,
+)
 
 Source = Annotated[
     Path, typer.Argument(help="Folder of the training cases as it was unpacked, of any depth.", show_default=False)
@@ -20,6 +29,24 @@ MapsRecipe = Annotated[
         help="Recipe, by name or file, whose image processor (with its channels) and split are used; by default "
         "tmax, cbf, cbv and mtt between their percentiles.",
         show_default=False,
+    ),
+]
+
+OwnDWI = Annotated[
+    Path | None,
+    typer.Option(
+        "--dwi",
+        metavar="DIR",
+        help="Folder with a DWI of each case, in files named by case (case_7.nii.gz, case_7_dwi.nii.gz, "
+        "case_7/dwi.nii.gz), for a recipe that learns from it, such as egs-net-isles2018.",
+        show_default=False,
+    ),
+]
+ResampleDWI = Annotated[
+    bool,
+    typer.Option(
+        "--resample-dwi",
+        help="Bring a DWI on another grid onto that of its case, by the affines of both; else it is refused.",
     ),
 ]
 
@@ -37,6 +64,8 @@ def isles2018(
         ),
     ] = None,
     recipe: MapsRecipe = None,
+    dwi: OwnDWI = None,
+    resample_dwi: ResampleDWI = False,
     split_seed: SplitSeed = 0,
     workers: Workers = 0,
 ) -> None:
@@ -46,13 +75,19 @@ def isles2018(
     split; a warning says where the patient is unknown. A case that lacks a map or cannot be read is named with its
     reason and makes the exit status 1; the others are prepared.
 
+    A recipe that learns from a DWI (egs-net-isles2018) takes that of the first release, or your own folder of --dwi;
+    where no case has one, a warning says so, and the data are prepared without.
+
     `lesionseg prepare isles2018 TRAINING -o perfusion`
+
+    `lesionseg prepare isles2018 TRAINING -o perfusion --recipe egs-net-isles2018 --dwi my-dwi`
     """
     from ..datasets.isles2018 import LeakageWarning, people_warning, prepare_isles2018
 
+    options = {"people": people, "dwi": dwi, "resample_dwi": resample_dwi}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakageWarning)  # told below, as a line without a place in our code
-        dataset = _prepare(prepare_isles2018, source, output, recipe, split_seed, workers, people=people)
+        dataset = _prepare_with_targets(prepare_isles2018, source, output, recipe, split_seed, workers, **options)
     if message := people_warning(dataset.cases):
         print(f"warning: {message}", file=sys.stderr)
     _finish(dataset, output)
@@ -92,6 +127,8 @@ def isles2024(
     source: Source,
     output: Output,
     recipe: MapsRecipe = None,
+    dwi: OwnDWI = None,
+    resample_dwi: ResampleDWI = False,
     split_seed: SplitSeed = 0,
     workers: Workers = 0,
 ) -> None:
@@ -100,17 +137,86 @@ def isles2024(
     Maps and masks in the space of the non-contrast CT are taken where there are some. A case that lacks a map or cannot
     be read is named with its reason and makes the exit status 1; the others are prepared.
 
+    A recipe that learns from a DWI (egs-net-isles2018) takes that in the space of the CT where there is one; of one in
+    its own space --resample-dwi goes by the affines. --dwi gives a folder of your own.
+
     `lesionseg prepare isles2024 ISLES-2024 -o perfusion`
     """
     from ..datasets.isles2024 import prepare_isles2024
 
-    _finish(_prepare(prepare_isles2024, source, output, recipe, split_seed, workers), output)
+    options = {"dwi": dwi, "resample_dwi": resample_dwi}
+    _finish(_prepare_with_targets(prepare_isles2024, source, output, recipe, split_seed, workers, **options), output)
+
+
+@prepare.command("synthetic-perfusion")
+def synthetic_perfusion(
+    output: Output,
+    count: Annotated[
+        int,
+        typer.Option(
+            help="People to generate, half of them with two slabs, which are two cases; more of them add to a folder.",
+            show_default=False,
+        ),
+    ],
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal cases.")] = 0,
+    size: Annotated[int, typer.Option(help="Pixels of a slice of 220 mm along both axes, 64 to 512.")] = 128,
+    slices: Annotated[
+        int | None, typer.Option(help="Slices of a slab, 1 to 16; by default 2, 4 or 8 by chance.", show_default=False)
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            help="Frames of a series, a second each, 30 to 120; by default 40 to 60 by chance.", show_default=False
+        ),
+    ] = None,
+    recipe: MapsRecipe = None,
+    split_seed: SplitSeed = 0,
+    workers: Workers = 0,
+) -> None:
+    """Generate CT perfusion of acute strokes in ISLES 2018's layout, and prepare it.
+
+    Series by the physics of a phantom, maps made from them, DWI, and the infarct as truth; the files stay in
+    DIR/source. A recipe's window larger than the slices is cut down to them. Everything made from these cases is marked
+    synthetic.
+
+    `lesionseg prepare synthetic-perfusion -o perfusion --count 12 --size 64 --recipe ms-dcnn-isles2018`
+    """
+    from ..datasets.synthetic_perfusion import prepare_synthetic_perfusion
+
+    dataset = prepare_synthetic_perfusion(
+        output,
+        patients=count,
+        seed=seed,
+        size=size,
+        num_slices=slices,
+        num_frames=frames,
+        target_channels=_targets_of_recipe(recipe),
+        split_seed=split_seed,
+        workers=workers,
+        **_of_recipe(recipe),
+    )
+    _finish(dataset, output)
 
 
 def _prepare(
     reader: Callable, source: Path, output: Path, recipe: str | None, seed: int, workers: int, **options: Any
 ) -> Any:
     return reader(source, output, seed=seed, workers=workers, **options, **_of_recipe(recipe))
+
+
+def _prepare_with_targets(
+    reader: Callable, source: Path, output: Path, recipe: str | None, seed: int, workers: int, **options: Any
+) -> Any:
+    """Prepare with the images that the recipe learns from, or say loudly that there are none."""
+    from ..datasets.target_channels import MissingTargetWarning, missing_targets
+
+    targets = _targets_of_recipe(recipe)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MissingTargetWarning)  # told below
+        dataset = _prepare(reader, source, output, recipe, seed, workers, target_channels=targets, **options)
+    if targets and not dataset.target_channels:
+        print(f"warning: {missing_targets(dataset.name, targets)}", file=sys.stderr)
+    return dataset
 
 
 def _finish(dataset: Any, output: Path) -> None:

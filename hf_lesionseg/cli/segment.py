@@ -20,7 +20,9 @@ def segment(
         typer.Argument(
             metavar="INPUT",
             help="One case each: a scan (.nii.gz, .nii, .hdr/.img), a folder with one scan per channel, "
-            "or tmax=a.nii.gz,cbf=b.nii.gz by the names of the network's channels.",
+            "or tmax=a.nii.gz,cbf=b.nii.gz by the names of the network's channels. For a network of CT perfusion also "
+            "the raw 4-D series, as a file or as ctp=series.nii.gz (with brain=mask.nii.gz): maps and frames that are "
+            "not given are made from it.",
             show_default=False,
         ),
     ],
@@ -61,6 +63,23 @@ def segment(
         typer.Option(
             help="Drop lesions below this volume in mL; default: as saved with the network.",
             rich_help_panel=_MASK,
+            show_default=False,
+        ),
+    ] = None,
+    keep_largest: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Keep the N largest lesions (26-connected) only, 0 all; default: as saved with the network.",
+            rich_help_panel=_MASK,
+            show_default=False,
+        ),
+    ] = None,
+    frame_seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds from frame to frame of a raw perfusion series; default: as its header says, else 1.",
+            rich_help_panel=_RUN,
             show_default=False,
         ),
     ] = None,
@@ -132,6 +151,8 @@ def segment(
             batch_size=batch_size,
             threshold=threshold,
             minimum_lesion_ml=minimum_lesion_ml,
+            frame_seconds=frame_seconds,
+            keep_largest=keep_largest,
             deterministic=deterministic,
             overwrite=overwrite,
             skip_existing=skip_existing,

@@ -4,20 +4,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..imaging import Scan, read_scan
-from ..imaging.first_pass import NUM_FRAMES
+from ..imaging.perfusion_channels import FIRST_PASS_NAMES
 
 __all__ = ["FIRST_PASS_NAMES", "SERIES", "file_of", "lacking_channels", "read_channels"]
 
 SERIES = "ctp"
 """Name of the 4-D series among the images of a case."""
 
-FIRST_PASS_NAMES = (*(f"ctp_{number:02d}" for number in range(NUM_FRAMES)), "pwimax_o", "pwimax_p")
-"""What is made of the series; see :func:`~hf_lesionseg.imaging.perfusion_channels.first_pass_channels`. Maps are not:
-where a data set has some, those that a case lacks would come from other software than all others."""
-
 
 def file_of(channel: str) -> str:
-    """Name of the image that a channel is read from."""
+    """Name of the image that a channel is read from.
+
+    Only what is made of the first pass comes from the series. Maps do not: where a data set has some, those that a case
+    lacks would come from other software than all others.
+    """
     return SERIES if channel in FIRST_PASS_NAMES else channel
 
 
@@ -38,7 +38,7 @@ def read_channels(images: Mapping[str, Path], channels: Sequence[str]) -> dict[s
     Parameters
     ----------
     images : file of each image, by name; those that a case has besides are not opened
-    channels : names of images, and of :data:`FIRST_PASS_NAMES`
+    channels : names of images, and of :data:`~hf_lesionseg.imaging.perfusion_channels.FIRST_PASS_NAMES`
 
     Raises
     ------

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from .case_channels import file_of, lacking_channels
 from .file_search import NIFTI, rejection, walk_files
 from .prepare import prepare_cases
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
 from .splits import make_splits, save_splits
+from .target_channels import settle_targets
 
 __all__ = [
     "FRACTIONS",
@@ -178,9 +179,19 @@ def prepare_isles(
     seed: int,
     workers: int,
     progress: bool,
+    target_channels: Sequence[str] = (),
+    dwi: str | Path | None = None,
+    resample_dwi: bool = False,
 ) -> PreparedDataset:
     """Prepare what a reader found, and split it by person; see the readers for the parameters."""
     records, rejected = found
+    if dwi is not None and not target_channels:
+        raise UsageError(
+            f"a folder of DWI is given ({dwi}), but nothing asks for it; use a recipe with target_channels: [dwi], "
+            "such as egs-net-isles2018"
+        )
+    records, without, target_channels = settle_targets(records, target_channels, name=name, folder=dwi)
+    rejected = [*rejected, *without]
     if not records:
         raise DataError(
             f"{source}: none of its {len(rejected)} cases can be used, {rejected[0].path}: {rejected[0].reason}; "
@@ -195,6 +206,8 @@ def prepare_isles(
         licence=licence,
         source=source,
         rejected=rejected,
+        target_channels=target_channels,
+        resample_targets=resample_dwi,
         workers=workers,
         progress=progress,
     )

@@ -155,6 +155,9 @@ def prepare_isles2018(
     *,
     people: str | Path | None = None,
     processor=None,
+    target_channels: Sequence[str] = (),
+    dwi: str | Path | None = None,
+    resample_dwi: bool = False,
     fractions: Mapping[str, float] = FRACTIONS,
     seed: int = 0,
     workers: int = 0,
@@ -167,6 +170,9 @@ def prepare_isles2018(
     source, people : as for `find_isles2018_cases`
     output : new folder, or one that an earlier call with the same settings began
     processor : LesionImageProcessor, whose channels are asked for; by default `default_processor`
+    target_channels : images to learn from beside the lesion, such as "dwi"; none where no case has any, with a warning
+    dwi : folder with the DWI of each case, in files named by case; goes before those of the data set
+    resample_dwi : bring a DWI that lies on another grid onto that of its case
     fractions : share of each split, by name
     seed : of the split
     workers : processes; 0 works in this one
@@ -176,6 +182,8 @@ def prepare_isles2018(
     -----
     LeakageWarning
         Where the patient of a case is unknown.
+    MissingTargetWarning
+        Where no case has the targets that are asked for.
 
     Raises
     ------
@@ -197,6 +205,9 @@ def prepare_isles2018(
         name="generated CT perfusion" if generated else "ISLES 2018",
         licence=TEMPLATE_LICENCE if generated else LICENCE,
         synthetic=bool(generated),
+        target_channels=target_channels,
+        dwi=dwi,
+        resample_dwi=resample_dwi,
         fractions=fractions,
         seed=seed,
         workers=workers,

@@ -106,6 +106,9 @@ def prepare_isles2024(
     output: str | Path,
     *,
     processor=None,
+    target_channels: Sequence[str] = (),
+    dwi: str | Path | None = None,
+    resample_dwi: bool = False,
     fractions: Mapping[str, float] = FRACTIONS,
     seed: int = 0,
     workers: int = 0,
@@ -118,10 +121,18 @@ def prepare_isles2024(
     source : as for `find_isles2024_cases`
     output : new folder, or one that an earlier call with the same settings began
     processor : LesionImageProcessor, whose channels are asked for; by default `default_processor`
+    target_channels : images to learn from beside the lesion, such as "dwi"; none where no case has any, with a warning
+    dwi : folder with the DWI of each case, in files named by case; goes before those of the data set
+    resample_dwi : bring a DWI that lies on another grid onto that of its case
     fractions : share of each split, by name
     seed : of the split
     workers : processes; 0 works in this one
     progress : show a progress bar
+
+    Warns
+    -----
+    MissingTargetWarning
+        Where no case has the targets that are asked for.
 
     Raises
     ------
@@ -136,6 +147,9 @@ def prepare_isles2024(
         processor,
         name="ISLES 2024",
         licence=LICENCE,
+        target_channels=target_channels,
+        dwi=dwi,
+        resample_dwi=resample_dwi,
         fractions=fractions,
         seed=seed,
         workers=workers,

@@ -18,6 +18,7 @@ from ..imaging import read_mask, replace_folder_aside, write_aside, write_mask
 from .case_channels import lacking_channels, read_channels
 from .prepared import CASES, DATASET, FORMAT_VERSION, PROCESSOR, SPLITS, PreparedDataset
 from .records import CaseRecord, RejectedCase
+from .target_channels import read_target, target_planes
 from .workers import run_tasks
 
 __all__ = ["claim_output", "prepare_cases"]
@@ -37,6 +38,8 @@ def prepare_cases(
     licence: str = "unknown",
     source: str | Path | None = None,
     rejected: Sequence[RejectedCase] = (),
+    target_channels: Sequence[str] = (),
+    resample_targets: bool = False,
     workers: int = 0,
     progress: bool = True,
 ) -> PreparedDataset:
@@ -54,6 +57,8 @@ def prepare_cases(
     synthetic : whether the scans are generated
     source : folder that file names are recorded relative to
     rejected : what the reader could not use; kept in the list
+    target_channels : images that training learns from beside the lesion, and no network takes
+    resample_targets : bring those that lie on another grid onto that of their case, instead of refusing them
     workers : processes; 0 works in this one
     progress : show a progress bar
 
@@ -70,18 +75,20 @@ def prepare_cases(
     missing = [
         (record.id, channel)
         for record in records
-        for channel in lacking_channels(record.images, processor.channel_names)
+        for channel in lacking_channels(record.images, (*processor.channel_names, *target_channels))
     ]
     if missing:
-        raise DataError(f"{name}: case {missing[0][0]} has no {missing[0][1]}, which the processor's channels ask for")
-    claim_output(output, processor, name=name, synthetic=synthetic)
+        asking = "target_channels ask" if missing[0][1] in target_channels else "the processor's channels ask"
+        raise DataError(f"{name}: case {missing[0][0]} has no {missing[0][1]}, for which {asking}")
+    claim_output(output, processor, name=name, synthetic=synthetic, target_channels=target_channels)
     for leftover in (output / CASES).glob(".partial-*"):  # of a run that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     source = None if source is None else Path(source)
     todo = [record for record in records if not _is_done(record, output, source)]
     refused = list(rejected)
     failed = set()
-    tasks = [(record, output, processor, source) for record in todo]
+    targets = tuple(target_channels), resample_targets
+    tasks = [(record, output, processor, source, *targets) for record in todo]
     for index, error in run_tasks(_prepare_case, tasks, workers, "preparing", progress):
         if error is not None:
             record = todo[index]
@@ -92,12 +99,21 @@ def prepare_cases(
     if not done:
         reason = f"{refused[0].path}: {refused[0].reason}" if refused else "there was none"
         raise DataError(f"{name}: no case could be prepared; {reason}")
-    _write_dataset(output, done, refused, processor, name=name, synthetic=synthetic, licence=licence)
+    _write_dataset(
+        output,
+        done,
+        refused,
+        processor,
+        name=name,
+        synthetic=synthetic,
+        licence=licence,
+        target_channels=target_channels,
+    )
     return PreparedDataset(output)
 
 
-def claim_output(output: Path, processor, *, name: str, synthetic: bool) -> None:
-    """Mark a folder as this data set's, or check that it is: same data set, same settings of the processor.
+def claim_output(output: Path, processor, *, name: str, synthetic: bool, target_channels: Sequence[str] = ()) -> None:
+    """Mark a folder as this data set's, or check that it is: same data set, processor's settings and targets.
 
     Raises
     ------
@@ -116,6 +132,12 @@ def claim_output(output: Path, processor, *, name: str, synthetic: bool) -> None
         dataset = json.loads((output / DATASET).read_text())
         if (dataset.get("name"), dataset.get("synthetic")) != (name, synthetic):
             raise DataError(f"{output}: holds {dataset.get('name')}, not {name}; choose another folder")
+        before = dataset.get("target_channels", [])
+        if before != list(target_channels):
+            raise DataError(
+                f"{output}: was prepared with target_channels {before}, not {list(target_channels)}; choose another "
+                "folder or delete it"
+            )
         return
     if output.is_dir():
         foreign = [entry.name for entry in output.iterdir() if entry.name not in _OURS and entry.name[0] != "."]
@@ -123,7 +145,13 @@ def claim_output(output: Path, processor, *, name: str, synthetic: bool) -> None
             raise DataError(f"{output}: holds {sorted(foreign)[0]}, which is no prepared data; choose a new folder")
     with write_aside(output / PROCESSOR) as aside:
         aside.write_text(processor.to_json_string())
-    begun = {"format_version": FORMAT_VERSION, "name": name, "synthetic": synthetic, "complete": False}
+    begun = {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "synthetic": synthetic,
+        "target_channels": list(target_channels),
+        "complete": False,
+    }
     with write_aside(output / DATASET) as aside:
         aside.write_text(json.dumps(begun, indent=1) + "\n")
 
@@ -178,7 +206,14 @@ def _is_done(record: CaseRecord, output: Path, source: Path | None) -> bool:
     return all(before.get(key) == value for key, value in _files_of(record, source).items())
 
 
-def _prepare_case(record: CaseRecord, output: Path, processor, source: Path | None) -> None:
+def _prepare_case(
+    record: CaseRecord,
+    output: Path,
+    processor,
+    source: Path | None,
+    target_channels: tuple[str, ...] = (),
+    resample_targets: bool = False,
+) -> None:
     """Read, slice and write one case; runs in a worker."""
     scans = read_channels(record.images, processor.channel_names)
     first = scans[processor.channel_names[0]]
@@ -203,6 +238,12 @@ def _prepare_case(record: CaseRecord, output: Path, processor, source: Path | No
         )
     labels = batch["labels"].astype(np.uint8)
     geometry = batch["geometry"][0]
+    targets, measured = [], {}
+    for channel in target_channels:
+        scan = read_target(Path(record.images[channel]), first, resample=resample_targets)
+        warnings += scan.warnings
+        planes, measured[channel] = target_planes(scan, geometry)
+        targets.append(planes)
     description = {
         "id": record.id,
         **_files_of(record, source),
@@ -212,11 +253,14 @@ def _prepare_case(record: CaseRecord, output: Path, processor, source: Path | No
         "lesion_slices": np.flatnonzero(labels.any(axis=(1, 2))).tolist(),
         "tissue_slices": _tissue_slices(values[:, 0]).tolist(),
         "warnings": warnings,
+        **({"targets": measured} if measured else {}),
         "geometry": geometry.to_dict(),
     }
     with replace_folder_aside(output / CASES / record.id) as aside:
         _save_array(aside / "pixel_values.npy", values)
         _save_array(aside / "labels.npy", labels)
+        if targets:
+            _save_array(aside / "targets.npy", np.stack(targets, axis=1).astype(np.float16))
         write_mask(aside / "truth.nii.gz", truth, first)
         (aside / "case.json").write_text(json.dumps(description) + "\n")
 
@@ -245,6 +289,7 @@ def _write_dataset(
     name: str,
     synthetic: bool,
     licence: str,
+    target_channels: Sequence[str],
 ) -> None:
     cases = []
     for case in ids:
@@ -257,6 +302,7 @@ def _write_dataset(
         "complete": True,
         "licence": licence,
         "channel_names": list(processor.channel_names),
+        "target_channels": list(target_channels),
         "cases": cases,
         "rejected": [{"path": each.path, "reason": each.reason} for each in rejected],
     }

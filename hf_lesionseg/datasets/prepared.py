@@ -3,7 +3,9 @@
 A folder holds ``dataset.json`` (what it is, its cases, what was rejected and why), ``preprocessor_config.json``,
 ``splits.json`` and, per case, ``cases/<id>/``: ``pixel_values.npy`` float16 (num_slices, C, H, W), ``labels.npy`` uint8
 (num_slices, H, W), ``truth.nii.gz`` (the lesion on the scan's own grid) and ``case.json``. Slices lie there by
-themselves; the processor's ``slice_stack`` is made of them when they are read.
+themselves; the processor's ``slice_stack`` is made of them when they are read. Where the data set has
+``target_channels``, images that training learns from and no network takes, they are in ``targets.npy``, float16
+(num_slices, targets, H, W).
 
 What is held in memory: names, numbers and lists of slices, about 4 kB per case, 3 MB for 655 cases. Arrays are mapped
 when they are read and let go at once.
@@ -39,13 +41,17 @@ class PreparedCase:
     lesion_ml, voxel_ml : mL, on the scan's own grid
     shape : (num_slices, C, H, W), as it lies on disk
     slice_stack : "single", "repeat" or "neighbours": what a slice is read as
+    target_channels : names of the images to learn from
     lesion_slices, tissue_slices : int arrays, numbers of the slices that show some
     sources : files of the channels, relative to the data set's folder
     notes : what the reader or generator noted of the case
     """
 
-    def __init__(self, folder: Path, record: Mapping, slice_stack: str = "single"):
+    def __init__(
+        self, folder: Path, record: Mapping, slice_stack: str = "single", target_channels: tuple[str, ...] = ()
+    ):
         self.folder = folder
+        self.target_channels = target_channels
         self.slice_stack = slice_stack
         self.id: str = record["id"]
         self.person: str = record["person"]
@@ -83,6 +89,12 @@ class PreparedCase:
         """Uint8 (..., H, W), 0 or 1, of the same slices."""
         return self._read("labels.npy", index, np.uint8)
 
+    def target(self, name: str, index: int | slice | np.ndarray = slice(None)) -> np.ndarray:
+        """Float32 (..., H, W) of one of the target channels, of the same slices."""
+        if name not in self.target_channels:
+            raise DataError(f"{self.folder}: has no target channel {name!r}; prepare the data with target_channels")
+        return self._read("targets.npy", index, np.float32)[..., self.target_channels.index(name), :, :]
+
     def truth(self):
         """The lesion on the scan's own grid: `imaging.Scan` with uint8 0 and 1."""
         from ..imaging import read_mask
@@ -114,6 +126,7 @@ class PreparedDataset:
     name, licence : of the data set
     synthetic : whether its scans are generated
     channel_names : images of a case
+    target_channels : images that training can learn from beside the lesion; in no network's channels
     slice_stack : of the processor
     cases : list of PreparedCase, in the order of their ids
     rejected : list of {"path", "reason"}
@@ -139,12 +152,16 @@ class PreparedDataset:
             self.synthetic = bool(record["synthetic"])
             self.licence: str = record["licence"]
             self.channel_names = tuple(record["channel_names"])
+            self.target_channels = tuple(record.get("target_channels", ()))
             self.rejected: list[dict] = list(record["rejected"])
             settings = _read_json(self.folder / PROCESSOR) if (self.folder / PROCESSOR).is_file() else {}
             self.slice_stack: str = settings.get("slice_stack", "single")
             stacked_channels(1, self.slice_stack)  # a KeyError for one that is unknown
             folders = self.folder / CASES
-            self.cases = [PreparedCase(folders / each["id"], each, self.slice_stack) for each in record["cases"]]
+            self.cases = [
+                PreparedCase(folders / each["id"], each, self.slice_stack, self.target_channels)
+                for each in record["cases"]
+            ]
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: is damaged ({error!r}); prepare the data again") from error
         for case in self.cases:
@@ -184,6 +201,8 @@ class PreparedDataset:
             "processor": _read_json(self.folder / PROCESSOR),
             "cases": [[case.id, case.person, case.lesion_ml, *case.shape] for case in self.cases],
         }
+        if self.target_channels:  # data without keep the hash that they had before there were any
+            identity["target_channels"] = list(self.target_channels)
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

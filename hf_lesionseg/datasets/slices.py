@@ -15,7 +15,7 @@ _KINDS = ("all", "tissue", "lesion")
 
 
 class SliceDataset(Dataset):
-    """Single slices for training: ``{"pixel_values": float32 (C, H, W), "labels": int64 (H, W)}``.
+    """Single slices for training: ``{"pixel_values": float32 (C, H, W), "labels": int64 (H, W)}``, and targets.
 
     Each read maps a case's file, copies one slice and lets the map go. A process holds the list of slices only,
     16 bytes each, whatever the data set's size: 2 MB for the 123,795 slices of 655 volumes. Slices of cases with
@@ -28,7 +28,9 @@ class SliceDataset(Dataset):
     slice_range : first slice and the one behind the last, of every case; all by default
     empty_slice_fraction : share of the slices without a lesion that an epoch takes, drawn anew for each
     augmentation : called as ``augmentation(pixel_values, labels, rng)`` with arrays (C, H, W) and (H, W) and a numpy
-        generator; returns both, of the same shapes
+        generator; returns both, of the same shapes. The targets go through it as further channels, so that they stay
+        in place
+    targets : names of the cases' target channels to give along, each under its name as float32 (1, H, W)
     seed : of all that is random here; it depends on (seed, epoch, index) and on nothing else
 
     Raises
@@ -47,6 +49,7 @@ class SliceDataset(Dataset):
         slice_range: Sequence[int] | None = None,
         empty_slice_fraction: float = 1.0,
         augmentation: Callable | None = None,
+        targets: Sequence[str] = (),
         seed: int = 0,
     ):
         if slices not in _KINDS:
@@ -55,6 +58,7 @@ class SliceDataset(Dataset):
             raise UsageError(f"empty_slice_fraction is {empty_slice_fraction}: take a share between 0 and 1")
         self.cases = list(cases)
         self.augmentation = augmentation
+        self.targets = tuple(targets)
         self.seed = seed
         first, behind = slice_range or (0, np.inf)
         with_lesion = _pairs((number, case.lesion_slices) for number, case in enumerate(self.cases))
@@ -90,9 +94,16 @@ class SliceDataset(Dataset):
         number, plane = self._of_epoch(epoch)[index]
         case = self.cases[number]
         values, labels = case.pixel_values(int(plane)), case.labels(int(plane))
+        channels = len(values)
+        if self.targets:
+            images = [case.target(name, int(plane))[None] for name in self.targets]
+            values = np.concatenate([values, *images])
         if self.augmentation is not None:
             values, labels = self.augmentation(values, labels, np.random.default_rng([self.seed, epoch, index]))
-        return {"pixel_values": self._padded(values, np.float32), "labels": self._padded(labels, np.int64)}
+        item = {"pixel_values": self._padded(values[:channels], np.float32), "labels": self._padded(labels, np.int64)}
+        for position, name in enumerate(self.targets, channels):
+            item[name] = self._padded(values[position : position + 1], np.float32)
+        return item
 
     def _padded(self, array: np.ndarray, dtype) -> torch.Tensor:
         missing = [(0, 0)] * (array.ndim - 2)

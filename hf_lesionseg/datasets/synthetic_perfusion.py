@@ -5,6 +5,7 @@ the truth. What is measured on these cases says that code learns; it says nothin
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -14,19 +15,25 @@ from ..errors import DataError
 from ..imaging.atomic import replace_folder_aside, write_aside
 from ..imaging.deconvolution import perfusion_maps
 from ..imaging.perfusion_series import PerfusionSeries
+from .isles import FRACTIONS, prepare_isles
+from .isles2018 import default_processor, find_isles2018_cases
 from .perfusion_case import FIELD_OF_VIEW_MM, GeneratedPerfusion, PerfusionPatient, draw_patient, draw_slabs, scan_slab
+from .prepare import claim_output
+from .prepared import PreparedDataset
 from .synthetic import claim_generated_folder
-from .template import load_template
+from .template import TEMPLATE_LICENCE, load_template
 from .workers import run_tasks
 
-__all__ = ["generate_perfusion"]
+__all__ = ["generate_perfusion", "prepare_synthetic_perfusion"]
+
+NAME = "generated CT perfusion"
 
 _GENERATOR_VERSION = 1
 _TEMPLATE_MM = 2
 _FIRST_ID = {"CT": 345561, "MR": 339201}  # where the two releases of ISLES 2018 begin
 _VOLUMES = ("CT", "4DPWI", "CBF", "CBV", "MTT", "Tmax", "OT", "DWI")
 _MAP_SCALE = 10  # CBF and CBV are stored as integers of a vendor's unit in ISLES 2018
-_SIZES, _SLICES, _FRAMES = (32, 512), (1, 16), (30, 120)
+_SIZES, _SLICES, _FRAMES = (64, 512), (1, 16), (30, 120)
 _TWO_SLABS = 0.5  # 31 of the 63 people of ISLES 2018
 
 
@@ -106,6 +113,82 @@ def generate_perfusion(
     return output
 
 
+def prepare_synthetic_perfusion(
+    output: str | Path,
+    *,
+    patients: int,
+    seed: int = 0,
+    size: int = 128,
+    num_slices: int | None = None,
+    num_frames: int | None = None,
+    processor=None,
+    target_channels: Sequence[str] = (),
+    fractions: Mapping[str, float] = FRACTIONS,
+    split_seed: int = 0,
+    workers: int = 0,
+    progress: bool = True,
+) -> PreparedDataset:
+    """Generate CT perfusion into ``output/source`` and prepare it for training in ``output``.
+
+    All cases have the maps, the series and the DWI, of which the processor's channels are read. A window
+    (``processor.size``) larger than the generated slices is cut down to them: the margin would only cost time.
+
+    Parameters
+    ----------
+    processor : LesionImageProcessor; by default the one of ISLES 2018
+    target_channels : images to learn from beside the lesion, such as "dwi"
+    fractions : share of each split, by name
+    split_seed : of the split; the slabs of a patient come into one
+    others : as for `generate_perfusion`
+
+    Returns
+    -------
+    PreparedDataset, marked synthetic, with its splits
+    """
+    output = Path(output)
+    processor = _without_margin(processor or default_processor(), size)
+    claim_output(output, processor, name=NAME, synthetic=True, target_channels=target_channels)
+    source = generate_perfusion(
+        output / "source",
+        patients=patients,
+        seed=seed,
+        size=size,
+        num_slices=num_slices,
+        num_frames=num_frames,
+        workers=workers,
+        progress=progress,
+    )
+    records, rejected = find_isles2018_cases(source, processor.channel_names)
+    wanted = {_patient_name(index) for index in range(patients)}
+    return prepare_isles(
+        ([record for record in records if record.person in wanted], rejected),
+        source,
+        output,
+        processor,
+        name=NAME,
+        licence=TEMPLATE_LICENCE,
+        synthetic=True,
+        target_channels=target_channels,
+        fractions=fractions,
+        seed=split_seed,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def _without_margin(processor, size: int):
+    """The same processor, whose window is no larger than slices of ``size`` pixels, in multiples of 16."""
+    if processor.size is None or processor.training_spacing is not None or processor.training_plane is not None:
+        return processor
+    largest = -(-size // 16) * 16
+    window = {side: min(length, largest) for side, length in processor.size.items()}
+    return type(processor)(**{**processor.settings(), "size": window})
+
+
+def _patient_name(index: int) -> str:
+    return f"Train_{index + 1}"
+
+
 def _cases_of_patients(seed: int, patients: int) -> list[range]:
     """Case numbers of each patient, counted through."""
     slabs = [2 if np.random.default_rng([seed, index, 0]).random() < _TWO_SLABS else 1 for index in range(patients)]
@@ -124,7 +207,7 @@ def _write_patient(output: Path, settings: dict, index: int, cases: range) -> No
     for number, slab in enumerate(draw_slabs(rng, patient, len(cases), settings["num_slices"])):
         scan_rng = np.random.default_rng([settings["seed"], index, 2 + number])
         scan = scan_slab(scan_rng, patient, slab, settings["size"])
-        name = f"Train_{index + 1}" + (f"_{'AB'[number]}" if len(cases) > 1 else "")
+        name = _patient_name(index) + (f"_{'AB'[number]}" if len(cases) > 1 else "")
         with replace_folder_aside(_case_folder(output, cases[number])) as aside:
             _write_case(aside, scan, patient, settings, cases[number], name)
 

@@ -17,7 +17,7 @@ from .matching import TruthCase, TruthSet, find_masks, find_scans_by_case, find_
 from .metrics import UNITS, CaseMetrics
 from .presets import apply_preset, find_preset
 from .report import csv_table, markdown_report
-from .scoring import score_case
+from .scoring import CleanUp, score_case
 from .slicewise import check_slice_axis
 from .summary import summarize
 
@@ -40,6 +40,8 @@ def evaluate_folders(
     slice_axis: str = "axial",
     distances: bool = True,
     preset: str | None = None,
+    minimum_lesion_ml: float = 0.0,
+    keep_largest: int = 0,
     progress: bool = True,
 ) -> dict:
     """Score every true mask's prediction; write metrics.csv, metrics.json, metrics.md and the figures.
@@ -70,6 +72,8 @@ def evaluate_folders(
         (:mod:`hf_lesionseg.evaluation.lesionwise`), too.
     preset : {"isles2018", "isles2022"}, optional
         Give undefined metrics the values of that challenge's evaluator (:mod:`hf_lesionseg.evaluation.presets`).
+    minimum_lesion_ml, keep_largest
+        What is dropped from the predictions before they are scored (:class:`~hf_lesionseg.evaluation.scoring.CleanUp`).
     progress : bool
         Show a progress bar on stderr.
 
@@ -85,14 +89,14 @@ def evaluate_folders(
     DataError
         A folder is missing or empty, two files are the same case, or no prediction belongs to any truth.
     UsageError
-        The threshold, the split, the slice axis or the preset cannot be.
+        The threshold, the split, the slice axis, the preset or the clean-up cannot be.
     OutputError
         The output folder cannot be written to.
     """
     if threshold is not None and not 0 < threshold < 1:
         raise UsageError(f"threshold {threshold} cannot be; probabilities are cut between 0 and 1, usually at 0.5")
     check_slice_axis(slice_axis)
-    challenge = find_preset(preset)
+    challenge, clean_up = find_preset(preset), CleanUp(minimum_lesion_ml, keep_largest)
     if challenge is not None and not distances:
         raise UsageError(f"preset {preset} reports distances or single lesions; evaluate with distances")
     truth_set = find_truths(truths)
@@ -111,7 +115,8 @@ def evaluate_folders(
     output = Path(output)
     _make_folder(output)
 
-    cases = _score_all(truth_set.cases, matched, threshold, slice_axis, distances=distances, progress=progress)
+    options = {"distances": distances, "clean_up": clean_up}
+    cases = _score_all(truth_set.cases, matched, threshold, slice_axis, options, progress=progress)
     cases = [apply_preset(case, challenge) for case in cases]
     _remove_former(output)
     summary = summarize(cases, splits=truth_set.splits, preset=challenge)
@@ -128,6 +133,8 @@ def evaluate_folders(
         "slice_axis": slice_axis,
         "distances": distances,
         "preset": preset,
+        "minimum_lesion_ml": minimum_lesion_ml,
+        "keep_largest": keep_largest,
         "synthetic": truth_set.synthetic,
         "policy": summary["policy"],
         "units": UNITS,
@@ -208,8 +215,8 @@ def _score_all(
     matched: Mapping[str, Path],
     threshold: float | None,
     slice_axis: str,
+    options: Mapping,
     *,
-    distances: bool,
     progress: bool,
 ) -> list[CaseMetrics]:
     from rich.console import Console
@@ -218,7 +225,7 @@ def _score_all(
     # As a context: a bar left open by Ctrl-C would keep the terminal.
     with Progress(console=Console(stderr=True), disable=not progress) as bar:
         return [
-            score_case(truth, matched.get(truth.case), threshold, slice_axis, distances=distances)
+            score_case(truth, matched.get(truth.case), threshold, slice_axis, **options)
             for truth in bar.track(truths, description="scoring")
         ]
 

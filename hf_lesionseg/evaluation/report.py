@@ -43,7 +43,7 @@ def csv_table(cases: Sequence[CaseMetrics]) -> str:
     return text.getvalue()
 
 
-def _number(value: float | None, unit: str) -> str:
+def format_number(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
     return f"{value:.3f}" if unit == "0..1" else f"{value:.2f}" if unit in ("mL", "mm") else f"{value:.1f}"
@@ -53,7 +53,7 @@ def _metric_rows(block: dict, names: Iterable[str]) -> list[list[str]]:
     """Rows of ``COLUMNS`` for the given metrics of a summary's block."""
     rows = []
     for name in names:
-        numbers = [_number(block[name][column], UNITS[name]) for column in COLUMNS[2:-1]]
+        numbers = [format_number(block[name][column], UNITS[name]) for column in COLUMNS[2:-1]]
         rows.append([TITLES[name], UNITS[name], *numbers, str(block[name]["n"])])
     return rows
 
@@ -71,7 +71,7 @@ def _challenge_rows(summary: dict) -> list[list[str]]:
     """Rows of ``CHALLENGE_COLUMNS``: what the preset's challenge prints, in its order; none without a preset."""
     rows = []
     for name in PRESETS[summary["preset"]].columns if summary.get("preset") else ():
-        mean, std = (_number(summary[name][column], UNITS[name]) for column in ("mean", "std"))
+        mean, std = (format_number(summary[name][column], UNITS[name]) for column in ("mean", "std"))
         rows.append([TITLES[name], UNITS[name], f"{mean} ({std})", str(summary[name]["n"])])
     return rows
 
@@ -87,7 +87,7 @@ def _slice_rows(summary: dict) -> list[list[str]]:
     """Rows of ``SLICE_COLUMNS``; none where no slice was scored."""
     groups = {"positive (lesion in the truth)": "positive", "all (empty in both = 1)": "all"}
     return [
-        [title, *(_number(block[column], "0..1") for column in COLUMNS[2:-1]), str(block["n"])]
+        [title, *(format_number(block[column], "0..1") for column in COLUMNS[2:-1]), str(block["n"])]
         for title, block in ((title, summary["slice_dice"][name]) for title, name in groups.items())
         if summary["slice_axis"]
     ]
@@ -118,9 +118,9 @@ def _group_rows(groups: dict[str, dict]) -> list[list[str]]:
     return [
         [
             name,
-            _number(block["dice"]["mean"], "0..1"),
-            _number(block["dice"]["std"], "0..1"),
-            _number(block["dice"]["median"], "0..1"),
+            format_number(block["dice"]["mean"], "0..1"),
+            format_number(block["dice"]["std"], "0..1"),
+            format_number(block["dice"]["median"], "0..1"),
             str(block["dice"]["n"]),
             str(block["n_empty_truth"]),
             str(block["n_empty_prediction"]),
@@ -153,13 +153,13 @@ def _groups(summary: dict) -> dict[str, dict]:
 
 def _per_person_sentence(summary: dict) -> str:
     own = summary["per_person"]
-    mean, std = _number(own["dice"]["mean"], "0..1"), _number(own["dice"]["std"], "0..1")
+    mean, std = format_number(own["dice"]["mean"], "0..1"), format_number(own["dice"]["std"], "0..1")
     return (
         f"Averaged per person first: mean Dice {mean} (std {std}), n = {own['dice']['n']} of {own['n_people']} people."
     )
 
 
-def _markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> list[str]:
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> list[str]:
     rule = ["---"] * left + ["---:"] * (len(columns) - left)
     # A bar in a file name would open a column.
     cells = ([cell.replace("|", "\\|") for cell in row] for row in (columns, rule, *rows))
@@ -172,17 +172,17 @@ def markdown_report(summary: dict) -> str:
     ``summary`` is what ``summarize`` or ``evaluate_folders`` returned; its ``synthetic`` is told in the heading.
     """
     lines = [f"# {_title(summary)}", "", f"{_counts(summary)}.", ""]
-    lines += _markdown_table(COLUMNS, _metric_rows(summary, _names(summary)), left=2)
+    lines += markdown_table(COLUMNS, _metric_rows(summary, _names(summary)), left=2)
     lines += ["", _per_person_sentence(summary), ""]
     if rows := _challenge_rows(summary):
-        lines += [f"{_challenge_title(summary)}:", "", *_markdown_table(CHALLENGE_COLUMNS, rows, left=2), ""]
+        lines += [f"{_challenge_title(summary)}:", "", *markdown_table(CHALLENGE_COLUMNS, rows, left=2), ""]
     if rows := _slice_rows(summary):
-        lines += [f"{_slice_title(summary)}:", "", *_markdown_table(SLICE_COLUMNS, rows, left=1), ""]
+        lines += [f"{_slice_title(summary)}:", "", *markdown_table(SLICE_COLUMNS, rows, left=1), ""]
     if rows := _group_rows(_groups(summary)):
-        lines += [*_markdown_table(GROUP_COLUMNS, rows, left=1), ""]
+        lines += [*markdown_table(GROUP_COLUMNS, rows, left=1), ""]
     if summary["failed"]:
         failed = ([entry["case"], entry["reason"]] for entry in summary["failed"])
-        lines += ["## Failed cases", "", *_markdown_table(("case", "reason"), failed, left=2), ""]
+        lines += ["## Failed cases", "", *markdown_table(("case", "reason"), failed, left=2), ""]
     lines += ["## Empty masks", "", summary["policy"], ""]
     return "\n".join(lines)
 

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import ScanError
+from ..errors import ScanError, UsageError
 from ..imaging import Scan, read_mask
 from ..imaging.scan import check_same_grid
+from ..models.lesion_cleanup import clean_lesions
 from ..models.nifti_volume import read_nifti
 from ..models.volume_geometry import VolumeError
 from .matching import TruthCase
 from .metrics import CaseMetrics, failed_case
 from .slicewise import score_volume
+
+
+@dataclass(frozen=True)
+class CleanUp:
+    """What is dropped from every predicted mask before it is scored; lesions are 26-connected.
+
+    Attributes
+    ----------
+    minimum_lesion_ml : float
+        Lesions below this volume in mL go.
+    keep_largest : int
+        So many of the largest lesions stay; 0 keeps all.
+    """
+
+    minimum_lesion_ml: float = 0.0
+    keep_largest: int = 0
+
+    def __post_init__(self):
+        if not self.minimum_lesion_ml >= 0:
+            raise UsageError(f"minimum lesion volume {self.minimum_lesion_ml} mL cannot be; give 0 to keep all lesions")
+        if self.keep_largest < 0:
+            raise UsageError(f"keep-largest {self.keep_largest} is no number of lesions; give 0 to keep all")
 
 
 def read_prediction(path: str | Path, truth: Scan, threshold: float | None = None) -> np.ndarray:
@@ -64,6 +88,7 @@ def score_case(
     slice_axis: str = "axial",
     *,
     distances: bool = False,
+    clean_up: CleanUp = CleanUp(),
 ) -> CaseMetrics:
     """Score one case; a prediction that is missing, unreadable or on another grid gives a failed case.
 
@@ -74,6 +99,7 @@ def score_case(
     try:
         true_mask = read_mask(truth.path)
         predicted = read_prediction(prediction, true_mask, threshold)
+        clean_lesions(predicted, true_mask.voxel_ml, clean_up.minimum_lesion_ml, clean_up.keep_largest)
     except ScanError as error:
         return failed_case(truth.case, str(error), truth.person)
     return score_volume(

@@ -116,7 +116,8 @@ def input_contract(processor):
                 f"; lesions below {processor['minimum_lesion_ml']:g} mL are dropped"
                 if processor.get("minimum_lesion_ml")
                 else "; lesions of every size are kept"
-            ),
+            )
+            + _largest(processor.get("keep_largest")),
         ),
         (
             "`pixel_values`",
@@ -126,6 +127,10 @@ def input_contract(processor):
         ),
     ]
     return rows
+
+
+def _largest(number):
+    return f"; of these the {number} largest" if number else ""
 
 
 def _spacing(spacing):

@@ -7,6 +7,7 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..errors import ModelError
+from ..evaluation.fold_report import fold_table
 from ..imaging.atomic import write_aside
 from . import card_tables
 from .papers import PAPERS
@@ -68,9 +69,10 @@ def card_metadata(repo_id, license, config, processor, summary):
     huggingface_hub.ModelCardData
         With one evaluation result per split and metric of ``training_summary.json``; none without that file.
     """
-    paper = PAPERS.get(config["model_type"])
+    paper = PAPERS.get(_network_type(config))
     data = (summary or {}).get("data", {})
     tags = ["hf-lesionseg", config["model_type"], "lesion-segmentation", "medical", "nifti"]
+    tags += [config["member_type"]] if "member_type" in config else []
     tags += [tag for tag in (paper.tags if paper else ()) if tag not in tags]
     tags += ["synthetic-data"] if data.get("synthetic") else []
     results = [result for split in _splits(summary) for result in _eval_results(split, summary)]
@@ -97,7 +99,7 @@ def _base_model(summary):
 def _splits(summary):
     """Names of the splits that were evaluated, the test split first."""
     evaluated = (summary or {}).get("metrics") or {}
-    return [split for split in ("test", "validation") if evaluated.get(split)]
+    return [split for split in ("cross-validation", "test", "validation") if evaluated.get(split)]
 
 
 def _eval_results(split, summary):
@@ -123,6 +125,11 @@ def _eval_results(split, summary):
         )
 
 
+def _network_type(config):
+    """``model_type`` of the network; of an ensemble that of its members."""
+    return config.get("member_type") or config["model_type"]
+
+
 def _kind(data):
     """The words that stand wherever a figure stands."""
     if "synthetic" not in data:
@@ -131,8 +138,8 @@ def _kind(data):
 
 
 def _render(folder, repo_id, license, config, processor, summary):
-    paper = PAPERS.get(config["model_type"])
-    network = paper.network if paper else config["model_type"]
+    paper = PAPERS.get(_network_type(config))
+    network = paper.network if paper else _network_type(config)
     channels = processor.get("channel_names") or ["t1w"]
     files = {name: "scan.nii.gz" if len(channels) == 1 else f"{name}.nii.gz" for name in channels}
     several = len(channels) > 1
@@ -147,7 +154,9 @@ def _render(folder, repo_id, license, config, processor, summary):
     text = environment.get_template("model_card.md.j2").render(
         metadata=card_metadata(repo_id, license, config, processor, summary).to_yaml(),
         marker=MARKER,
-        title=f"{network} for lesion segmentation",
+        title=f"{network} for lesion segmentation"
+        + (f": an ensemble of {len(config['members'])}" if "members" in config else ""),
+        members=config.get("members") or [],
         network=network,
         paper=paper,
         task=paper.task if paper else "lesions",
@@ -171,9 +180,10 @@ def _record(summary):
     run, model, kind = summary["run"], summary["model"], _kind(data)
     results = [
         {
-            "title": f"{split.capitalize()} split, {kind}",
+            "title": f"{split.capitalize()}{'' if split == 'cross-validation' else ' split'}, {kind}",
             "counts": card_tables.counts_sentence(summary["metrics"][split]),
             "chosen_on": split == "validation",
+            "folds": fold_table(summary["metrics"][split]) if split == "cross-validation" else None,
             "rows": card_tables.result_rows(summary["metrics"][split]),
             "size_rows": card_tables.size_rows(summary["metrics"][split]),
             "size_note": card_tables.size_note(summary["metrics"][split]),

@@ -21,7 +21,15 @@ from ..errors import HubError, UsageError
 from ..imaging.atomic import replace_folder_aside
 from .model_card import CARD_FILE, SUMMARY_FILE, is_generated, write_model_card
 from .model_check import check_model_folder
-from .remote_code import MODELS_FOLDER, add_remote_code, check_remote_code, read_json, remove_auto_map, write_json
+from .remote_code import (
+    CONFIG_FILE,
+    MODELS_FOLDER,
+    add_remote_code,
+    check_remote_code,
+    read_json,
+    remove_auto_map,
+    write_json,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +43,24 @@ PUBLISHED = (
     SUMMARY_FILE,
     "history.jsonl",
     "figures/*.png",
+    "cross_validation.md",
+)
+#: The same of every member of an ensemble.
+OF_A_MEMBER = tuple(
+    f"fold-*/{name}" for name in ("config.json", "preprocessor_config.json", *WEIGHTS, SUMMARY_FILE, "history.jsonl")
 )
 #: These name single cases and people; the overlays do in their titles.
-NAMES_PEOPLE = ("splits.json", "metrics.csv", "metrics.json", "figures/overlays.png")
+NAMES_PEOPLE = (
+    "splits.json",
+    "metrics.csv",
+    "metrics.json",
+    "figures/overlays.png",
+    "held_out.json",
+    "cross_validation.csv",
+    "cross_validation.json",
+    "fold-*/splits.json",
+    "fold-*/held_out.json",
+)
 _RETRIED_STATUSES = (408, 412, 429, 500, 502, 503, 504)
 
 
@@ -67,7 +90,8 @@ def publish(
 ):
     """Publish a model folder to the Hub.
 
-    Weights, configuration, image processor, figures, history and a model card go into one commit. The card is written
+    Weights, configuration, image processor, figures, history and a model card go into one commit, those of all members
+    where the folder is an ensemble. The card is written
     anew unless the folder's ``README.md`` is a text of one's own (see :data:`~hf_lesionseg.hub.model_card.MARKER`).
     The folder itself is not changed.
 
@@ -179,9 +203,14 @@ def stage(folder, staging, repo_id, *, remote_code=True, splits=True, license="a
     dict
         path in the repository -> Path of the file.
     """
-    wanted = {path for pattern in PUBLISHED + NAMES_PEOPLE for path in folder.glob(pattern)}
+    patterns = PUBLISHED + NAMES_PEOPLE
+    if "members" in read_json(folder / CONFIG_FILE):
+        patterns += OF_A_MEMBER
+    else:
+        patterns = [pattern for pattern in patterns if not pattern.startswith("fold-")]
+    wanted = {path for pattern in patterns for path in folder.glob(pattern)}
     if not splits:
-        wanted -= {folder / name for name in NAMES_PEOPLE}
+        wanted -= {path for pattern in NAMES_PEOPLE for path in folder.glob(pattern)}
     for source in sorted(wanted):
         target = staging / source.relative_to(folder)
         target.parent.mkdir(exist_ok=True)
@@ -189,8 +218,9 @@ def stage(folder, staging, repo_id, *, remote_code=True, splits=True, license="a
             target.symlink_to(source.resolve())
         else:
             shutil.copyfile(source, target)
-    if not splits and (staging / SUMMARY_FILE).exists():
-        write_json(staging / SUMMARY_FILE, _without_case_names(read_json(staging / SUMMARY_FILE)))
+    if not splits:
+        for path in (*staging.glob(SUMMARY_FILE), *staging.glob(f"fold-*/{SUMMARY_FILE}")):
+            write_json(path, _without_case_names(read_json(path)))
     if remote_code:
         add_remote_code(staging)
     else:
@@ -248,7 +278,7 @@ def _send(api, repo_id, files, private, message):
 def stale_files(present, published):
     """Files of an earlier version that would mislead beside the new one: weights, source files, lists of people."""
     sources = tuple(path.name for path in MODELS_FOLDER.glob("*.py"))
-    ours = (*WEIGHTS, *sources, *NAMES_PEOPLE)
+    ours = (*WEIGHTS, *sources, *NAMES_PEOPLE, *OF_A_MEMBER, "cross_validation.md")
     return [path for path in present if path not in published and any(fnmatch(path, pattern) for pattern in ours)]
 
 

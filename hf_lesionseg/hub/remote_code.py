@@ -36,10 +36,10 @@ def auto_map(model_type):
     >>> auto_map("clci-net")[0]["AutoModel"]
     'modeling_clci_net.CLCINetForSemanticSegmentation'
     """
-    if model_type not in models.MODEL_REGISTRY:
-        known = ", ".join(sorted(models.MODEL_REGISTRY))
+    if model_type not in models.loadable():
+        known = ", ".join(sorted(models.loadable()))
         raise ModelError(f"model_type {model_type!r} is no network of this package; publish one of: {known}")
-    config_class, model_class = models.MODEL_REGISTRY[model_type]
+    config_class, model_class = models.loadable()[model_type]
     config_module, modeling_module = (
         models.module_name(kind, model_type).rpartition(".")[2] for kind in ("configuration", "modeling")
     )
@@ -92,6 +92,9 @@ def add_remote_code(folder):
     folder : path-like
         Holds ``config.json`` and ``preprocessor_config.json``.
 
+    The members of an ensemble name theirs in ``config.json`` of their subfolders; the files lie beside its own, where
+    transformers looks for them.
+
     Returns
     -------
     list of Path
@@ -105,8 +108,17 @@ def add_remote_code(folder):
     folder = Path(folder)
     config, processor = read_json(folder / CONFIG_FILE), read_json(folder / PROCESSOR_FILE)
     config_map, processor_map = auto_map(config.get("model_type"))
+    sources = set(remote_code_files(config["model_type"]))
+    for name in config.get("members", ()):
+        member = folder / name
+        member_config = read_json(member / CONFIG_FILE)
+        member_map, _ = auto_map(member_config.get("model_type"))
+        sources |= set(remote_code_files(member_config["model_type"]))
+        write_json(member / CONFIG_FILE, member_config | {"auto_map": member_map})
+        if (member / PROCESSOR_FILE).is_file():
+            write_json(member / PROCESSOR_FILE, read_json(member / PROCESSOR_FILE) | {"auto_map": processor_map})
     copies = []
-    for source in remote_code_files(config["model_type"]):
+    for source in sorted(sources):
         with write_aside(folder / source.name) as aside:
             shutil.copyfile(source, aside)
         copies.append(folder / source.name)
@@ -117,10 +129,12 @@ def add_remote_code(folder):
 
 def remove_auto_map(folder):
     """Take ``auto_map`` out of a folder's JSON files: they may not point to source files that are not there."""
-    for name in (CONFIG_FILE, PROCESSOR_FILE):
-        content = read_json(Path(folder) / name)
+    folder = Path(folder)
+    members = [folder / name for name in read_json(folder / CONFIG_FILE).get("members", ())]
+    for path in (place / name for place in (folder, *members) for name in (CONFIG_FILE, PROCESSOR_FILE)):
+        content = read_json(path)
         if content.pop("auto_map", None) is not None:
-            write_json(Path(folder) / name, content)
+            write_json(path, content)
 
 
 def check_remote_code(folder, timeout_s=300):

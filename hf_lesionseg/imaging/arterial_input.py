@@ -7,12 +7,13 @@ contrast and a smooth curve, clustered by shape, and of the clusters the one tha
 from dataclasses import dataclass
 
 import numpy as np
+from nibabel.affines import apply_affine
 from scipy import ndimage
 from scipy.cluster.vq import kmeans2
 
 from hf_lesionseg.errors import ScanError
 
-__all__ = ["VascularInput", "above_baseline", "brain_mask", "find_vascular_input"]
+__all__ = ["VascularInput", "above_baseline", "brain_mask", "find_vascular_input", "given_arterial_input"]
 
 _BONE_HU = 100.0
 _SOFT_TISSUE_HU = (0.0, 90.0)
@@ -20,6 +21,7 @@ _LEAST_COMPONENT_SHARE = 0.2  # of a slice's largest part: both hemispheres stay
 _FEWEST_CANDIDATES, _CANDIDATE_SHARE, _PEAK_SHARE = 40, 0.03, 0.25
 _ROUGHEST_SHARE = 0.25
 _CLUSTERS = 5
+_BLOCK = 65536
 _NEAR_HIGHEST = 0.75
 _LEAST_PEAK_HU = 15.0  # tissue hardly gets there: without voxels above it there is no artery in the slab
 
@@ -49,6 +51,19 @@ class VascularInput:
         is then too high by this factor.
         """
         return float(self.venous.sum() / self.arterial.sum())
+
+    def describe(self, series):
+        """Where the curves were taken and how high they are, JSON-able: voxel indices from 0, world mm, HU, s."""
+        centre = self.arterial_voxels.mean(axis=0)
+        return {
+            "voxels": self.arterial_voxels.tolist(),
+            "centre_mm": [round(float(value), 2) for value in apply_affine(series.affine, centre)],
+            "peak_hu": round(float(self.arterial.max()), 2),
+            "peak_seconds": round(float(self.arterial.argmax() * series.frame_seconds), 3),
+            "baseline_frames": self.num_baseline_frames,
+            "venous_voxels": self.venous_voxels.tolist(),
+            "venous_scale": round(self.venous_scale, 4),
+        }
 
 
 def brain_mask(baseline):
@@ -88,9 +103,10 @@ def brain_mask(baseline):
 
 
 def above_baseline(curves, num_baseline_frames):
-    """Take from each curve (V, T) the mean of its first frames; float32."""
+    """Take from each curve (V, T) the mean of its first frames, in place; float32."""
     curves = np.ascontiguousarray(curves, np.float32)
-    return curves - curves[:, :num_baseline_frames].mean(axis=1, keepdims=True)
+    curves -= curves[:, :num_baseline_frames].mean(axis=1, keepdims=True)
+    return curves
 
 
 def find_vascular_input(curves, voxels, onset, name="series"):
@@ -124,9 +140,12 @@ def find_vascular_input(curves, voxels, onset, name="series"):
         Where no curve looks like a vessel's.
     """
     frames = curves.shape[1]
-    smooth = ndimage.gaussian_filter1d(curves, 0.7, axis=1, mode="nearest")
-    peaks, times = smooth.max(axis=1), smooth.argmax(axis=1)
-    shaped = (times >= 3) & (times < frames - 3) & (smooth[:, -3:].mean(axis=1) < 0.5 * peaks)
+    peaks, shaped = np.empty(len(curves), np.float32), np.empty(len(curves), bool)
+    for start in range(0, len(curves), _BLOCK):  # a second copy of all curves may be gigabytes
+        block = slice(start, start + _BLOCK)
+        smooth = _smoothed(curves[block])
+        peaks[block], times = smooth.max(axis=1), smooth.argmax(axis=1)
+        shaped[block] = (times >= 3) & (times < frames - 3) & (smooth[:, -3:].mean(axis=1) < 0.5 * peaks[block])
     found = np.flatnonzero(shaped & (peaks > _LEAST_PEAK_HU))
     if len(found) < 3:
         raise ScanError(
@@ -137,7 +156,10 @@ def find_vascular_input(curves, voxels, onset, name="series"):
     # arteries may be thinner than a voxel and far below the sinuses, which would fill any fixed number of candidates
     count = max(_FEWEST_CANDIDATES, min(round(_CANDIDATE_SHARE * len(curves)), _above(peaks[found], _PEAK_SHARE)))
     found = found[:count]
-    unit = smooth[found] / smooth[found].sum(axis=1, keepdims=True)
+    unit = _smoothed(curves[found])
+    areas = np.zeros(len(curves), np.float32)
+    areas[found] = unit.sum(axis=1)
+    unit /= areas[found][:, None]
     roughness = (np.diff(unit, 2, axis=1) ** 2).sum(axis=1)
     if len(found) >= _FEWEST_CANDIDATES // 2:
         keep = roughness <= np.quantile(roughness, 1 - _ROUGHEST_SHARE)
@@ -155,12 +177,52 @@ def find_vascular_input(curves, voxels, onset, name="series"):
     clusters = [label for label in range(len(sizes)) if sizes[label] >= least]
     first = min(clusters, key=lambda label: np.median(moments[labels == label]))
     arterial = _highest(found[labels == first], peaks)
-    venous = _highest(found, smooth.sum(axis=1))
+    venous = _highest(found, areas)
     inputs = [curves[each].mean(axis=0, dtype=np.float64) for each in (arterial, venous)]
     num_baseline = _arrival(inputs[0], onset)
     # contrast reaches an artery before it shows in the slab, and would be part of the baseline
     inputs = [curve - curve[:num_baseline].mean() for curve in inputs]
     return VascularInput(*inputs, voxels[arterial], voxels[venous], num_baseline)
+
+
+def given_arterial_input(curves, chosen, voxels, onset, name="series"):
+    """Take the arterial input from given voxels; the venous output is found, or where there is none the same curve.
+
+    Parameters
+    ----------
+    curves, voxels, onset, name
+        As for :func:`find_vascular_input`.
+    chosen : bool array of shape (V,)
+        Voxels of the artery.
+
+    Returns
+    -------
+    VascularInput
+
+    Raises
+    ------
+    ScanError
+        Where none is chosen, or contrast does not raise their curve.
+    """
+    if not chosen.any():
+        raise ScanError(f"{name}: no voxel of the arterial input lies in the brain mask; draw it on this series")
+    arterial = curves[chosen].mean(axis=0, dtype=np.float64)
+    num_baseline = _arrival(arterial, onset)
+    arterial -= arterial[:num_baseline].mean()
+    if not (arterial.max() > _LEAST_PEAK_HU / 3 and arterial.sum() > 0):
+        raise ScanError(
+            f"{name}: the arterial input rises by {arterial.max():.1f} HU only, which is no artery; mark another one"
+        )
+    places = voxels[chosen]
+    try:
+        found = find_vascular_input(curves, voxels, onset, name)
+    except ScanError:  # the reason for which one gives an artery
+        return VascularInput(arterial, arterial, places, places, num_baseline)
+    return VascularInput(arterial, found.venous, places, found.venous_voxels, num_baseline)
+
+
+def _smoothed(curves):
+    return ndimage.gaussian_filter1d(curves, 0.7, axis=1, mode="nearest")
 
 
 def _above(descending, share):

@@ -13,8 +13,8 @@ from scipy import fft, ndimage
 
 from hf_lesionseg.errors import ScanError
 
-from .arterial_input import VascularInput, above_baseline, brain_mask, find_vascular_input
-from .first_pass import find_first_pass, time_intensity_curve
+from .arterial_input import VascularInput, above_baseline, brain_mask, find_vascular_input, given_arterial_input
+from .first_pass import FirstPass, find_first_pass, time_intensity_curve
 
 __all__ = ["HEMATOCRIT_FACTOR", "TISSUE_DENSITY", "PerfusionMaps", "PerfusionOptions", "deconvolve", "perfusion_maps"]
 
@@ -65,6 +65,9 @@ class PerfusionOptions:
             raise ValueError(f"threshold {self.threshold}: give a share of the largest singular value, 0 to below 1")
         if self.oscillation_index <= 0:
             raise ValueError(f"oscillation_index {self.oscillation_index}: give more than 0, such as 0.06")
+        for name in ("tail_seconds", "smoothing_mm"):
+            if not 0 <= getattr(self, name) < 1000:
+                raise ValueError(f"{name} {getattr(self, name)}: give 0 or more")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +83,8 @@ class PerfusionMaps:
     brain : bool (X, Y, Z)
     vessels : bool (X, Y, Z), large vessels within the brain; not averaged with tissue
     vascular_input : curves that the maps were made with
+    curve : float64 (T,), mean over the brain, HU
+    first_pass : FirstPass, of that curve
     """
 
     cbf: np.ndarray
@@ -89,9 +94,11 @@ class PerfusionMaps:
     brain: np.ndarray
     vessels: np.ndarray
     vascular_input: VascularInput
+    curve: np.ndarray
+    first_pass: FirstPass
 
 
-def perfusion_maps(series, options=None, mask=None):
+def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress=None):
     """Make CBF, CBV, MTT and Tmax maps from a raw series.
 
     Parameters
@@ -100,6 +107,10 @@ def perfusion_maps(series, options=None, mask=None):
     options : PerfusionOptions, optional
     mask : bool array of shape ``series.shape``, optional
         The brain with its vessels; found in the frames before contrast where not given.
+    arterial_mask : bool array of shape ``series.shape``, optional
+        Voxels of the arterial input; found where not given.
+    progress : callable, optional
+        Called with (stage, steps done, steps to do) of the stages ``"smoothing"`` and ``"deconvolution"``.
 
     Returns
     -------
@@ -112,21 +123,28 @@ def perfusion_maps(series, options=None, mask=None):
     """
     options = options or PerfusionOptions()
     if series.slice_axis != 2:
-        return _maps_of_turned(series, options, mask)
+        return _maps_of_turned(series, options, mask, arterial_mask, progress)
     whole = find_first_pass(time_intensity_curve(series.data), series.path)
     baseline = series.data[..., : max(1, whole.onset)].mean(axis=-1)
     brain = brain_mask(baseline) if mask is None else np.asarray(mask, bool)
     if not brain.any():
         raise ScanError(f"{series.path}: no brain found (soft tissue of 0 to 90 HU); give a mask of it, or maps")
-    first_pass = find_first_pass(time_intensity_curve(series.data, brain), series.path)
+    mean_curve = time_intensity_curve(series.data, brain)
+    first_pass = find_first_pass(mean_curve, series.path)
+    if arterial_mask is not None:
+        brain = brain | arterial_mask  # an artery of the skull base may lie outside of what was found
     curves = above_baseline(series.data[brain], max(1, first_pass.onset))
-    inputs = find_vascular_input(curves, np.argwhere(brain), first_pass.onset, series.path)
+    voxels = np.argwhere(brain)
+    if arterial_mask is None:
+        inputs = find_vascular_input(curves, voxels, first_pass.onset, series.path)
+    else:
+        inputs = given_arterial_input(curves, arterial_mask[brain], voxels, first_pass.onset, series.path)
     curves = above_baseline(curves, inputs.num_baseline_frames)
     vessels = _vessels(curves, inputs, options)
-    curves = _smooth_within(curves, brain, vessels, series.spacing, options.smoothing_mm)
+    _smooth_within(curves, brain, vessels, series.spacing, options.smoothing_mm, progress)
     arterial = inputs.arterial * (max(1.0, inputs.venous_scale) if options.venous_scaling else 1.0)
 
-    residue = deconvolve(curves, arterial, series.frame_seconds, options)
+    residue = deconvolve(curves, arterial, series.frame_seconds, options, progress)
     per_100_g = 100 * options.hematocrit_factor / options.density
     flow = residue.height * per_100_g * 60
     volume = residue.area * per_100_g
@@ -139,21 +157,24 @@ def perfusion_maps(series, options=None, mask=None):
         maps[key][brain] = np.where(fluid, 0, values)
     spread = np.zeros(series.shape, bool)
     spread[brain] = vessels
-    return PerfusionMaps(**maps, brain=brain, vessels=spread, vascular_input=inputs)
+    return PerfusionMaps(
+        **maps, brain=brain, vessels=spread, vascular_input=inputs, curve=mean_curve, first_pass=first_pass
+    )
 
 
-def _maps_of_turned(series, options, mask):
+def _maps_of_turned(series, options, mask, arterial_mask, progress):
     """Maps of a file whose slices do not lie along the third axis: brain and smoothing go by slices."""
     order = [0, 1, 2]
     order[series.slice_axis], order[2] = 2, series.slice_axis
     turned = replace(series, data=series.data.transpose(*order, 3), affine=series.affine[:, [*order, 3]])
-    maps = perfusion_maps(turned, options, None if mask is None else np.transpose(mask, order))
+    mask, arterial_mask = (None if each is None else np.transpose(each, order) for each in (mask, arterial_mask))
+    maps = perfusion_maps(turned, options, mask, arterial_mask, progress)
     inputs = maps.vascular_input
     inputs = replace(
         inputs, arterial_voxels=inputs.arterial_voxels[:, order], venous_voxels=inputs.venous_voxels[:, order]
     )
     volumes = {key: getattr(maps, key).transpose(order) for key in ("cbf", "cbv", "mtt", "tmax", "brain", "vessels")}
-    return PerfusionMaps(**volumes, vascular_input=inputs)
+    return replace(maps, **volumes, vascular_input=inputs)
 
 
 @dataclass(frozen=True)
@@ -165,7 +186,7 @@ class Residue:
     delay: np.ndarray
 
 
-def deconvolve(curves, arterial, frame_seconds, options=None):
+def deconvolve(curves, arterial, frame_seconds, options=None, progress=None):
     """Deconvolve curves by the arterial input: block-circulant SVD.
 
     Parameters
@@ -176,6 +197,8 @@ def deconvolve(curves, arterial, frame_seconds, options=None):
         HU above the baseline.
     frame_seconds : float
     options : PerfusionOptions, optional
+    progress : callable, optional
+        Called with ("deconvolution", curves done, all curves).
 
     Returns
     -------
@@ -193,6 +216,8 @@ def deconvolve(curves, arterial, frame_seconds, options=None):
         tissue = _extend(np.asarray(curves[block], np.float32), frame_seconds, options.tail_seconds)
         area[block] = np.maximum(tissue.sum(axis=1) / extended.sum(), 0)
         height[block], delay[block] = _peaks(tissue, spectrum, frame_seconds, options)
+        if progress is not None:
+            progress("deconvolution", min(start + _BLOCK, len(curves)), len(curves))
     return Residue(height, area, delay)
 
 
@@ -277,9 +302,14 @@ def _maxima(residue, frame_seconds):
 def _vessels(curves, inputs, options):
     """Voxels whose blood volume is that of a vessel, not of tissue."""
     per_100_g = 100 * options.hematocrit_factor / options.density
-    volume = curves.sum(axis=1, dtype=np.float64) / inputs.arterial.sum() * per_100_g
-    peaks = ndimage.gaussian_filter1d(curves, 1.0, axis=1).max(axis=1)
-    return (volume > options.vessel_cbv) & (peaks > _VESSEL_PEAK_SHARE * inputs.arterial.max())
+    vessels = np.empty(len(curves), bool)
+    for start in range(0, len(curves), _BLOCK):
+        block = curves[start : start + _BLOCK]
+        volume = block.sum(axis=1, dtype=np.float64) / inputs.arterial.sum() * per_100_g
+        peaks = ndimage.gaussian_filter1d(block, 1.0, axis=1).max(axis=1)
+        enough = peaks > _VESSEL_PEAK_SHARE * inputs.arterial.max()
+        vessels[start : start + _BLOCK] = (volume > options.vessel_cbv) & enough
+    return vessels
 
 
 def _fluid(baseline, brain, spacing, options):
@@ -290,19 +320,19 @@ def _fluid(baseline, brain, spacing, options):
     return smooth < _FLUID_HU
 
 
-def _smooth_within(curves, brain, vessels, spacing, smoothing_mm):
-    """Average curves with their neighbours in the slice, tissue with tissue only; vessels stay as they are."""
+def _smooth_within(curves, brain, vessels, spacing, smoothing_mm, progress=None):
+    """Average curves with their neighbours in the slice, in place, tissue with tissue only; vessels stay."""
     if smoothing_mm <= 0:
-        return curves
+        return
     tissue = brain.copy()
     tissue[brain] = ~vessels
     weight = _slice_filter(tissue.astype(np.float32), spacing, smoothing_mm)[tissue]
-    smooth = curves.copy()
     frame = np.zeros(brain.shape, np.float32)
     for number in range(curves.shape[1]):
         frame[tissue] = curves[~vessels, number]
-        smooth[~vessels, number] = _slice_filter(frame, spacing, smoothing_mm)[tissue] / weight
-    return smooth
+        curves[~vessels, number] = _slice_filter(frame, spacing, smoothing_mm)[tissue] / weight
+        if progress is not None:
+            progress("smoothing", number + 1, curves.shape[1])
 
 
 def _slice_mean(volume, mask, spacing, sigma_mm):

@@ -44,6 +44,19 @@ class FirstPass:
     peak: int
     end: int
 
+    def positions(self, num_frames=NUM_FRAMES):
+        """Where the frames for a network lie, equally spaced: float64 (num_frames,), in frames of the series.
+
+        Whole numbers where the pass has that many frames; else between them, and what lies there is interpolated.
+        """
+        positions = np.linspace(self.onset, self.end, num_frames)
+        return np.rint(positions) if self.end - self.onset + 1 >= num_frames else positions
+
+    def to_dict(self):
+        """Return plain numbers: onset, peak and end, and the positions of the 11 frames."""
+        frames = [round(float(position), 2) for position in self.positions()]
+        return {"onset": self.onset, "peak": self.peak, "end": self.end, "sampled_frames": frames}
+
 
 def time_intensity_curve(data, mask=None):
     """Mean over the voxels of each frame; the paper's sum of all pixels but for a factor.
@@ -59,9 +72,9 @@ def time_intensity_curve(data, mask=None):
     -------
     float64 array of shape (T,)
     """
-    if mask is not None:
-        return data[mask].mean(axis=0, dtype=np.float64)
-    return np.array([data[..., frame].mean(dtype=np.float64) for frame in range(data.shape[-1])])
+    # frame by frame: a copy of all brain voxels would be a third of the series once more
+    frames = (data[..., frame] for frame in range(data.shape[-1]))
+    return np.array([(frame if mask is None else frame[mask]).mean(dtype=np.float64) for frame in frames])
 
 
 def smooth_curve(curve):
@@ -101,7 +114,8 @@ def find_first_pass(curve, name="series"):
         )
     edge = max(2, len(curve) // 15)
     first, last = smooth[:edge].mean() - smooth.min(), smooth[-edge:].mean() - smooth.min()
-    if first > 0.2 * span and last < 0.5 * first:
+    backwards = first > 0.05 * span and _rises_slower_than_it_falls(smooth)
+    if last < 0.5 * first and (first > 0.2 * span or backwards):
         raise ScanError(
             f"{name}: enhancement is there from the first frame and gone in the last one; the frames run backwards, or "
             "the scan began after contrast had arrived: sort them by acquisition time and export the series again"
@@ -126,6 +140,14 @@ def _jumps(curve):
         return False
     any_two = np.abs(curve[:, None] - curve[None, :]).sum() / (len(curve) * (len(curve) - 1))
     return np.abs(np.diff(curve)).mean() > 0.6 * any_two
+
+
+def _rises_slower_than_it_falls(smooth):
+    """Whether it takes much longer from half the height to the peak than from there to half: no bolus does so."""
+    peak = int(smooth.argmax())
+    low = smooth <= (smooth.max() + smooth.min()) / 2
+    before, after = np.flatnonzero(low[:peak]), np.flatnonzero(low[peak:])
+    return bool(before.size and after.size and peak - before[-1] > 1.1 * after[0])
 
 
 def _baseline(smooth, peak):
@@ -156,9 +178,9 @@ def sample_first_pass(data, first_pass, num_frames=NUM_FRAMES):
     -------
     float32 array of shape (X, Y, Z, num_frames)
     """
-    positions = np.linspace(first_pass.onset, first_pass.end, num_frames)
+    positions = first_pass.positions(num_frames)
     if first_pass.end - first_pass.onset + 1 >= num_frames:
-        return np.asarray(data[..., np.rint(positions).astype(int)], np.float32)
+        return np.asarray(data[..., positions.astype(int)], np.float32)
     left = np.minimum(positions.astype(int), data.shape[-1] - 2)
     weight = (positions - left).astype(np.float32)
     return data[..., left] * (1 - weight) + data[..., left + 1] * weight

@@ -1,13 +1,91 @@
 """From one raw CT perfusion file to what the networks take: the frames of the first pass, their maxima and the maps."""
 
-from .arterial_input import brain_mask
-from .deconvolution import perfusion_maps
-from .first_pass import NUM_FRAMES, find_first_pass, pwi_max, sample_first_pass, time_intensity_curve
+from dataclasses import dataclass
 
-__all__ = ["MAP_NAMES", "first_pass_channels", "map_channels", "perfusion_channels"]
+import numpy as np
+
+from .arterial_input import brain_mask
+from .deconvolution import PerfusionMaps, perfusion_maps
+from .first_pass import (
+    NUM_FRAMES,
+    FirstPass,
+    find_first_pass,
+    pwi_max,
+    sample_first_pass,
+    time_intensity_curve,
+)
+
+__all__ = [
+    "FIRST_PASS_NAMES",
+    "MAP_NAMES",
+    "SeriesChannels",
+    "first_pass_channels",
+    "make_channels",
+    "map_channels",
+    "perfusion_channels",
+]
 
 #: in the order of MS-DCNN
 MAP_NAMES = ("tmax", "cbf", "cbv", "mtt")
+FIRST_PASS_NAMES = (*(f"ctp_{number:02d}" for number in range(NUM_FRAMES)), "pwimax_o", "pwimax_p")
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesChannels:
+    """Channels made from a series, and how.
+
+    Attributes
+    ----------
+    channels : dict of str to float32 array of shape ``series.shape``
+    first_pass : FirstPass or None
+        Where frames of it or their maxima were asked for.
+    maps : PerfusionMaps or None
+        Where maps were asked for.
+    """
+
+    channels: dict[str, np.ndarray]
+    first_pass: FirstPass | None
+    maps: PerfusionMaps | None
+
+    def describe(self, series):
+        """How the channels were made, for a run record: JSON-able, times in s, voxels by index in the file."""
+        told = {"channels": list(self.channels), "frames": series.num_frames, "frame_seconds": series.frame_seconds}
+        if self.first_pass is not None:
+            told["first_pass"] = self.first_pass.to_dict()
+        if self.maps is not None:
+            told["arterial_input"] = self.maps.vascular_input.describe(series)
+        return told
+
+
+def make_channels(series, names, options=None, mask=None):
+    """Make the channels of these names, and nothing else: without maps there is no deconvolution.
+
+    Parameters
+    ----------
+    series : PerfusionSeries
+    names : sequence of str
+        Of :data:`MAP_NAMES` and :data:`FIRST_PASS_NAMES`.
+    options : PerfusionOptions, optional
+    mask : bool array of shape ``series.shape``, optional
+        The brain; found in the frames before contrast where not given.
+
+    Returns
+    -------
+    SeriesChannels
+
+    Raises
+    ------
+    ScanError
+        For a series without a first pass, and for maps where no brain or no artery is found.
+    """
+    found, first_pass, maps = {}, None, None
+    if any(name in FIRST_PASS_NAMES for name in names):
+        first_pass = _first_pass(series, mask)
+        found |= _first_pass_channels(series, first_pass)
+    if any(name in MAP_NAMES for name in names):
+        maps = perfusion_maps(series, options, mask)
+        found |= {name: getattr(maps, name) for name in MAP_NAMES}
+    return SeriesChannels({name: found[name] for name in names}, first_pass, maps)
 
 
 def map_channels(series, options=None):
@@ -23,8 +101,7 @@ def map_channels(series, options=None):
     dict of str to float32 array of shape ``series.shape``
         ``tmax`` (s), ``cbf`` (mL/100 g/min), ``cbv`` (mL/100 g), ``mtt`` (s).
     """
-    maps = perfusion_maps(series, options)
-    return {name: getattr(maps, name) for name in MAP_NAMES}
+    return make_channels(series, MAP_NAMES, options).channels
 
 
 def first_pass_channels(series):
@@ -46,16 +123,25 @@ def first_pass_channels(series):
     ScanError
         For a curve without a first pass.
     """
-    first_pass = find_first_pass(time_intensity_curve(series.data), series.path)
-    baseline = series.data[..., : max(1, first_pass.onset)].mean(axis=-1)
-    brain = brain_mask(baseline.swapaxes(series.slice_axis, 2)).swapaxes(series.slice_axis, 2)
-    if brain.any():
-        first_pass = find_first_pass(time_intensity_curve(series.data, brain), series.path)
-    frames = sample_first_pass(series.data, first_pass)
-    channels = {f"ctp_{number:02d}": frames[..., number] for number in range(NUM_FRAMES)}
-    return {**channels, "pwimax_o": pwi_max(series.data), "pwimax_p": pwi_max(frames)}
+    return make_channels(series, FIRST_PASS_NAMES).channels
 
 
 def perfusion_channels(series, options=None):
     """All channels that can be made from a series: the maps, the frames and the maxima; see the two functions above."""
-    return {**map_channels(series, options), **first_pass_channels(series)}
+    return make_channels(series, (*MAP_NAMES, *FIRST_PASS_NAMES), options).channels
+
+
+def _first_pass(series, mask):
+    first_pass = find_first_pass(time_intensity_curve(series.data), series.path)
+    if mask is None:
+        baseline = series.data[..., : max(1, first_pass.onset)].mean(axis=-1)
+        mask = brain_mask(baseline.swapaxes(series.slice_axis, 2)).swapaxes(series.slice_axis, 2)
+    if not mask.any():
+        return first_pass
+    return find_first_pass(time_intensity_curve(series.data, mask), series.path)
+
+
+def _first_pass_channels(series, first_pass):
+    frames = sample_first_pass(series.data, first_pass)
+    channels = {f"ctp_{number:02d}": frames[..., number] for number in range(NUM_FRAMES)}
+    return {**channels, "pwimax_o": pwi_max(series.data), "pwimax_p": pwi_max(frames)}

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import re
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import ScanError, UsageError
+import nibabel as nib
 
+from ..errors import ScanError, UsageError
+from ..imaging.perfusion_channels import FIRST_PASS_NAMES, MAP_NAMES
+
+#: Names beside the network's channels: a raw CT perfusion series, and a mask of the brain to make maps in.
+SERIES, BRAIN = "ctp", "brain"
+_SERIES_WORDS = (SERIES, "4dpwi")  # as ISLES 2024 and 2018 name it
 SCAN_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img")
 _CHANNEL = re.compile(r"[A-Za-z][A-Za-z0-9_-]*=")
 
@@ -59,7 +67,8 @@ class CaseInput:
         UsageError
             A name is none of ``channel_names``.
         """
-        unknown = [name for name in self.channels if name not in channel_names]
+        known = (*channel_names, SERIES, BRAIN) if _from_series(channel_names) else channel_names
+        unknown = [name for name in self.channels if name not in known]
         if unknown:
             raise UsageError(
                 f"{self.text}: {unknown[0]!r} is no channel of this network, which has {', '.join(channel_names)}"
@@ -67,6 +76,9 @@ class CaseInput:
 
     def files(self, channel_names: Sequence[str]) -> dict[str, Path]:
         """Return the file of every channel, in the network's order.
+
+        Perfusion maps and frames without a file are made from a 4-D series, whose file is then returned as ``"ctp"``,
+        with ``"brain"`` where one was given; a file of a channel itself always wins.
 
         Parameters
         ----------
@@ -79,23 +91,44 @@ class CaseInput:
             A file or a channel is missing, or a folder leaves a choice.
         """
         self.check_names(channel_names)
+        made = _from_series(channel_names)
         if self.channels:
             found = dict(self.channels)
         elif self.path.is_dir():
             found = _find_channels(self.path, channel_names)
+        elif len(made) == len(channel_names) and self.path.is_file() and _is_series(self.path):
+            found = {SERIES: self.path}
         elif len(channel_names) == 1:
             found = {channel_names[0]: self.path}
         else:
             wanted = ",".join(f"{name}=FILE" for name in channel_names)
-            raise ScanError(f"{self.text}: this network needs {len(channel_names)} channels; give a folder or {wanted}")
-        for name in channel_names:
-            if name not in found:
-                raise ScanError(
-                    f"{self.text}: channel {name} is missing; this network needs {', '.join(channel_names)}"
-                )
-            if not found[name].is_file():
-                raise ScanError(f"{found[name]}: no such file; check the path")
-        return {name: found[name] for name in channel_names}
+            series = ", or a 4-D perfusion series" if len(made) == len(channel_names) else ""
+            raise ScanError(
+                f"{self.text}: this network needs {len(channel_names)} channels; give a folder or {wanted}{series}"
+            )
+        lacking = [name for name in channel_names if name not in found]
+        if SERIES in found:
+            lacking = [name for name in lacking if name not in made]
+        if lacking:
+            raise ScanError(self._of_missing(lacking[0], channel_names, made))
+        extra = [name for name in (SERIES, BRAIN) if name in found and any(each not in found for each in channel_names)]
+        files = {name: found[name] for name in (*channel_names, *extra) if name in found}
+        for path in files.values():
+            if not path.is_file():
+                raise ScanError(f"{path}: no such file; check the path")
+        return files
+
+    def _of_missing(self, channel: str, channel_names: Sequence[str], made: Sequence[str]) -> str:
+        text = f"{self.text}: channel {channel} is missing; this network needs {', '.join(channel_names)}"
+        if channel in made:
+            text += f", or a raw perfusion series as {SERIES}=FILE"
+        if self.path is not None:
+            from ..datasets.isles import challenge_of
+
+            others = {challenge_of(path.name) for path in _scans_below(self.path)} - {None}
+            if len(others) == 1:
+                text += f"; these files are named as in {others.pop()[0]}"
+        return text
 
 
 def parse_case(text: str | os.PathLike | Mapping[str, str | os.PathLike]) -> CaseInput:
@@ -183,8 +216,21 @@ def _is_named(path: Path, channel: str) -> bool:
     return any(words[i : i + len(wanted)] == wanted for i in range(len(words) - len(wanted) + 1))
 
 
-def _find_channels(folder: Path, channel_names: Sequence[str]) -> dict[str, Path]:
-    scans = sorted(
+def _from_series(channel_names: Sequence[str]) -> list[str]:
+    """Those of the channels that a perfusion series can give."""
+    return [name for name in channel_names if name in MAP_NAMES or name in FIRST_PASS_NAMES]
+
+
+def _is_series(path: Path) -> bool:
+    """True unless the header says that this is one volume: what cannot be read is refused, by name, when it is."""
+    try:
+        return math.prod(nib.load(path).shape[3:]) > 1
+    except (nib.filebasedimages.ImageFileError, OSError, ValueError, EOFError, zlib.error):
+        return True
+
+
+def _scans_below(folder: Path) -> list[Path]:
+    return sorted(
         path
         for path in folder.rglob("*")
         if path.name.lower().endswith(SCAN_SUFFIXES)
@@ -194,6 +240,10 @@ def _find_channels(folder: Path, channel_names: Sequence[str]) -> dict[str, Path
         # An .img is the second half of its .hdr.
         and not (path.suffix.lower() == ".img" and path.with_suffix(".hdr").exists())
     )
+
+
+def _find_channels(folder: Path, channel_names: Sequence[str]) -> dict[str, Path]:
+    scans = _scans_below(folder)
     if not scans:
         raise ScanError(f"{folder}: no scan in this folder; expected .nii.gz, .nii or .hdr/.img files")
     found = {}
@@ -201,17 +251,26 @@ def _find_channels(folder: Path, channel_names: Sequence[str]) -> dict[str, Path
         named = [path for path in scans if _is_named(path, channel)]
         if not named and len(channel_names) == 1 and len(scans) == 1:
             named = scans
-        if len(named) > 1:
-            names = " and ".join(str(path.relative_to(folder)) for path in named[:2])
-            raise ScanError(
-                f"{folder}: {names} could both be channel {channel}; one input is one case: "
-                f"give {channel}=FILE, or each scan as an input of its own"
-            )
         if named:
-            found[channel] = named[0]
+            found[channel] = _the_only(named, channel, folder)
+    if any(name not in found for name in _from_series(channel_names)):
+        others = [path for path in scans if path not in found.values()]
+        named = [path for path in others if any(_is_named(path, word) for word in _SERIES_WORDS) and _is_series(path)]
+        if series := named or [path for path in others if _is_series(path)]:
+            found[SERIES] = _the_only(series, SERIES, folder)
     if not found and len(channel_names) == 1:
         raise ScanError(
             f"{folder}: {len(scans)} scans and none is named {channel_names[0]}; "
             "one input is one case: give the scans themselves"
         )
     return found
+
+
+def _the_only(named: Sequence[Path], channel: str, folder: Path) -> Path:
+    if len(named) > 1:
+        names = " and ".join(str(path.relative_to(folder)) for path in named[:2])
+        raise ScanError(
+            f"{folder}: {names} could both be channel {channel}; one input is one case: "
+            f"give {channel}=FILE, or each scan as an input of its own"
+        )
+    return named[0]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, UsageError
+from ..models import ENSEMBLE_REGISTRY, loadable
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +51,9 @@ class LoadedModel:
 
     def identity(self) -> dict:
         """Return what tells this network from another in a run record."""
+        members = getattr(self.model.config, "members", None)
         return {
+            **({"members": list(members), "member_type": self.model.config.member_type} if members else {}),
             "id": self.source,
             "revision": self.revision,
             "commit": self.commit,
@@ -94,7 +98,8 @@ def load_model(
     Parameters
     ----------
     id_or_folder : str or Path
-        A folder with ``config.json``, ``model.safetensors`` and ``preprocessor_config.json``, or an id on the Hub.
+        A folder with ``config.json``, ``model.safetensors`` and ``preprocessor_config.json``, or an id on the Hub. Of
+        an ensemble the weights lie in the subfolders that ``config.json`` names.
     revision : str, optional
         Branch, tag or commit on the Hub.
     token : str, optional
@@ -141,8 +146,7 @@ def load_model(
     folder = Path(id_or_folder)
     if folder.is_dir():
         commit = None
-        _check_folder(folder)
-        config = _read_json(folder / "config.json")
+        config = _check_folder(folder)
         origin, where = str(folder), {}
     else:
         config_file, commit = _find_on_hub(source, revision, token)
@@ -166,7 +170,7 @@ def load_model(
             "save the LesionImageProcessor of the training beside the network"
         ) from error
     _check_processor(source, processor, model.config)
-    weights = None if commit else _weights_sha256(folder)
+    weights = None if commit else _weights_sha256(folder, config.get("members"))
     return LoadedModel(model.to(chosen).eval(), processor, source, revision, commit, weights)
 
 
@@ -189,9 +193,25 @@ def _read_json(path: str | Path) -> dict:
     return content
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: Path) -> dict:
+    """Return the configuration of a network, or of an ensemble whose members are all there."""
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: no config.json in this folder; {_REMEDY}")
+    config = _read_json(folder / "config.json")
+    if config.get("model_type") not in ENSEMBLE_REGISTRY:
+        _check_weights_file(folder)
+        return config
+    members = config.get("members") or ()
+    if not members:
+        raise ModelError(f"{folder / 'config.json'}: names no member; make it anew with `lesionseg ensemble`")
+    for member in members:
+        if not (folder / str(member)).is_dir():
+            raise ModelError(f"{folder}: member {member} of this ensemble is missing; copy or download all of it")
+        _check_folder(folder / str(member))
+    return config
+
+
+def _check_weights_file(folder: Path) -> None:
     if not any((folder / name).is_file() for name in WEIGHTS):
         others = sorted(path.name for path in folder.glob("*.bin")) + sorted(path.name for path in folder.glob("*.pt*"))
         remedy = (
@@ -249,16 +269,14 @@ def _find_on_hub(repo_id: str, revision: str | None, token: str | None) -> tuple
 
 
 def _check_model_type(source: str, config: dict, trust_remote_code: bool) -> None:
-    from ..models import MODEL_REGISTRY
-
     model_type = config.get("model_type")
-    if model_type in MODEL_REGISTRY or (trust_remote_code and "auto_map" in config):
+    if model_type in loadable() or (trust_remote_code and "auto_map" in config):
         return
     remedy = _REMEDY
     if "auto_map" in config:
         remedy = "it brings code of its own: read it, then allow it by --trust-remote-code"
     raise ModelError(
-        f"{source}: model_type {model_type!r} is none of this package's ({', '.join(MODEL_REGISTRY)}); {remedy}"
+        f"{source}: model_type {model_type!r} is none of this package's ({', '.join(loadable())}); {remedy}"
     )
 
 
@@ -292,9 +310,10 @@ def _check_processor(source: str, processor: Any, config: Any) -> None:
         )
 
 
-def _weights_sha256(folder: Path) -> str:
+def _weights_sha256(folder: Path, members: Sequence[str] | None) -> str:
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("model*.safetensors")):
+    places = [folder / member for member in members] if members else [folder]
+    for path in (path for place in places for path in sorted(place.glob("model*.safetensors"))):
         with path.open("rb") as file:
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)

@@ -16,7 +16,9 @@ from ..errors import ScanError
 from ..imaging import Scan, read_scan
 from ..models.nifti_volume import check_varies, volume_from_image
 from ..models.volume_geometry import VolumeError
+from .case_input import SERIES, parse_case
 from .lesions import find_lesions
+from .perfusion_input import CaseScans, read_case
 from .regions import region_on_scan
 from .slices import predict_slices
 
@@ -42,6 +44,8 @@ class LesionSegmentationPipeline(Pipeline):
         Probability above which a voxel is lesion; by default the image processor's.
     minimum_lesion_ml : float, optional
         Lesions below this volume in mL are dropped; by default the image processor's.
+    keep_largest : int, optional
+        Keep so many of the largest lesions only, 0 all; by default the image processor's.
     deterministic : bool
         Equal bytes on every run.
     return_probability : bool
@@ -63,6 +67,7 @@ class LesionSegmentationPipeline(Pipeline):
     _load_image_processor = True
     _load_feature_extractor = False
     _load_tokenizer = False
+    _load_video_processor = False  # looking for one would ask whether to run the code of the repository
 
     def __init__(self, *args, batch_size: int | None = None, **kwargs):
         # The base class would group whole volumes by batch_size; ours counts slices.
@@ -74,7 +79,8 @@ class LesionSegmentationPipeline(Pipeline):
         Parameters
         ----------
         inputs : path, nibabel image, Scan, or dict of channel name to one of these
-            One case; a list of such, or a data set, are many.
+            One case; a list of such, or a data set, are many. A network of CT perfusion takes a raw 4-D series too, as
+            a path or as ``{"ctp": path}``, and networks of several channels a folder.
         **kwargs
             As for the class, for this call only.
 
@@ -85,7 +91,8 @@ class LesionSegmentationPipeline(Pipeline):
             :meth:`~hf_lesionseg.inference.lesions.Lesion.to_dict`), the largest first; labels : int32 array (X, Y, Z),
             each lesion's voxels marked by its id; total_volume_ml : float;
             scan : Scan, the first channel, for :func:`~hf_lesionseg.imaging.write_mask`; slices_total,
-            slices_skipped, batch_size : int; warnings : tuple of str; regions : list of dict (see
+            slices_skipped, batch_size : int; warnings : tuple of str; perfusion : dict, how channels were made from a
+            raw series, or None; regions : list of dict (see
             :func:`~hf_lesionseg.inference.regions.region_on_scan`) and slices_without_region : int, both None of a
             network without a first stage; with ``return_probability`` also
             probability : float32 array (X, Y, Z).
@@ -107,6 +114,7 @@ class LesionSegmentationPipeline(Pipeline):
         progress: Callable[[int, int], None] | None = None,
         threshold: float | None = None,
         minimum_lesion_ml: float | None = None,
+        keep_largest: int | None = None,
         return_probability: bool | None = None,
     ) -> tuple[dict, dict, dict]:
         forward = {
@@ -118,6 +126,7 @@ class LesionSegmentationPipeline(Pipeline):
         postprocess = {
             "threshold": threshold,
             "minimum_lesion_ml": minimum_lesion_ml,
+            "keep_largest": keep_largest,
             "return_probability": return_probability,
         }
         given = [{k: v for k, v in group.items() if v is not None} for group in (forward, postprocess)]
@@ -126,7 +135,14 @@ class LesionSegmentationPipeline(Pipeline):
     def preprocess(self, input_: Any) -> dict:
         """Turn one case into slices: ``pixel_values`` float32 (slices, channels, height, width) and their geometry."""
         names = tuple(self.image_processor.channel_names)
-        case = input_ if isinstance(input_, Mapping) else {names[0]: input_}
+        perfusion, told = None, ()
+        if isinstance(input_, CaseScans):
+            case, perfusion, told = input_.scans, input_.perfusion, input_.warnings
+        elif _names_files(input_, len(names)):
+            read = read_case(parse_case(input_).files(names), names)
+            case, perfusion, told = read.scans, read.perfusion, read.warnings
+        else:
+            case = input_ if isinstance(input_, Mapping) else {names[0]: input_}
         missing = [name for name in names if name not in case]
         if missing or len(case) > len(names):
             raise ScanError(f"the case has channels {', '.join(case)}; this network needs {', '.join(names)}")
@@ -134,18 +150,19 @@ class LesionSegmentationPipeline(Pipeline):
         images = {name: _named_image(scan) for name, scan in scans.items()}
         features = self.image_processor.preprocess(images if len(names) > 1 else images[names[0]])
         (geometry,) = features["geometry"]
-        told = [warning for scan in scans.values() for warning in scan.warnings] + list(geometry.warnings)
+        told = [*told, *(warning for scan in scans.values() for warning in scan.warnings), *geometry.warnings]
         return {
             # An array on purpose: batches go to the device one by one, never the whole volume.
             "pixel_values": np.asarray(features["pixel_values"], dtype=np.float32),
             "geometry": geometry,
             "scan": scans[names[0]],
+            "perfusion": perfusion,
             "warnings": tuple(dict.fromkeys(told)),
         }
 
     def _forward(self, model_inputs: dict, **parameters) -> dict:
         prediction = predict_slices(self.model, model_inputs["pixel_values"], **parameters)
-        passed_on = {name: model_inputs[name] for name in ("geometry", "scan", "warnings")}
+        passed_on = {name: model_inputs[name] for name in ("geometry", "scan", "perfusion", "warnings")}
         return {"prediction": prediction, **passed_on}
 
     def postprocess(
@@ -153,6 +170,7 @@ class LesionSegmentationPipeline(Pipeline):
         model_outputs: dict,
         threshold: float | None = None,
         minimum_lesion_ml: float | None = None,
+        keep_largest: int | None = None,
         return_probability: bool = False,
     ) -> dict:
         """Bring the slices' probabilities back to the file's grid, cut at the threshold, and find the lesions."""
@@ -160,8 +178,9 @@ class LesionSegmentationPipeline(Pipeline):
         scan, prediction = model_outputs["scan"], model_outputs["prediction"]
         threshold = processor.threshold if threshold is None else threshold
         minimum_lesion_ml = processor.minimum_lesion_ml if minimum_lesion_ml is None else minimum_lesion_ml
+        kept = {} if keep_largest is None else {"keep_largest": keep_largest}
         probability = processor.restore_probability(prediction.probability, geometry)
-        mask = processor.mask_from_probability(probability, geometry, threshold, minimum_lesion_ml)
+        mask = processor.mask_from_probability(probability, geometry, threshold, minimum_lesion_ml, **kept)
         lesions, labels = find_lesions(mask, scan.affine, scan.voxel_ml)
         result = {
             "mask": mask,
@@ -172,6 +191,7 @@ class LesionSegmentationPipeline(Pipeline):
             "slices_total": prediction.slices_total,
             "slices_skipped": prediction.slices_skipped,
             "batch_size": prediction.batch_size,
+            "perfusion": model_outputs["perfusion"],
             "regions": None,
             "slices_without_region": prediction.slices_without_region,
             "warnings": model_outputs["warnings"] + prediction.warnings,
@@ -190,6 +210,11 @@ class LesionSegmentationPipeline(Pipeline):
         """
         self.model.save_pretrained(save_directory, **kwargs)
         self.image_processor.save_pretrained(save_directory, **kwargs)
+
+
+def _names_files(case: Any, num_channels: int) -> bool:
+    """Whether a case is a folder or series for several channels, or a dict with a series among its files."""
+    return SERIES in case if isinstance(case, Mapping) else num_channels > 1 and isinstance(case, (str, os.PathLike))
 
 
 def _as_scan(case: Any) -> Scan:

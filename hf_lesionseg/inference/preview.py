@@ -54,6 +54,7 @@ def write_preview(
     title: str,
     note: str = "",
     regions: Sequence[Mapping] = (),
+    window: tuple[float, float] | None = None,
 ) -> None:
     """Draw the axial, coronal and sagittal plane through the largest lesion, or through the middle of the scan.
 
@@ -76,8 +77,11 @@ def write_preview(
     regions : sequence of mapping
         Of the network's first stage (:func:`~hf_lesionseg.inference.regions.region_on_scan`); those of the shown slice
         are drawn dashed.
+    window : (low, high), optional
+        Intensities that are drawn black and white; by default percentiles of the scan's non-zero voxels.
     """
-    planes = _planes(scan, labels, affine, regions)
+    window = window or _window(scan)
+    planes = _planes(scan, labels, affine, regions, window)
     across = sum(plane.millimetres[1] for plane in planes)
     inches = (WIDTH - 2 * _EDGE - _GAP * (len(planes) - 1)) / across
     inches = min(inches, TALLEST / max(plane.millimetres[0] for plane in planes))
@@ -91,7 +95,7 @@ def write_preview(
         high, wide = (side * inches for side in plane.millimetres)
         bottom = _FOOT + (room - high) / 2
         axes = figure.add_axes((left / WIDTH, bottom / height, wide / WIDTH, high / height))
-        _draw(axes, plane, window=_window(scan), marked=len(volumes_ml) > 0)
+        _draw(axes, plane, window=window, marked=len(volumes_ml) > 0)
         left += wide + _GAP
 
     count = len(volumes_ml)
@@ -111,7 +115,13 @@ def write_preview(
     figure.savefig(file, format="png", facecolor=GROUND, metadata={"Software": None})
 
 
-def _planes(scan: np.ndarray, labels: np.ndarray, affine: np.ndarray, regions: Sequence[Mapping] = ()) -> list[_Plane]:
+def _planes(
+    scan: np.ndarray,
+    labels: np.ndarray,
+    affine: np.ndarray,
+    regions: Sequence[Mapping] = (),
+    window: tuple[float, float] | None = None,
+) -> list[_Plane]:
     orientation = nib.io_orientation(affine)
     spacing = np.empty(3)
     spacing[orientation[:, 0].astype(int)] = np.linalg.norm(np.asarray(affine, dtype=float)[:3, :3], axis=0)
@@ -120,7 +130,7 @@ def _planes(scan: np.ndarray, labels: np.ndarray, affine: np.ndarray, regions: S
     scan = nib.orientations.apply_orientation(scan, orientation)
     labels = nib.orientations.apply_orientation(labels, orientation)
     point = _point_of_interest(labels)
-    low, high = _shown_box(scan, labels, spacing)
+    low, high = _shown_box(scan, labels, spacing, window or _window(scan))
     planes = []
     for name, axis, letters in (("axial", 2, "RLPA"), ("coronal", 1, "RLFH"), ("sagittal", 0, "APFH")):
         columns, rows = (other for other in range(3) if other != axis)
@@ -174,9 +184,12 @@ def _window(scan: np.ndarray) -> tuple[float, float]:
     return float(low), float(high if high > low else low + 1)
 
 
-def _shown_box(scan: np.ndarray, labels: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _shown_box(
+    scan: np.ndarray, labels: np.ndarray, spacing: np.ndarray, window: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
     """Box of what is worth showing: bright voxels and lesions, with 6 mm around."""
-    darkest, (_, high) = float(scan.min()), _window(scan)
+    darkest, (low, high) = float(scan.min()), window
+    darkest = max(darkest, low) if low < 0 else darkest  # of a CT: air is as dark as what is cut off
     shown = (scan > darkest + 0.1 * (high - darkest)) | (labels > 0)
     starts, stops = [], []
     for axis in range(3):

@@ -15,6 +15,7 @@ from typing import Any
 
 from .. import __version__
 from .loading import LoadedModel
+from .perfusion_input import CaseScans
 
 STAGES = ("read", "preprocess", "network", "postprocess", "write", "preview")
 
@@ -143,7 +144,7 @@ def build_record(
     *,
     case: str,
     files: Mapping[str, Path],
-    scans: Mapping,
+    read: CaseScans,
     loaded: LoadedModel,
     settings: Mapping,
     input_sha256: Mapping[str, str],
@@ -157,8 +158,10 @@ def build_record(
     ----------
     case : str
         Stem of its outputs.
-    files, scans : dict by channel name
-        Paths, and the scans that were read from them.
+    files : dict by channel name
+        Paths, ``"ctp"`` of a raw series.
+    read : CaseScans
+        What was read from them.
     loaded : LoadedModel
     settings, input_sha256 : dict
         As for :func:`fingerprint`.
@@ -172,6 +175,7 @@ def build_record(
 
     from .. import ops
 
+    first = next(iter(read.scans.values()))  # what was made of a series lies on its grid, as do all channels
     return {
         "format_version": 1,
         "case": case,
@@ -182,11 +186,12 @@ def build_record(
                 "channel": channel,
                 "file": str(files[channel]),
                 "sha256": input_sha256[channel],
-                "shape": [int(size) for size in scan.data.shape],
-                "affine": [[float(value) for value in row] for row in scan.affine],
+                "shape": [int(size) for size in shape],
+                "affine": [[float(value) for value in row] for row in (read.scans.get(channel) or first).affine],
             }
-            for channel, scan in scans.items()
+            for channel, shape in read.sources.items()
         ],
+        "perfusion": read.perfusion,
         "model": loaded.identity(),
         "processor": loaded.processor.to_dict(),
         "settings": dict(settings),

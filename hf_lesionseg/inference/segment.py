@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterable
@@ -11,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import LesionSegError, OutputError, UsageError
-from ..imaging import read_scan, write_mask
+from ..imaging import write_mask
 from ..imaging.atomic import write_aside
 from ..models.volume_geometry import VolumeError
 from .case_input import CaseInput, parse_cases
 from .loading import LoadedModel, load_model
+from .perfusion_input import read_case
 from .pipeline import LesionSegmentationPipeline
 from .preview import write_preview
 from .record import StageClock, build_record, file_sha256, fingerprint
@@ -95,6 +97,8 @@ def segment_cases(
     batch_size: int | None = None,
     threshold: float | None = None,
     minimum_lesion_ml: float | None = None,
+    frame_seconds: float | None = None,
+    keep_largest: int | None = None,
     deterministic: bool = False,
     overwrite: bool = False,
     skip_existing: bool = False,
@@ -119,6 +123,10 @@ def segment_cases(
         Probability 0..1 above which a voxel is lesion; by default the image processor's.
     minimum_lesion_ml : float, optional
         Smaller lesions are dropped; mL; by default the image processor's.
+    frame_seconds : float, optional
+        Between two frames of a raw perfusion series, s; overrules its header.
+    keep_largest : int, optional
+        Keep so many of the largest lesions only, 0 all; by default the image processor's.
     overwrite : bool
         Earlier outputs of a case are removed before it is run.
     skip_existing : bool
@@ -141,7 +149,8 @@ def segment_cases(
     OutputError
         The output folder cannot be made or written to.
     """
-    _check_options(precision, batch_size, threshold, minimum_lesion_ml, overwrite, skip_existing)
+    _check_options(precision, batch_size, overwrite, skip_existing)
+    _check_mask_options(threshold, minimum_lesion_ml, keep_largest, frame_seconds)
     cases = parse_cases(inputs)
     output = Path(output)
     if not (overwrite or skip_existing):
@@ -156,9 +165,13 @@ def segment_cases(
     settings = {
         "threshold": processor.threshold if threshold is None else threshold,
         "minimum_lesion_ml": processor.minimum_lesion_ml if minimum_lesion_ml is None else minimum_lesion_ml,
+        # one published with code from before keep_largest has none
+        "keep_largest": getattr(processor, "keep_largest", 0) if keep_largest is None else keep_largest,
         "precision": precision,
         "deterministic": deterministic,
     }
+    if frame_seconds is not None:
+        settings["frame_seconds"] = frame_seconds
     segmenter = LesionSegmentationPipeline(model=loaded.model, image_processor=processor, device=loaded.device)
     outcomes = []
     for case in cases:
@@ -177,17 +190,24 @@ def segment_cases(
     return SegmentationRun(outcomes)
 
 
-def _check_options(precision, batch_size, threshold, minimum_lesion_ml, overwrite, skip_existing) -> None:
+def _check_options(precision, batch_size, overwrite, skip_existing) -> None:
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is unknown; use {', '.join(PRECISIONS)}")
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch size {batch_size} is too small; give 1 slice or more")
+    if overwrite and skip_existing:
+        raise UsageError("overwrite and skip-existing exclude each other; give one")
+
+
+def _check_mask_options(threshold, minimum_lesion_ml, keep_largest, frame_seconds) -> None:
     if threshold is not None and not 0 < threshold < 1:
         raise UsageError(f"threshold {threshold} is no probability between 0 and 1; 0.5 is usual")
     if minimum_lesion_ml is not None and not minimum_lesion_ml >= 0:
         raise UsageError(f"minimum lesion volume {minimum_lesion_ml} mL is negative; give 0 to keep all lesions")
-    if overwrite and skip_existing:
-        raise UsageError("overwrite and skip-existing exclude each other; give one")
+    if frame_seconds is not None and not 0 < frame_seconds < math.inf:
+        raise UsageError(f"frame time {frame_seconds} s is none; give the seconds from one frame to the next")
+    if keep_largest is not None and keep_largest < 0:
+        raise UsageError(f"keep-largest {keep_largest} is no number of lesions; give 0 to keep all")
 
 
 def output_files(output: Path, stem: str) -> dict[str, Path]:
@@ -236,9 +256,9 @@ def _segment_case(case, segmenter, loaded, output, settings, batch_size, skip_ex
             input_sha256 = {channel: file_sha256(path) for channel, path in files.items()}
             if skip_existing and any(path.exists() for path in targets.values()):
                 return _kept(case, targets, fingerprint(input_sha256, loaded, settings))
-            scans = {channel: read_scan(path) for channel, path in files.items()}
+            read = read_case(files, loaded.processor.channel_names, settings.get("frame_seconds"))
         with clock.stage("preprocess"):
-            prepared = segmenter.preprocess(scans)
+            prepared = segmenter.preprocess(read)
         with clock.stage("network"):
             predicted = segmenter.forward(
                 prepared,
@@ -249,12 +269,17 @@ def _segment_case(case, segmenter, loaded, output, settings, batch_size, skip_ex
             )
         del prepared
         with clock.stage("postprocess"):
+            largest = settings["keep_largest"]
             result = segmenter.postprocess(
-                predicted, threshold=settings["threshold"], minimum_lesion_ml=settings["minimum_lesion_ml"]
+                predicted,
+                threshold=settings["threshold"],
+                minimum_lesion_ml=settings["minimum_lesion_ml"],
+                # asked for only where it differs, since an older processor of a repository's own has no such setting
+                keep_largest=None if largest == getattr(segmenter.image_processor, "keep_largest", 0) else largest,
             )
         del predicted
     told = tuple(dict.fromkeys([*result["warnings"], *(str(warning.message) for warning in caught)]))
-    _write_outputs(case, targets, files, scans, loaded, settings, input_sha256, result, told, clock)
+    _write_outputs(case, targets, files, read, loaded, settings, input_sha256, result, told, clock)
     return CaseOutcome(
         case.stem,
         case.text,
@@ -293,7 +318,7 @@ def _remove(targets: dict[str, Path]) -> None:
             raise OutputError(f"{path}: cannot be replaced ({error.strerror}); choose another folder") from error
 
 
-def _write_outputs(case, targets, files, scans, loaded, settings, input_sha256, result, told, clock) -> None:
+def _write_outputs(case, targets, files, read, loaded, settings, input_sha256, result, told, clock) -> None:
     scan = result["scan"]
     lesions = {
         "format_version": 1,
@@ -305,11 +330,12 @@ def _write_outputs(case, targets, files, scans, loaded, settings, input_sha256, 
         "voxel_ml": float(scan.voxel_ml),
         "threshold": settings["threshold"],
         "minimum_lesion_ml": settings["minimum_lesion_ml"],
+        "keep_largest": settings["keep_largest"],
         "connectivity": 26,
         "coordinates": "centroid_mm in RAS+ world coordinates of the scan; voxel indices from 0, box stop exclusive",
         "lesions": result["lesions"],
     }
-    channels = f" · {next(iter(scans))} shown" if len(scans) > 1 else ""
+    channels = f" · {next(iter(read.scans))} shown" if len(read.scans) > 1 else ""
     network = loaded.source if loaded.commit else Path(loaded.source).name
     note = f"{network}{channels} · threshold {settings['threshold']:.3g}"
     try:
@@ -323,12 +349,12 @@ def _write_outputs(case, targets, files, scans, loaded, settings, input_sha256, 
                 volumes = [lesion["volume_ml"] for lesion in result["lesions"]]
                 write_preview(
                     aside["preview"], scan.data, result["labels"], scan.affine, volumes, title=case.stem, note=note,
-                    regions=result["regions"] or (),
+                    regions=result["regions"] or (), window=_window_of(loaded.processor),
                 )  # fmt: skip
             record = build_record(
                 case=case.stem,
                 files=files,
-                scans=scans,
+                read=read,
                 loaded=loaded,
                 settings=settings,
                 input_sha256=input_sha256,
@@ -341,6 +367,11 @@ def _write_outputs(case, targets, files, scans, loaded, settings, input_sha256, 
         # Also when renaming failed half-way: part of a result is none.
         _remove(targets)
         raise
+
+
+def _window_of(processor):
+    """Intensities that the network was made for, where they are absolute; percentiles of each scan otherwise."""
+    return tuple(processor.intensity_range) if processor.normalization == "window" else None
 
 
 def _write_json(path: Path, content: dict) -> None:

@@ -60,13 +60,10 @@ def export_smir(masks: str | os.PathLike, output: str | os.PathLike, *, name: st
     if not _NAME.fullmatch(name):
         raise UsageError(f"submission name {name!r} cannot be; use letters, digits, _ and - only, since dots divide it")
     masks, output = Path(masks), Path(output)
-    records = sorted(path for path in masks.glob(f"*{RECORD_ENDING}") if not path.name.startswith("."))
-    if not records:
-        raise DataError(f"{masks}: holds no result of `lesionseg segment` (*{RECORD_ENDING}); give its output folder")
+    records = find_results(masks)
     _claim(output)
     written, failed, owner = {}, {}, {}
-    for record in records:
-        case = record.name[: -len(RECORD_ENDING)]
+    for case, record in records.items():
         try:
             mtt_id = _mtt_id(record)
             if mtt_id in owner:
@@ -81,13 +78,37 @@ def export_smir(masks: str | os.PathLike, output: str | os.PathLike, *, name: st
     return Submission(written, failed)
 
 
-def _mtt_id(record: Path) -> str:
-    """Id of the MTT volume that a run record speaks of."""
+def find_results(masks: Path) -> dict[str, Path]:
+    """Run record of each case of a folder that ``lesionseg segment`` wrote, in the order of their names.
+
+    Raises
+    ------
+    DataError
+        There is none.
+    """
+    records = sorted(path for path in masks.glob(f"*{RECORD_ENDING}") if not path.name.startswith("."))
+    if not records:
+        raise DataError(f"{masks}: holds no result of `lesionseg segment` (*{RECORD_ENDING}); give its output folder")
+    return {record.name[: -len(RECORD_ENDING)]: record for record in records}
+
+
+def read_inputs(record: Path) -> dict[str, Path]:
+    """Files that a case was made of, by channel.
+
+    Raises
+    ------
+    DataError
+        The file is no run record.
+    """
     try:
-        inputs = {each["channel"]: Path(each["file"]) for each in json.loads(record.read_text("utf-8"))["inputs"]}
+        return {each["channel"]: Path(each["file"]) for each in json.loads(record.read_text("utf-8"))["inputs"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{record}: is no run record ({error!r}); segment this case again") from error
-    mtt_id = find_mtt_id(inputs.values())
+
+
+def _mtt_id(record: Path) -> str:
+    """Id of the MTT volume that a run record speaks of."""
+    mtt_id = find_mtt_id(read_inputs(record).values())
     if mtt_id is None:
         raise DataError(
             f"{record}: neither its inputs nor their folder name an MTT volume (SMIR.Brain.XX.O.CT_MTT.<id>.nii); "

@@ -24,6 +24,9 @@ MODEL_REGISTRY = {
     "egs-net": ("EGSNetConfig", "EGSNetForSemanticSegmentation"),
 }
 
+#: The same of what consists of networks that were trained one by one; nothing here is trained itself.
+ENSEMBLE_REGISTRY = {"fold-ensemble": ("FoldEnsembleConfig", "FoldEnsembleForSemanticSegmentation")}
+
 
 def module_name(kind, model_type):
     """Full name of the module of a network; ``kind`` is "configuration" or "modeling".
@@ -34,6 +37,11 @@ def module_name(kind, model_type):
     'hf_lesionseg.models.modeling_clci_net'
     """
     return f"{__name__}.{kind}_{model_type.replace('-', '_')}"
+
+
+def loadable():
+    """``{model_type: (name of the config class, name of the model class)}`` of all that can be loaded."""
+    return {**MODEL_REGISTRY, **ENSEMBLE_REGISTRY}
 
 
 def configurations():

@@ -38,8 +38,18 @@ class LSNetConfig(ResNetSegmenterConfig):
         Probability of a centre that the untrained heat map shows everywhere [assumed].
     minimum_component_pixels : int
         Connected components of the truth smaller than this have no box of their own [assumed].
+    heatmap_focal : {"soft", "penalty-reduced"}
+        Focal part of the heat map's loss "focal-dice": that of the masks, for targets between 0 and 1, or CornerNet's,
+        in which a box's centre cell alone counts as one and cells near it as less of a zero [assumed].
     positive_threshold : float
         Cells whose target is above it learn the box.
+    positive_cells : {"all", "inside"}
+        Which of them: all, as the text says, or those whose point lies inside the box. Of a box that is narrower than
+        its centre's peak the others learn distances that they cannot reach, since distances are positive; but a box
+        of less than a cell may have no point inside [assumed].
+    fcn_lateral_stride : {4, 8}
+        Finest map of the encoder that L-Net adds in its "fcn" form: of the heat map's own stride, or of stride 8 as in
+        an FCN-8s, whose sum is then brought to stride 4 bilinearly [assumed].
     distance_activation : {"softplus", "exp"}
         What makes distances positive [assumed]; they are its value times the stride.
     candidate_cells : int
@@ -51,6 +61,8 @@ class LSNetConfig(ResNetSegmenterConfig):
         the cell nearest to it; or, as the text can also be read, read at this cell but put around the centre. The last
         moves every box by up to 2 pixels: with exact heat map and distances, boxes of 20 x 14 pixels then have a mean
         IoU of 0.80 instead of 1 [assumed].
+    overlap : {"max", "mean"}
+        What counts where regions overlap: the greatest of their probabilities, or their mean [assumed].
     no_region : {"empty", "best-cell"}
         An image whose heat map stays below the threshold has an empty mask, or the region of its greatest cell
         [assumed].
@@ -71,11 +83,15 @@ class LSNetConfig(ResNetSegmenterConfig):
     relative_sigma: float | int | None = None
     heatmap_prior: float = 0.1
     minimum_component_pixels: int = 10
+    heatmap_focal: str = "soft"
     positive_threshold: float | int = 0.5
+    positive_cells: str = "all"
+    fcn_lateral_stride: int = 4
     distance_activation: str = "softplus"
     candidate_cells: int = 3
     heatmap_threshold: float | int = 0.5
     keypoint: str = "centre"
+    overlap: str = "max"
     no_region: str = "empty"
     regions_per_pass: int = 16
 
@@ -84,6 +100,12 @@ class LSNetConfig(ResNetSegmenterConfig):
         for name in ("locator_depth", "segmenter_depth"):
             check_choice(name, getattr(self, name), RESNET_DEPTHS)
         check_choice("recalibration", self.recalibration, ("differentiable", "crop"))
+        check_choice("heatmap_focal", self.heatmap_focal, ("soft", "penalty-reduced"))
+        if self.heatmap_focal != "soft" and self.loss != "focal-dice":
+            raise ValueError(f"heatmap_focal is {self.heatmap_focal!r}, but the loss {self.loss!r} has no focal part")
+        check_choice("positive_cells", self.positive_cells, ("all", "inside"))
+        check_choice("fcn_lateral_stride", self.fcn_lateral_stride, (4, 8))
+        check_choice("overlap", self.overlap, ("max", "mean"))
         check_choice("distance_activation", self.distance_activation, ("softplus", "exp"))
         check_choice("keypoint", self.keypoint, ("centre", "cell", "rounded"))
         check_choice("no_region", self.no_region, ("empty", "best-cell"))

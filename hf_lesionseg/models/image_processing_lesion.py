@@ -7,10 +7,10 @@ from typing import TypedDict
 
 import numpy as np
 import torch
-from scipy import ndimage
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
 from .intensity import apply_normalization, measure_intensity, plan_normalization, tissue_range
+from .lesion_cleanup import clean_lesions
 from .nifti_volume import check_varies, read_nifti, volume_from_array, volume_from_image
 from .outputs import lesion_probability
 from .plane_window import centre_window, tissue_footprint
@@ -52,6 +52,7 @@ class LesionImageProcessorKwargs(TypedDict, total=False):
     slice_stack: str
     threshold: float
     minimum_lesion_ml: float
+    keep_largest: int
 
 
 class LesionImageProcessor(BaseImageProcessor):
@@ -86,6 +87,8 @@ class LesionImageProcessor(BaseImageProcessor):
         Lesion where the probability is greater.
     minimum_lesion_ml : float, default 0
         Smaller lesions (26-connected) are dropped from masks.
+    keep_largest : int, default 0
+        Keep so many of a mask's largest lesions (26-connected) only; 0 keeps all.
 
     Raises
     ------
@@ -116,6 +119,7 @@ class LesionImageProcessor(BaseImageProcessor):
     slice_stack = "single"
     threshold = 0.5
     minimum_lesion_ml = 0.0
+    keep_largest = 0
 
     def __init__(self, **kwargs):
         super().__init__()
@@ -222,7 +226,13 @@ class LesionImageProcessor(BaseImageProcessor):
         return batch
 
     def post_process_segmentation(
-        self, outputs, geometry, threshold=None, minimum_lesion_ml=None, return_probability=False
+        self,
+        outputs,
+        geometry,
+        threshold=None,
+        minimum_lesion_ml=None,
+        return_probability=False,
+        keep_largest=None,
     ):
         """Turn logits into masks on the grids of the scans.
 
@@ -234,6 +244,8 @@ class LesionImageProcessor(BaseImageProcessor):
         threshold, minimum_lesion_ml : float, optional
             Instead of the settings.
         return_probability : bool, default False
+        keep_largest : int, optional
+            Instead of the setting.
 
         Returns
         -------
@@ -259,7 +271,7 @@ class LesionImageProcessor(BaseImageProcessor):
                 planes = lesion_probability(logits[first : first + item.num_slices].detach()).cpu().numpy()
             first += item.num_slices
             probability = self.restore_probability(planes, item)
-            result = {"mask": self.mask_from_probability(probability, item, threshold, minimum_lesion_ml)}
+            result = {"mask": self.mask_from_probability(probability, item, threshold, minimum_lesion_ml, keep_largest)}
             if return_probability:
                 result["probability"] = probability
             results.append(result)
@@ -280,8 +292,8 @@ class LesionImageProcessor(BaseImageProcessor):
         """
         return restore_planes(np.asarray(probability), geometry, order=1)
 
-    def mask_from_probability(self, probability, geometry, threshold=None, minimum_lesion_ml=None):
-        """Threshold a probability on the file grid and drop lesions that are too small.
+    def mask_from_probability(self, probability, geometry, threshold=None, minimum_lesion_ml=None, keep_largest=None):
+        """Threshold a probability on the file grid and drop lesions that are too small or not among the largest.
 
         Parameters
         ----------
@@ -289,6 +301,7 @@ class LesionImageProcessor(BaseImageProcessor):
         geometry : SliceGeometry
             Gives the volume of a voxel.
         threshold, minimum_lesion_ml : float, optional
+        keep_largest : int, optional
             Instead of the settings.
 
         Returns
@@ -296,11 +309,10 @@ class LesionImageProcessor(BaseImageProcessor):
         numpy.ndarray of shape ``geometry.shape``
             uint8, 0 and 1.
         """
-        given = {"threshold": threshold, "minimum_lesion_ml": minimum_lesion_ml}
+        given = {"threshold": threshold, "minimum_lesion_ml": minimum_lesion_ml, "keep_largest": keep_largest}
         settings = check_settings({key: value for key, value in given.items() if value is not None}, self.settings())
         mask = np.asarray(probability) > settings["threshold"]
-        if settings["minimum_lesion_ml"] > 0:
-            drop_small_lesions(mask, geometry.voxel_ml, settings["minimum_lesion_ml"])
+        clean_lesions(mask, geometry.voxel_ml, settings["minimum_lesion_ml"], settings["keep_largest"])
         return mask.view(np.uint8)
 
     def _slice_case(self, case, affine, name):
@@ -379,17 +391,6 @@ class LesionImageProcessor(BaseImageProcessor):
         name, _ = channels[self.channel_names[0]]
         height, width = geometry.window_shape
         return geometry, (f"{name}: tissue does not fit into {size[0]} x {size[1]}; slices are {height} x {width}",)
-
-
-def drop_small_lesions(mask, voxel_ml, minimum_ml):
-    """Clear the 26-connected lesions of a bool mask that are smaller than ``minimum_ml``, in place."""
-    boxes = ndimage.find_objects(mask.astype(np.uint8))
-    if not boxes:
-        return
-    inside = mask[boxes[0]]  # labelling the whole volume would need four bytes per voxel
-    lesions, _ = ndimage.label(inside, structure=np.ones((3, 3, 3)))
-    voxels = np.bincount(lesions.ravel())
-    inside &= (voxels * voxel_ml >= minimum_ml * (1 - 1e-6))[lesions]
 
 
 def _load(source, affine, name):

@@ -101,6 +101,32 @@ def focal_loss(logits, targets, gamma=2.0, alpha=None):
     return loss.mean()
 
 
+def penalty_reduced_focal_loss(logits, targets, centres, alpha=2.0, beta=4.0):
+    """CornerNet's focal loss of heat maps, divided by the number of objects (Law and Deng, ECCV 2018, eq. 1).
+
+    ``-(1 - p)^alpha log p`` at the objects' centres and ``-(1 - y)^beta p^alpha log(1 - p)`` elsewhere, with
+    ``p = sigmoid(logits)``: the nearer a cell is to a centre, the less it costs to take it for one.
+
+    Parameters
+    ----------
+    logits, targets : torch.Tensor of the same shape
+        ``targets`` y in [0, 1].
+    centres : torch.Tensor
+        bool, of the same shape.
+    alpha, beta : float
+
+    Returns
+    -------
+    torch.Tensor of shape ()
+        float32; of a batch without objects the sum over all cells.
+    """
+    logits = logits.float()
+    probability = logits.sigmoid()
+    at_centres = (1 - probability) ** alpha * F.softplus(-logits)
+    elsewhere = (1 - targets.to(logits.dtype)) ** beta * probability**alpha * F.softplus(logits)
+    return torch.where(centres, at_centres, elsewhere).sum() / centres.sum().clamp(min=1)
+
+
 def focal_dice_loss(logits, targets, gamma=2.0, alpha=None, dice_weight=0.2, smooth=1.0):
     """Focal loss plus ``dice_weight`` times the Dice loss of the batch: the loss of heat map and mask in L-SNet.
 

@@ -50,8 +50,8 @@ class CoarseToFineForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
 
     The region is the box around all that the first stage takes for foreground. Its crop is hard: whole pixels, and no
     gradient from the second stage to the first. An image in which the first stage finds nothing has an empty mask.
-    Heights and widths that are no multiple of 32 are padded with zeros before the first stage; the crop may reach into
-    them, as it may into any other pixels.
+    Heights and widths that are no multiple of 32 are padded with zeros before the first stage; crops stay in the
+    image.
 
     Examples
     --------
@@ -107,7 +107,8 @@ class CoarseToFineForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
             check_labels(labels, pixel_values)
         images = pad_to_stride(pixel_values, self.config.stride)
         coarse, hidden_states = self.first_stage(images)
-        probability = lesion_probability(coarse.detach())
+        # What stands in the padding is no region of the image.
+        probability = lesion_probability(coarse.detach())[..., :height, :width]
         boxes, indices = foreground_boxes(probability > self.config.first_stage_threshold)
         scores = probability.amax(dim=(1, 2))[indices]
 
@@ -116,25 +117,22 @@ class CoarseToFineForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
             first_loss = segmentation_loss(coarse[..., :height, :width], labels == 1, self.config)
             masks = pad_to_stride((labels == 1)[:, None], self.config.stride)
             true_boxes, shown = foreground_boxes(masks[:, 0])
-            crops = self._crop(true_boxes, images, self._training_margins(true_boxes))
+            crops = self._crop(true_boxes, (height, width), self._training_margins(true_boxes))
             fine = self._segment(images, crops, shown)
             second_loss = self._second_loss(fine, masks, crops, shown)
         if labels is None or not self.training:
-            shown, crops = indices, self._crop(boxes, images, self.config.margin)
+            shown, crops = indices, self._crop(boxes, (height, width), self.config.margin)
             fine = self._segment(images, crops, shown)
         foreground = fine.float().sigmoid() if fine.shape[1] == 1 else fine.float().softmax(dim=1)[:, 1:]
         pasted = roi_paste(foreground, crops, shown, images.shape[2:], len(images))
 
-        # Foreground in the padding alone is no region of the image.
-        boxes = boxes.minimum(boxes.new_tensor([width, height, width, height]))
-        kept = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
         return RegionSegmenterOutput(
             loss=None if labels is None else first_loss + second_loss,
             logits=logits_of_regions(pasted, self.config.num_logits)[..., :height, :width],
             hidden_states=hidden_states if output_hidden_states else None,
-            boxes=boxes[kept],
-            box_indices=indices[kept],
-            scores=scores[kept],
+            boxes=boxes,
+            box_indices=indices,
+            scores=scores,
             locating_loss=first_loss,
             segmentation_loss=second_loss,
         )
@@ -148,9 +146,10 @@ class CoarseToFineForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
         drawn = torch.randint(int(2 * margin) + 1, boxes.shape, device=boxes.device).to(boxes.dtype)
         return torch.where(torch.rand(len(boxes), 1, device=boxes.device) < share, drawn, margins)
 
-    def _crop(self, boxes, images, margins):
+    def _crop(self, boxes, size, margins):
+        """Crops of whole pixels, with margins, inside images of ``size`` (height, width)."""
         outwards = boxes.new_tensor([-1, -1, 1, 1])
-        return whole_pixels(boxes + margins * outwards, images.shape[2:])
+        return whole_pixels(boxes + margins * outwards, size)
 
     def _segment(self, images, crops, indices):
         """Logits of the second stage on the crops, (crops, num_logits, height, width)."""

@@ -51,8 +51,8 @@ PHASES = ("locate", "segment")
 class LSNetForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
     """L-SNet: L-Net locates regions, the recalibration samples each to the image's size, S-Net segments it.
 
-    Each region's probabilities are pasted back where it came from; where regions overlap the greatest counts. Heights
-    and widths that are no multiple of 32 are padded inside with zeros, and the results cropped back.
+    Each region's probabilities are pasted back where it came from; where regions overlap the greatest counts, or their
+    mean. Heights and widths that are no multiple of 32 are padded inside with zeros, and the results cropped back.
 
     Examples
     --------
@@ -192,18 +192,37 @@ class LSNetForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
 
     def _paste(self, region_logits, regions, images):
         """Probability of each class but the background in the padded images: the greatest over their regions."""
-        values = region_logits.float()
-        foreground = values.sigmoid() if values.shape[1] == 1 else values.softmax(dim=1)[:, 1:]
+        foreground = _foreground(region_logits)
         return roi_paste(foreground, regions.sampled, regions.indices, images.shape[2:], len(images))
 
+    def _paste_sums(self, region_logits, regions, images):
+        """Sum over the regions of these probabilities, and in a last channel of the regions' shares of each pixel."""
+        foreground = _foreground(region_logits)
+        values = torch.cat([foreground, torch.ones_like(foreground[:, :1])], dim=1)
+        own = torch.arange(len(values), device=values.device)
+        layers = roi_paste(values, regions.sampled, own, images.shape[2:], len(values))
+        return layers.new_zeros(len(images), *layers.shape[1:]).index_add(0, regions.indices, layers)
+
     def _segment_and_paste(self, images, regions):
-        """As :meth:`_paste`, of so few regions at a time that memory does not grow with their number."""
-        classes = max(1, self.config.num_logits - 1)
-        pasted = images.new_zeros(len(images), classes, *images.shape[2:], dtype=torch.float32)
+        """Segment all regions and join them, so few at a time that memory does not grow with their number."""
+        averaged = self.config.overlap == "mean"
+        channels = max(1, self.config.num_logits - 1) + averaged
+        pasted = images.new_zeros(len(images), channels, *images.shape[2:], dtype=torch.float32)
         for first in range(0, len(regions.indices), self.config.regions_per_pass):
             some = regions[first : first + self.config.regions_per_pass]
-            pasted = torch.maximum(pasted, self._paste(self._segment(images, some), some, images))
-        return pasted
+            region_logits = self._segment(images, some)
+            if averaged:
+                pasted = pasted + self._paste_sums(region_logits, some, images)
+            else:
+                pasted = torch.maximum(pasted, self._paste(region_logits, some, images))
+        # At the border of a region its share of a pixel is below one; alone there, it counts as it does by maximum.
+        return pasted[:, :-1] / pasted[:, -1:].clamp(min=1) if averaged else pasted
+
+
+def _foreground(region_logits):
+    """Probability of each class but the background."""
+    values = region_logits.float()
+    return values.sigmoid() if values.shape[1] == 1 else values.softmax(dim=1)[:, 1:]
 
 
 __all__ = ["LSNetForSemanticSegmentation"]

@@ -88,6 +88,15 @@ def _between(lowest, highest, remedy):
     return check
 
 
+def _count(remedy):
+    def check(name, value):
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+            _refuse(name, value, remedy)
+        return int(value)
+
+    return check
+
+
 def _names(name, value):
     names = list(value) if isinstance(value, list | tuple) else [value]
     if not names or not all(isinstance(entry, str) and entry for entry in names) or len(set(names)) < len(names):
@@ -134,4 +143,5 @@ _RULES = {
     "slice_stack": _choice(tuple(STACK_OFFSETS)),
     "threshold": _between(0.0, 1.0, "give a probability from 0 to 1"),
     "minimum_lesion_ml": _between(0.0, 1e6, "give a volume in mL, 0 to keep all lesions"),
+    "keep_largest": _count("give a whole number of lesions, 0 to keep all"),
 }

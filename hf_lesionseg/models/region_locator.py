@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from transformers import initialization as init
 
 from .layers import he_normal_
-from .losses import diou_loss, segmentation_loss
-from .region_targets import component_boxes, locating_targets
+from .losses import batch_dice_loss, diou_loss, penalty_reduced_focal_loss, segmentation_loss
+from .region_targets import centre_cells, component_boxes, locating_targets
 from .resnet_decoder import FCNDecoder, UNetDecoder
 from .resnet_encoder import ResNetEncoder
 
@@ -50,7 +50,7 @@ class RegionLocator(nn.Module):
         if config.architecture == "unet":
             self.decoder = UNetDecoder(self.encoder.widths, (4 * width, 2 * width, width))
         else:
-            self.decoder = FCNDecoder(self.encoder.widths, width, stride=CELL)
+            self.decoder = FCNDecoder(self.encoder.widths, width, stride=config.fcn_lateral_stride)
         self.keypoint_head = nn.Sequential(
             *(layer for _ in range(3) for layer in (_conv(width, width, 3), nn.ReLU(inplace=True))),
             KeypointConv2d(width, config.heatmap_prior),
@@ -74,9 +74,12 @@ class RegionLocator(nn.Module):
         """
         maps = self.encoder(images)
         levels = self.decoder(maps, return_levels=True)
-        raw = self.box_head(levels[-1]).float()
+        features = levels[-1]
+        if features.shape[-1] * CELL < images.shape[-1]:
+            features = F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
+        raw = self.box_head(features).float()
         positive = F.softplus(raw) if self.config.distance_activation == "softplus" else raw.clamp(max=10).exp()
-        return self.keypoint_head(levels[-1])[:, 0], CELL * positive, (*maps, *levels)
+        return self.keypoint_head(features)[:, 0], CELL * positive, (*maps, *levels)
 
     def loss(self, heat_logits, distances, masks):
         """Loss of heat map and boxes (eq. 5), with targets from the connected components of ``masks``.
@@ -105,7 +108,14 @@ class RegionLocator(nn.Module):
             relative_sigma=config.relative_sigma,
         )
         positive = heatmap > config.positive_threshold
+        if config.positive_cells == "inside":
+            positive = positive & (wanted > 0).all(dim=1)
         found, targets = (tensor.permute(0, 2, 3, 1)[positive] for tensor in (distances, wanted))
         box_loss = diou_loss(found, targets)
         box_loss = box_loss.mean() if len(found) else box_loss.sum()
-        return segmentation_loss(heat_logits[:, None], heatmap, config) + box_loss
+        if config.heatmap_focal == "soft":
+            return segmentation_loss(heat_logits[:, None], heatmap, config) + box_loss
+        centres = centre_cells(boxes, indices, heatmap.shape, CELL)
+        focal = penalty_reduced_focal_loss(heat_logits, heatmap, centres)
+        dice = batch_dice_loss(heat_logits.float().sigmoid(), heatmap, smooth=config.dice_smooth)
+        return focal + config.dice_weight * dice + box_loss

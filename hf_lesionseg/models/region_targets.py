@@ -74,6 +74,28 @@ def cell_points(size, stride, device=None):
     return torch.stack([x, y], dim=-1)
 
 
+def centre_cells(boxes, indices, shape, stride):
+    """Cells that hold the centre of a box.
+
+    Parameters
+    ----------
+    boxes, indices : torch.Tensor of shapes (boxes, 4) and (boxes,)
+        Of :func:`component_boxes`, inside their images.
+    shape : (batch, height, width) of the map, in cells
+    stride : int
+        Pixels per cell.
+
+    Returns
+    -------
+    torch.Tensor of shape (batch, height, width)
+        bool.
+    """
+    centres = ((boxes[:, :2] + boxes[:, 2:]) / 2 / stride).long()
+    cells = torch.zeros(tuple(shape), dtype=torch.bool, device=boxes.device)
+    cells[indices, centres[:, 1].clamp(max=shape[1] - 1), centres[:, 0].clamp(max=shape[2] - 1)] = True
+    return cells
+
+
 def locating_targets(boxes, indices, batch_size, size, stride, sigma=2.0, relative_sigma=None):
     """Heat map of box centres and, for every cell, the distances to the sides of the box that it belongs to.
 

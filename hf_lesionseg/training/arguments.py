@@ -17,6 +17,15 @@ class TrainingArguments:
     data_dir: str = field(metadata={"help": "Folder made by `lesionseg prepare`."})
     output_dir: str = field(metadata={"help": "Folder for the model, its card, curves and checkpoints."})
     recipe: str = _option("clci-net-atlas", "Name of a packaged recipe, or a .yaml file.")
+    fold: str | None = _option(
+        None,
+        "Cross-validate: hold out this fold of --folds (0, 1, ...), by person, and score the network on it. `all` "
+        "trains one fold after another into OUTPUT_DIR/fold-0, fold-1, ..., goes on where it was stopped, pools the "
+        "scores and makes OUTPUT_DIR an ensemble of them.",
+    )
+    folds: int = _option(
+        4, "Number of folds; kept in DATA_DIR/folds-N.json, made there by `lesionseg folds` or the first --fold."
+    )
     model_name_or_path: str | None = _option(
         None, "Start from the weights of this Hub id or folder instead of from scratch."
     )
@@ -67,6 +76,10 @@ class TrainingArguments:
     hub_private: bool = _option(False, "Publish to a private repository.")
 
     def __post_init__(self):
+        if self.folds < 2:
+            raise UsageError(f"--folds is {self.folds}; give 2 or more")
+        if self.fold not in (None, "all") and not (str(self.fold).isdigit() and int(self.fold) < self.folds):
+            raise UsageError(f"--fold is {self.fold!r}; give 0 to {self.folds - 1}, or `all`")
         if self.push_to_hub and not self.hub_model_id:
             raise UsageError("--push_to_hub needs --hub_model_id org/name")
         if self.checkpointing_steps != "epoch" and not (

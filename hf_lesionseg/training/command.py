@@ -7,8 +7,24 @@ from ..errors import LesionSegError
 _DESCRIPTION = """Train a network by a recipe, resume, and publish.
 
 Example: lesionseg train --recipe clci-net-atlas --data_dir prepared --output_dir runs/clci-net
+Cross-validation: lesionseg train --recipe ms-dcnn-isles2018 --data_dir prepared --output_dir runs/folds --fold all
 Two processes on a CPU: ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 --num_machines 1
 --mixed_precision no --dynamo_backend no scripts/train.py --recipe clci-net-atlas --data_dir ... --output_dir ..."""
+
+
+def _cross_validate(arguments):
+    from ..evaluation.fold_report import print_folds
+    from .cross_validation import train_folds
+
+    print_folds(train_folds(arguments))
+    print(f"ensemble and pooled scores: {arguments.output_dir}")
+    if arguments.push_to_hub:
+        from ..hub.publish import publish
+
+        url = publish(
+            arguments.output_dir, arguments.hub_model_id, private=arguments.hub_private, token=arguments.hub_token
+        )
+        print(f"published: {url}", flush=True)
 
 
 def main(argv=None, prog=None):
@@ -26,9 +42,12 @@ def main(argv=None, prog=None):
     parser = HfArgumentParser(TrainingArguments, description=_DESCRIPTION, prog=prog)
     try:
         (arguments,) = parser.parse_args_into_dataclasses(args=argv)
-        from .loop import train
+        if arguments.fold == "all":
+            _cross_validate(arguments)
+        else:
+            from .loop import train
 
-        train(arguments)
+            train(arguments)
     except LesionSegError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status

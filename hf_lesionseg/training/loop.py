@@ -25,6 +25,7 @@ from ..datasets.splits import ids_sha256
 from ..errors import DataError, ModelError, UsageError
 from ..models.image_processing_lesion import LesionImageProcessor
 from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, restore_best, save_checkpoint, writing
+from .cross_validation import splits_of
 from .history import History
 from .launch import allow_unused_weights, make_accelerator, start_tracking
 from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
@@ -34,7 +35,7 @@ from .validation import validate, validation_record
 from .watch import CollapseWatch, scalars
 
 _NOT_OF_THE_NETWORK = ("transformers_version", "_name_or_path", "architectures", "dtype", "auto_map")
-_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
 
 
 def train(arguments):
@@ -61,8 +62,9 @@ def train(arguments):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA's first matrix product runs
     set_seed(arguments.seed, deterministic=arguments.deterministic)
     dataset = PreparedDataset(arguments.data_dir)
-    known = dataset.splits()
-    cases = {split: dataset.select(split) if split in known else [] for split in ("train", "validation", "test")}
+    known, fold = splits_of(arguments, dataset, write=accelerator.is_main_process)
+    wanted = {split: set(known.get(split, ())) for split in ("train", "validation", "test")}
+    cases = {split: [case for case in dataset.cases if case.id in ids] for split, ids in wanted.items()}
     for split in ("train", "validation"):
         if not cases[split]:
             raise DataError(f"{arguments.data_dir}: the split has no case for {split}; prepare more cases")
@@ -94,7 +96,7 @@ def train(arguments):
         augmentation=recipe.slice_augmentation(),
         seed=arguments.seed,
     )
-    optimizer = _OPTIMIZERS[recipe.optimizer](
+    optimizer = OPTIMIZERS[recipe.optimizer](
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     loader = DataLoader(
@@ -227,7 +229,7 @@ def train(arguments):
     state.seconds = elapsed()
     if not state.best_step and not (output / "config.json").is_file():
         save_best(accelerator, model, processor, output)  # resumed where nothing was left to do, before any validation
-    summary = finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state)
+    summary = finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state, known, fold)
     publishes = arguments.push_to_hub and accelerator.is_main_process
     accelerator.end_training()  # the other processes need not wait for the upload
     if publishes:
@@ -343,6 +345,10 @@ def _print_epoch(accelerator, epoch, epochs, record, seconds):
     shown = f"epoch {epoch}/{epochs}  loss {record['loss']:.4f}"
     if "validation_dice" in record:
         shown += f"  validation loss {record['validation_loss']:.4f}  3-D Dice {record['validation_dice']:.4f}"
+        others = (("IoU", "iou"), ("AUC", "auc"), ("P", "precision"), ("R", "recall"))
+        shown += "".join(
+            f"  {name} {record[f'validation_{field}']:.4f}" for name, field in others if f"validation_{field}" in record
+        )
     if "validation_miou" in record:
         shown += f"  first-stage mIoU {record['validation_miou']:.4f}"
     accelerator.print(f"{shown}  learning rate {record['learning_rate']:.1e}  {seconds:.0f} s", flush=True)

@@ -20,6 +20,7 @@ from ..hub.model_card import write_model_card
 from ..imaging.atomic import write_aside
 from ..inference.loading import load_model
 from .checkpoints import BEST_FILES, writing
+from .cross_validation import HELD_OUT_FILE, write_held_out
 from .history import read_history
 from .validation import mean_region_iou, predict_case, validate
 
@@ -31,6 +32,7 @@ OUTPUT_FILES = (
     "history.jsonl",
     "README.md",
     SUMMARY_FILE,
+    HELD_OUT_FILE,
 )
 _VERSIONS = ("torch", "transformers", "accelerate", "huggingface_hub", "numpy", "nibabel")
 
@@ -50,8 +52,10 @@ def save_best(accelerator, model, processor, output):
     accelerator.wait_for_everyone()
 
 
-def finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state):
+def finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, state, splits, fold=None):
     """Score the best weights on validation and test cases, draw, write the summary and the card.
+
+    The held-out cases of a ``fold`` are the test cases; they get all metrics of ``evaluate``, and a file of their own.
 
     Returns
     -------
@@ -62,16 +66,23 @@ def finish_model_folder(accelerator, output, arguments, recipe, dataset, cases, 
     model, processor = best.model, best.processor
     settings = {"batch_size": arguments.eval_batch_size, "mixed_precision": accelerator.mixed_precision}
     validated = {
-        split: validate(accelerator, model, processor, cases[split], **settings) for split in ("validation", "test")
+        split: validate(
+            accelerator, model, processor, cases[split], distances=fold is not None and split == "test", **settings
+        )
+        for split in ("validation", "test")
     }
     metrics = {split: [case.metrics for case in found] for split, found in validated.items()}
     summary = _summary(accelerator, arguments, recipe, dataset, cases, state, metrics, model)
     summary["first_stage_miou"] = {split: mean_region_iou(found) for split, found in validated.items()}
+    summary |= {} if fold is None else {"fold": fold}
     if accelerator.is_main_process:
+        if fold is None:
+            with write_aside(output / "splits.json") as path:
+                shutil.copyfile(Path(arguments.data_dir) / "splits.json", path)
+        else:
+            write_held_out(output, fold, splits, cases, metrics["test"], synthetic=dataset.synthetic)
         with write_aside(output / SUMMARY_FILE) as path:
             path.write_text(json.dumps(summary, indent=1) + "\n")
-        with write_aside(output / "splits.json") as path:
-            shutil.copyfile(Path(arguments.data_dir) / "splits.json", path)
         _draw(output, dataset, cases, metrics, summary, model, processor, settings)
         write_model_card(output, repo_id=arguments.hub_model_id)
     accelerator.wait_for_everyone()

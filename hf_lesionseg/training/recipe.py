@@ -65,6 +65,10 @@ class Recipe:
         replaces another value, starts from scratch.
     processor : dict
         Settings of the :class:`LesionImageProcessor` that ``lesionseg prepare`` uses.
+    target_channels : list of str
+        Images that ``lesionseg prepare`` keeps beside the network's channels, for the network to learn from: ["dwi"]
+        for EGS-Net, which makes such an image of what it takes. None of ``processor``'s channels: nothing asks for them
+        where the network is used.
     split : dict
         Shares of people in train, validation and test; they need not add up to one.
     slices : {"all", "tissue", "lesion"}
@@ -115,6 +119,7 @@ class Recipe:
     model: dict = field(default_factory=dict)
     encoder_weights: str | None = None
     processor: dict = field(default_factory=dict)
+    target_channels: list = field(default_factory=list)
     split: dict = field(default_factory=lambda: {"train": 0.6, "validation": 0.2, "test": 0.2})
     slices: str = "all"
     slice_range: list | None = None
@@ -164,6 +169,7 @@ class Recipe:
                     f"recipe {self.name}: slice_range is {self.slice_range}; use [first, behind the last], such as "
                     "[70, 90], or null"
                 )
+        self._check_targets()
         self.slice_augmentation()  # refuses what it does not know
 
     def slice_augmentation(self):
@@ -176,6 +182,18 @@ class Recipe:
             return SliceAugmentation(self.augmentation)
         except UsageError as error:
             raise RecipeError(f"recipe {self.name}: {error}") from error
+
+    def _check_targets(self):
+        names, taken = self.target_channels, (*self.processor.get("channel_names", ()), "pixel_values", "labels")
+        # They become arguments of the network's forward.
+        if not all(isinstance(name, str) and name.isidentifier() for name in names) or len(set(names)) != len(names):
+            raise RecipeError(f"recipe {self.name}: target_channels is {names}; name each image once, such as [dwi]")
+        for name in names:
+            if name in taken:
+                raise RecipeError(
+                    f"recipe {self.name}: {name!r} is among target_channels and what the network takes; it learns to "
+                    "make its targets, so take it out of one of them"
+                )
 
     def _check_type(self, name, annotation):
         value = getattr(self, name)

@@ -1,5 +1,6 @@
 """Validation: the loss of each volume, and its metrics on the grid of the scan, by the code of ``evaluate``."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,10 +8,11 @@ import torch
 from accelerate.utils import broadcast, gather_object, tqdm
 
 from ..errors import DataError
+from ..evaluation.auc import ScoreHistogram
 from ..evaluation.metrics import CaseMetrics
 from ..evaluation.regions import region_ious
 from ..evaluation.slicewise import score_volume
-from ..evaluation.summary import describe_slices
+from ..evaluation.summary import describe, describe_slices
 from ..inference.slices import predict_slices
 from ..models.losses import batch_dice_loss
 
@@ -30,11 +32,14 @@ class ValidatedCase:
     region_ious : tuple of float, or None
         Of a network with a first stage: for each true component the best IoU with a box of its slice
         (:mod:`~hf_lesionseg.evaluation.regions`), in the slices that the network sees.
+    scores : ScoreHistogram, or None
+        How the probabilities of the counted slices are distributed over background and lesion.
     """
 
     loss: float
     metrics: CaseMetrics
     region_ious: tuple[float, ...] | None = None
+    scores: ScoreHistogram | None = None
 
 
 def predict_case(model, case, *, batch_size, mixed_precision="no"):
@@ -43,8 +48,10 @@ def predict_case(model, case, *, batch_size, mixed_precision="no"):
     return predict_slices(model, case.pixel_values(), batch_size=batch_size, precision=precision)
 
 
-def validate_case(model, processor, case, *, batch_size, mixed_precision="no", slice_range=None):
+def validate_case(model, processor, case, *, batch_size, mixed_precision="no", slice_range=None, distances=False):
     """Segment one prepared case and score it on the grid of its scan; the loss is that of ``slice_range``.
+
+    With ``distances`` surfaces are measured and lesions counted, too, as ``evaluate`` does.
 
     Raises
     ------
@@ -63,12 +70,16 @@ def validate_case(model, processor, case, *, batch_size, mixed_precision="no", s
     loss = batch_dice_loss(torch.from_numpy(probability[counted]), torch.from_numpy(labels[counted]), smooth=smooth)
     restored = processor.restore_probability(probability, case.geometry)
     mask = processor.mask_from_probability(restored, case.geometry)
-    metrics = score_volume(case.id, mask, case.truth(), slice_axis=case.geometry.slice_axis, person=case.person)
+    metrics = score_volume(
+        case.id, mask, case.truth(), slice_axis=case.geometry.slice_axis, person=case.person, distances=distances
+    )
     ious = None if predicted.regions is None else region_ious(labels, predicted.regions)
-    return ValidatedCase(loss.item(), metrics, ious)
+    return ValidatedCase(loss.item(), metrics, ious, ScoreHistogram.of(probability[counted], labels[counted]))
 
 
-def validate(accelerator, model, processor, cases, *, batch_size, mixed_precision="no", slice_range=None):
+def validate(
+    accelerator, model, processor, cases, *, batch_size, mixed_precision="no", slice_range=None, distances=False
+):
     """Validate all ``cases``, shared out among the processes.
 
     The loss is the paper's Dice loss with each volume as one batch, averaged over volumes, so that it does not depend
@@ -90,7 +101,7 @@ def validate(accelerator, model, processor, cases, *, batch_size, mixed_precisio
     for index in tqdm(mine, desc="validation", unit="volume", leave=False):
         case = validate_case(
             model, processor, cases[index],
-            batch_size=batch_size, mixed_precision=mixed_precision, slice_range=slice_range,
+            batch_size=batch_size, mixed_precision=mixed_precision, slice_range=slice_range, distances=distances,
         )  # fmt: skip
         found.append((index, case))
     model.train(training)
@@ -105,19 +116,34 @@ def validation_record(validated):
     Returns
     -------
     dict
-        ``validation_loss`` and ``validation_dice``, means over volumes; ``validation_dice_positive_slices`` and
-        ``validation_dice_all_slices``, over all slices together; ``validation_miou`` of the first stage where the
-        network has one. A mean of nothing is left out.
+        ``validation_loss``, ``validation_dice``, ``validation_iou``, ``validation_precision`` and
+        ``validation_recall``, means over volumes; ``validation_auc`` of all voxels together;
+        ``validation_dice_positive_slices`` and ``validation_dice_all_slices``, over all slices together;
+        ``validation_miou`` of the first stage where the network has one. A mean of nothing is left out.
     """
     slices = describe_slices([case.metrics for case in validated])
     record = {
         "validation_loss": mean_loss(validated),
         "validation_dice": mean_dice(validated),
+        **{f"validation_{name}": _mean_metric(validated, name) for name in ("iou", "precision", "recall")},
+        "validation_auc": auc(validated),
         "validation_dice_positive_slices": slices["positive"]["mean"],
         "validation_dice_all_slices": slices["all"]["mean"],
         "validation_miou": mean_region_iou(validated),
     }
     return {name: value for name, value in record.items() if value is not None}
+
+
+def auc(validated):
+    """Area under the ROC curve of all voxels together; None where they are of one kind, or nobody counted them."""
+    counted = [case.scores for case in validated if case.scores is not None]
+    area = sum(counted[1:], counted[0]).auc() if counted else math.nan
+    return None if math.isnan(area) else area
+
+
+def _mean_metric(validated, name):
+    """Mean over the volumes in which a metric is defined; None where it is in none."""
+    return describe([getattr(case.metrics, name) for case in validated])["mean"]
 
 
 def mean_region_iou(validated):

@@ -1,4 +1,4 @@
-"""``lesionseg prepare isles2018``, ``isles2022`` and ``isles2024`` from arguments to exit status."""
+"""``lesionseg prepare isles2018``, ``isles2022``, ``isles2024``, ``synthetic-perfusion``: arguments to exit status."""
 
 import json
 
@@ -73,3 +73,27 @@ def test_a_folder_of_another_challenge_is_one_line(lesionseg, training, tmp_path
     status, text, errors = lesionseg("prepare", "isles2022", training, "-o", tmp_path / "out")
     assert (status, text, errors.count("\n")) == (1, "", 1)
     assert "use `lesionseg prepare isles2018`" in errors
+
+
+@pytest.mark.parametrize("recipe", ["ms-dcnn-isles2018", "egs-net-isles2018"])
+def test_generated_perfusion_has_the_channels_of_the_recipe(lesionseg, tmp_path, recipe):
+    out = tmp_path / "out"
+    small = ("--count", 3, "--seed", 1, "--size", 64, "--slices", 1, "--frames", 40)
+    status, text, errors = lesionseg("prepare", "synthetic-perfusion", "-o", out, *small, "--recipe", recipe)
+    assert (status, errors.count("error")) == (0, 0), errors
+    assert "synthetic data" in text
+    dataset = json.loads((out / "dataset.json").read_text())
+    maps = ["tmax", "cbf", "cbv", "mtt"] if recipe.startswith("ms") else ["cbf", "cbv", "mtt", "tmax"]
+    assert [name for name in dataset["channel_names"] if name in maps] == maps
+    assert len(dataset["channel_names"]) == (4 if recipe.startswith("ms") else 17)
+    assert dataset["synthetic"] is True
+    assert (out / "source" / "TRAINING" / "case_1").is_dir()
+    assert list((out / "source").rglob("SMIR*MR_DWI*.nii")), "a generator learns from it"
+
+
+def test_generated_perfusion_of_impossible_settings_is_one_line(lesionseg, tmp_path):
+    status, text, errors = lesionseg(
+        "prepare", "synthetic-perfusion", "-o", tmp_path / "out", "--count", 3, "--frames", 5
+    )
+    assert (status, text) == (1, "")
+    assert "error: num_frames is 5; take 30 to 120" in errors

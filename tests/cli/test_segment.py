@@ -57,6 +57,7 @@ def test_all_done_is_status_0_and_a_table(lesionseg, model_folder, write_scan, t
 
 def test_options_reach_the_run(lesionseg, model_folder, write_scan, tmp_path):
     options = ["--threshold", "0.9", "--minimum-lesion-ml", "0.5", "--precision", "bfloat16", "--batch-size", "2"]
+    options += ["--keep-largest", "3"]
     status, _, _ = lesionseg(
         "segment", write_scan(), "-m", model_folder, "-o", tmp_path, *options, "--deterministic", "--device", "cpu"
     )
@@ -65,6 +66,7 @@ def test_options_reach_the_run(lesionseg, model_folder, write_scan, tmp_path):
     assert record["settings"] == {
         "threshold": 0.9,
         "minimum_lesion_ml": 0.5,
+        "keep_largest": 3,
         "precision": "bfloat16",
         "deterministic": True,
     }

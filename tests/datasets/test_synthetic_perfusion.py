@@ -1,17 +1,19 @@
 """The folder of generated perfusion cases: ISLES 2018's names, types and JSON, read back."""
 
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from hf_lesionseg.datasets.isles2018 import find_isles2018_cases
-from hf_lesionseg.datasets.synthetic_perfusion import generate_perfusion
+from hf_lesionseg.datasets.synthetic_perfusion import generate_perfusion, prepare_synthetic_perfusion
 from hf_lesionseg.errors import DataError
 from hf_lesionseg.imaging import read_mask, read_scan
 from hf_lesionseg.imaging.deconvolution import perfusion_maps
 from hf_lesionseg.imaging.perfusion_series import read_perfusion_series
+from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 
 SMALL = {"size": 64, "num_slices": 2, "num_frames": 40, "progress": False}
 
@@ -141,3 +143,19 @@ def test_a_folder_of_other_settings_is_left_alone(folder, tmp_path):
     (tmp_path / "mine.txt").write_text("x")
     with pytest.raises(DataError, match="is not empty"):
         generate_perfusion(tmp_path, patients=1, **SMALL)
+
+
+def test_prepared_cases_stay_together_by_patient_and_have_no_margin(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "out" / "source")  # generated once is enough
+    processor = LesionImageProcessor(
+        channel_names=("ctp_00", "ctp_10", "pwimax_p", "tmax"), size={"height": 256, "width": 64}
+    )
+    options = {"seed": 1, "processor": processor, "fractions": {"train": 1, "test": 1}, **SMALL}
+    dataset = prepare_synthetic_perfusion(tmp_path / "out", patients=2, **options)
+    assert (dataset.synthetic, dataset.name) == (True, "generated CT perfusion")
+    assert [case.person for case in dataset.cases] == ["Train_1", "Train_2", "Train_2"]
+    assert {case.shape for case in dataset.cases} == {(2, 4, 64, 64)}, "256 rows would be a margin around 64"
+    assert [len({case.person for case in dataset.select(split)}) for split in dataset.splits()] == [1, 1]
+    more = prepare_synthetic_perfusion(tmp_path / "out", patients=3, **options)
+    assert {case.person for case in more.cases} == {"Train_1", "Train_2", "Train_3"}
+    assert max(case.lesion_ml for case in more.cases) > 1

@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from hf_lesionseg.errors import ScanError, UsageError
@@ -34,8 +36,9 @@ def test_stem_is_the_name_without_the_scan_suffix(name, stem):
 def test_a_plain_file_is_the_only_channel(tmp_path):
     touch(tmp_path, "s.nii.gz")
     assert parse_case(tmp_path / "s.nii.gz").files(("t1w",)) == {"t1w": tmp_path / "s.nii.gz"}
-    with pytest.raises(ScanError, match=r"needs 4 channels; give a folder or tmax=FILE,cbf=FILE"):
-        parse_case(tmp_path / "s.nii.gz").files(MAPS)
+    nib.save(nib.Nifti1Image(np.zeros((3, 3, 3, 1), np.uint8), None), tmp_path / "v.nii.gz")
+    with pytest.raises(ScanError, match=r"needs 4 channels; give a folder or tmax=FILE,cbf=FILE.*4-D perfusion series"):
+        parse_case(tmp_path / "v.nii.gz").files(MAPS)
     with pytest.raises(ScanError, match=r"absent\.nii: no such file"):
         parse_case(tmp_path / "absent.nii").files(("t1w",))
 

@@ -112,6 +112,20 @@ def test_all_zero_scans_and_odd_titles_can_be_drawn():
     write_preview(io.BytesIO(), empty, labels, np.eye(4), [], title="price_$5_{x}^", note="café $")
 
 
+def test_a_window_decides_what_is_black_and_white():
+    """Of a CT a window of soft tissue is drawn as asked for, whatever else is in the scan."""
+    scan = np.full((40, 40, 10), -1000.0, np.float32)
+    scan[5:35, 5:35] = 40
+    scan[5:10, 5:35] = 1500
+    greys = []
+    for window in ((-60, 140), (-160, 240), None):
+        pixels = picture(scan, np.zeros(scan.shape, bool), window=window)
+        greys.append(int(np.median(pixels[pixels.shape[0] // 2, :, 0])))
+    assert greys[0] == pytest.approx(127.5, abs=2)
+    assert greys[1] == pytest.approx(127.5, abs=2)
+    assert greys[2] != pytest.approx(127.5, abs=20)
+
+
 def test_equal_input_gives_equal_bytes():
     files = [io.BytesIO(), io.BytesIO()]
     for file in files:

@@ -91,6 +91,7 @@ def test_the_record_says_what_was_run_on_what(loaded, model_folder, write_head, 
     assert record["settings"] == {
         "threshold": 0.4,
         "minimum_lesion_ml": 0.0,
+        "keep_largest": 0,
         "precision": "float32",
         "deterministic": False,
     }

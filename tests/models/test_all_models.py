@@ -66,6 +66,8 @@ def test_any_resolution(make_model, make_batch, height, width):
 
 def test_padding_equals_padding_by_hand(make_model, make_batch):
     model = make_model().eval()
+    if model.config.model_type == "coarse-to-fine":
+        pytest.skip("its crops end where the image ends, which padding by hand moves")
     images = make_batch(50, 41)["pixel_values"]
     stride = model.config.stride
     by_hand = torch.zeros(2, images.shape[1], 50 + -50 % stride, 41 + -41 % stride)

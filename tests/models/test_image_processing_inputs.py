@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor, drop_small_lesions
+from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
+from hf_lesionseg.models.lesion_cleanup import clean_lesions
 from hf_lesionseg.models.volume_geometry import SliceGeometry, VolumeError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -203,7 +204,7 @@ def test_small_lesions_are_dropped_by_volume_and_diagonal_neighbours_are_one():
     mask[10:12, 10:12, 5] = True  # 4 voxels
     mask[16, 16, 8] = True
     kept = mask.copy()
-    drop_small_lesions(kept, voxel_ml=0.002, minimum_ml=0.01)
+    clean_lesions(kept, voxel_ml=0.002, minimum_ml=0.01)
     assert kept.sum() == 5
     assert kept[3, 3, 2]
     processor = LesionImageProcessor(minimum_lesion_ml=0.008)

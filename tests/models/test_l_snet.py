@@ -1,11 +1,13 @@
 """L-SNet: its parameters, its two losses and the gradient between them, its regions in inference."""
 
+import math
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from hf_lesionseg.models.configuration_l_snet import LSNetConfig
-from hf_lesionseg.models.losses import diou_loss, focal_dice_loss
+from hf_lesionseg.models.losses import batch_dice_loss, diou_loss, focal_dice_loss
 from hf_lesionseg.models.modeling_l_snet import LSNetForSemanticSegmentation
 from hf_lesionseg.models.region_locator import KeypointConv2d
 from hf_lesionseg.models.region_targets import component_boxes, locating_targets
@@ -205,6 +207,79 @@ def test_in_passes_of_few_regions():
     torch.testing.assert_close(showing(cells, (96, 64), regions_per_pass=4)(images).logits, whole)
 
 
+def overlapping(**settings):
+    """Logits where one region is dark, one bright and half of each lies in the other."""
+    model = showing([(0, 8, 5, 10.5, 12.5, 10, 12), (0, 8, 8, 10, 12, 10, 12)], (64, 64), margin=0, **settings)
+    outputs = iter([0.0, 2.0] if settings.get("regions_per_pass") == 1 else [torch.tensor([0.0, 2.0])])
+
+    def segment(seen):
+        values = torch.as_tensor(next(outputs)).reshape(-1, 1, 1, 1)
+        return values.expand(len(seen), 1, *seen.shape[2:]), ()
+
+    model.segmenter = torch.nn.Module()
+    model.segmenter.forward = segment
+    return model(torch.rand(1, 3, 64, 64)).logits[0, 0].detach()
+
+
+@pytest.mark.parametrize("regions_per_pass", [1, 16])
+def test_where_regions_overlap(regions_per_pass):
+    """Boxes from 11.5 to 32 and 24 to 44: the greatest or the mean of both probabilities between 24 and 32."""
+    greatest = overlapping(regions_per_pass=regions_per_pass)
+    mean = overlapping(overlap="mean", regions_per_pass=regions_per_pass)
+    dark, bright = 0.5, 1 / (1 + math.exp(-2))
+    for logits, both in ((greatest, bright), (mean, (dark + bright) / 2)):
+        found = logits.sigmoid()[34, [16, 28, 40]]
+        torch.testing.assert_close(found, torch.tensor([dark, both, bright]))
+    alone = torch.ones(64, dtype=torch.bool)
+    alone[23:33] = False
+    torch.testing.assert_close(mean[:, alone], greatest[:, alone])  # at their borders too
+
+
+def test_the_fcn_locator_adds_maps_down_to_the_stride_asked_for():
+    coarse, fine = (small(architecture="fcn", fcn_lateral_stride=stride) for stride in (8, 4))
+    assert count(fine.locator) - count(coarse.locator) == 4 * 4 + 4  # the 1x1 convolution of the finest map
+    heat_logits, distances, _ = coarse.locator(torch.rand(1, 3, 64, 96))
+    assert heat_logits.shape == (1, 16, 24)
+    assert distances.shape == (1, 4, 16, 24)
+
+
+def test_cells_beside_a_narrow_box_can_be_left_out():
+    """Of a box 6 pixels wide, whose heat reaches 9 pixels from its centre, one column of cells lies inside."""
+    batch = batch_of((28, 20, 34, 60))
+    narrow = small(positive_cells="inside")
+    output = narrow(**batch, phase="locate")
+    heat_logits, distances, _ = narrow.locator(batch["pixel_values"])
+    boxes, indices = component_boxes(batch["labels"])
+    heatmap, targets = locating_targets(boxes, indices, 1, (24, 16), 4)
+    rows, columns = torch.nonzero((heatmap[0] > 0.5), as_tuple=True)
+    inside = (4 * columns + 2 > 28) & (4 * columns + 2 < 34)  # no row with this heat lies above or below the box
+    assert 0 < inside.sum() < len(inside)
+    rows, columns = rows[inside], columns[inside]
+    by_cell = diou_loss(distances[0, :, rows, columns].T, targets[0, :, rows, columns].T)
+    torch.testing.assert_close(output.loss, focal_dice_loss(heat_logits, heatmap) + by_cell.mean())
+
+
+def test_penalty_reduced_heat():
+    """Against CornerNet's formula, written out cell by cell in float64."""
+    model, batch = small(heatmap_focal="penalty-reduced"), batch_of((8, 8, 30, 40), None)
+    output = model(**batch, phase="locate")
+    heat_logits, distances, _ = model.locator(batch["pixel_values"])
+    boxes, indices = component_boxes(batch["labels"], 10)
+    heatmap, targets = locating_targets(boxes, indices, 2, (24, 16), 4)
+    total = 0.0
+    for place, (y, logit) in enumerate(zip(heatmap.flatten().tolist(), heat_logits.flatten().tolist(), strict=True)):
+        p = 1 / (1 + math.exp(-logit))
+        if place == 6 * 16 + 4:  # the centre (19, 24) lies in row 6, column 4 of the first image
+            total -= (1 - p) ** 2 * math.log(p)
+        else:
+            total -= (1 - y) ** 4 * p**2 * math.log(1 - p)
+    dice = batch_dice_loss(heat_logits.sigmoid(), heatmap)
+    rows, columns = torch.nonzero(heatmap[0] > 0.5, as_tuple=True)
+    by_cell = diou_loss(distances[0, :, rows, columns].T, targets[0, :, rows, columns].T)
+    assert output.loss.item() == pytest.approx(total + 0.2 * dice.item() + by_cell.mean().item(), rel=1e-5)
+    model(**batch_of(None, None), phase="locate").loss.backward()  # no object: finite
+
+
 def test_nothing_is_found_in_the_padding():
     model = showing([(0, 6, 5, 8, 8, 8, 8), (0, 15, 15, 8, 8, 8, 8)], (50, 40))  # the second at (62, 62)
     output = model(torch.rand(1, 3, 50, 40))
@@ -264,6 +339,10 @@ def test_two_classes_beside_the_background():
         ({"heatmap_sigma": 0}, "heatmap_sigma is 0"),
         ({"candidate_cells": 0}, "candidate_cells is 0"),
         ({"heatmap_threshold": 1.0}, "heatmap_threshold is 1.0"),
+        ({"overlap": "sum"}, "overlap is 'sum'"),
+        ({"fcn_lateral_stride": 16}, "fcn_lateral_stride is 16"),
+        ({"positive_cells": "none"}, "positive_cells is 'none'"),
+        ({"heatmap_focal": "penalty-reduced", "loss": "bce"}, "'bce' has no focal part"),
         ({"keypoint": "corner"}, "keypoint is 'corner'"),
         ({"no_region": "guess"}, "no_region is 'guess'"),
     ],

@@ -238,6 +238,8 @@ def test_l_snet_resumes_to_an_uninterrupted_run(run, recipe):
     output, _ = run(resume_from_checkpoint="latest", **options)
     assert steps(output) == steps(expected)
     assert {"loss_locate", "loss_segment"} <= set(steps(output)[0])
+    wanted = last_weights(expected)
+    assert all(torch.equal(value, wanted[name]) for name, value in last_weights(output).items())
     assert 0 <= summary["first_stage_miou"]["validation"] <= 1
 
 

@@ -76,6 +76,13 @@ def test_packaged_recipes_build_their_network_and_processor(name):
         ("model_type: clci-net\nslice_range: [70]", "slice_range is"),
         ("model_type: clci-net\nslice_range: [0.5, 2]", "slice_range is"),
         ("model_type: clci-net\nslice_range: 70", "slice_range is 70; it must be of type list or null"),
+        ("model_type: egs-net\ntarget_channels: dwi", "target_channels is 'dwi'; it must be of type list"),
+        ("model_type: egs-net\ntarget_channels: [dwi, dwi]", "name each image once, such as [dwi]"),
+        ("model_type: egs-net\ntarget_channels: [labels]", "'labels' is among target_channels and what the network"),
+        (
+            "model_type: egs-net\ntarget_channels: [cbf]\nprocessor: {channel_names: [cbf]}",
+            "'cbf' is among target_channels and what the network takes",
+        ),
         ("learning_rate: 1.0", "'model_type' is missing"),
         ("- a\n- b", "mapping"),
         ("a: [", "not valid YAML"),

@@ -1,10 +1,12 @@
 """What is kept of a validation, against numbers worked by hand."""
 
+import numpy as np
 import pytest
 import torch
 
 from hf_lesionseg.datasets.prepared import PreparedDataset
 from hf_lesionseg.errors import DataError
+from hf_lesionseg.evaluation.auc import ScoreHistogram
 from hf_lesionseg.evaluation.metrics import VoxelCounts, case_metrics
 from hf_lesionseg.evaluation.slicewise import SliceDice
 from hf_lesionseg.models.configuration_unet_bn import UNetBNConfig
@@ -12,21 +14,28 @@ from hf_lesionseg.models.modeling_unet_bn import UNetBNForSemanticSegmentation
 from hf_lesionseg.training.validation import ValidatedCase, mean_region_iou, validate_case, validation_record
 
 
-def validated(loss, counts, slices, ious=None):
-    return ValidatedCase(
-        loss, case_metrics("case", VoxelCounts(*counts), 0.001, slices=SliceDice("axial", *slices)), ious
-    )
+def validated(loss, counts, slices, ious=None, scores=None):
+    metrics = case_metrics("case", VoxelCounts(*counts), 0.001, slices=SliceDice("axial", *slices))
+    return ValidatedCase(loss, metrics, ious, scores)
+
+
+def histogram(lesion, background):
+    return ScoreHistogram.of(np.array(lesion + background), np.array([1] * len(lesion) + [0] * len(background)))
 
 
 def test_volumes_slices_and_regions_are_told_apart():
     cases = [
-        validated(0.5, (1, 1, 1), ((1.0, 0.0), 2, 0), (0.5, 0.25, 0.0)),
-        validated(0.25, (1, 0, 0), ((0.5,), 0, 1), (1.0,)),
+        validated(0.5, (1, 1, 1), ((1.0, 0.0), 2, 0), (0.5, 0.25, 0.0), histogram([0.9, 0.4], [0.6])),
+        validated(0.25, (1, 0, 0), ((0.5,), 0, 1), (1.0,), histogram([0.5], [0.1])),
     ]
     assert validation_record(cases) == pytest.approx(
         {
             "validation_loss": 0.375,
             "validation_dice": 0.75,
+            "validation_iou": (1 / 3 + 1) / 2,
+            "validation_precision": (1 / 2 + 1) / 2,
+            "validation_recall": (1 / 2 + 1) / 2,
+            "validation_auc": 4 / 6,  # of all voxels: 0.9, 0.4 and 0.5 against 0.6 and 0.1
             "validation_dice_positive_slices": 1.5 / 3,
             "validation_dice_all_slices": 3.5 / 6,
             "validation_miou": 1.75 / 4,  # over components, not over volumes
@@ -37,7 +46,11 @@ def test_volumes_slices_and_regions_are_told_apart():
 def test_what_has_no_mean_is_left_out():
     """NaN is not JSON, and differs from itself where records are compared."""
     healthy = validated(0.0, (0, 0, 0), ((), 4, 0))
-    assert set(validation_record([healthy])) == {"validation_loss", "validation_dice", "validation_dice_all_slices"}
+    assert {"validation_loss", "validation_dice", "validation_dice_all_slices"} <= set(validation_record([healthy]))
+    assert None not in validation_record([healthy]).values()
+    assert "validation_auc" not in validation_record([healthy])
+    blank = histogram([], [0.5, 0.1])
+    assert "validation_auc" not in validation_record([validated(0.0, (0, 0, 0), ((), 4, 0), scores=blank)])
     assert mean_region_iou([healthy]) is None
     assert mean_region_iou([validated(0.0, (0, 0, 0), ((), 4, 0), ())]) is None
 

@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from .canvas import BLUE, COLOURS, GREEN, INK, NOTE_SIZE, SKY, VERMILION, new_figure, save, say_empty, style_axes
+from .canvas import (
+    BLUE,
+    COLOURS,
+    GREEN,
+    INK,
+    LABEL_SIZE,
+    NOTE_SIZE,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    new_figure,
+    save,
+    say_empty,
+    style_axes,
+)
+
+#: Drawn beside the Dice where the history has them, and how.
+OTHER_METRICS = {
+    "IoU": "validation_iou",
+    "AUC": "validation_auc",
+    "precision": "validation_precision",
+    "recall": "validation_recall",
+}
+STYLES = ("--", "-.", ":", (0, (5, 1, 1, 1)))
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
@@ -94,6 +120,7 @@ def training_curves(history: Iterable[Mapping[str, Any]], path: str | Path, *, s
         dice_axes.scatter(dice_step[best], validation_dice[best], s=90, facecolor="none", edgecolor=INK, zorder=3)
         style_axes(dice_axes, y_label="validation Dice", title=f"best validation Dice {validation_dice[best]:.3f}")
         dice_axes.set_ylim(-0.03, 1.03)
+        _draw_other_metrics(dice_axes, epochs)
     else:
         say_empty(dice_axes, "no validation yet")
 
@@ -116,14 +143,29 @@ def training_curves(history: Iterable[Mapping[str, Any]], path: str | Path, *, s
     return save(figure, path)
 
 
+def _draw_other_metrics(axes: Axes, epochs: Sequence[Mapping[str, Any]]) -> None:
+    """Draw what else was validated beside the Dice, with a legend to the right."""
+    axes.lines[-1].set_label("Dice")
+    for (name, field), colour, style in zip(OTHER_METRICS.items(), (BLUE, ORANGE, PURPLE, SKY), STYLES, strict=True):
+        step, value = _series(epochs, "step", field)
+        if step.size:
+            axes.plot(step, value, color=colour, linestyle=style, linewidth=1.4, marker=".", label=name)
+    if len(axes.get_legend_handles_labels()[0]) > 1:
+        axes.set_ylabel("validation metrics", fontsize=LABEL_SIZE, color=INK)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=NOTE_SIZE, labelcolor=INK)
+
+
 def compare_runs(
     histories: Mapping[str, Iterable[Iterable[Mapping[str, Any]]]],
     path: str | Path,
     *,
     title: str,
     synthetic: bool = False,
+    bars: Mapping[str, Mapping[str, Sequence[float | None]]] | None = None,
 ) -> Path:
     """Draw the training loss and the validation Dice of several networks over the optimiser's steps.
+
+    With ``bars`` also how they end (as Fig. 4 of the Residual U-Net paper).
 
     Parameters
     ----------
@@ -135,9 +177,19 @@ def compare_runs(
     title : str
     synthetic : bool
         Say in the title that the data are synthetic.
+    bars : mapping, optional
+        For each network, by metric, the mean over the test cases and the limits of its confidence interval, which may
+        be None.
     """
-    figure = new_figure(9.0, 7.0, title, synthetic=synthetic)
-    loss_axes, dice_axes = figure.subplots(2, 1, sharex=True)
+    figure = new_figure(13.5 if bars else 9.0, 7.0, title, synthetic=synthetic)
+    if bars:
+        grid = figure.add_gridspec(2, 2, width_ratios=(2, 1))
+        loss_axes = figure.add_subplot(grid[0, 0])
+        dice_axes = figure.add_subplot(grid[1, 0], sharex=loss_axes)
+        loss_axes.tick_params(labelbottom=False)
+        _draw_bars(figure.add_subplot(grid[:, 1]), bars)
+    else:
+        loss_axes, dice_axes = figure.subplots(2, 1, sharex=True)
     style_axes(loss_axes, y_label="training loss")
     style_axes(dice_axes, x_label="optimiser step", y_label="validation Dice (3-D)")
     for number, (name, runs) in enumerate(histories.items()):
@@ -148,7 +200,8 @@ def compare_runs(
             step, loss = _series(steps, "step", "loss")
             if step.size:
                 values = smooth(loss, max(step.size // 20, 1) | 1)
-                loss_axes.plot(step, values, color=colour, linestyle=style, linewidth=1.1, alpha=0.8)
+                marker = "." if step.size < 3 else ""
+                loss_axes.plot(step, values, color=colour, linestyle=style, linewidth=1.1, alpha=0.8, marker=marker)
         series = [
             _series([r for r in records if r.get("kind") == "epoch"], "step", "validation_dice") for records in runs
         ]
@@ -172,3 +225,29 @@ def compare_runs(
     dice_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.align_ylabels()
     return save(figure, path)
+
+
+def _draw_bars(axes: Axes, bars: Mapping[str, Mapping[str, Sequence[float | None]]]) -> None:
+    """Draw, for each network from above, a bar for each metric with its confidence interval."""
+    metrics = list(next(iter(bars.values()), {}))
+    style_axes(axes, x_label="mean of the test cases, 95 % interval", grid="x")
+    thickness = 0.8 / max(len(metrics), 1)
+    for number, metric in enumerate(metrics):
+        colour, hatch = ((BLUE, ""), (ORANGE, "///"), (GREEN, "..."))[number % 3]  # told apart in print, too
+        for place, (mean, low, high) in enumerate(own[metric] for own in bars.values()):
+            height = place + (number - (len(metrics) - 1) / 2) * thickness
+            label = metric if place == 0 else None
+            axes.barh(height, mean or 0, thickness, color=colour, hatch=hatch, edgecolor="white", label=label)
+            if low is not None and high is not None:
+                axes.hlines(height, low, high, color=INK, linewidth=1.5)
+            if mean is not None:  # beyond the interval, where nothing runs under it
+                axes.text(
+                    max(mean, high or 0) + 0.015, height, f"{mean:.2f}", va="center", fontsize=NOTE_SIZE, color=INK
+                )
+    axes.set_yticks(range(len(bars)), [textwrap.fill(name, 16) for name in bars])
+    axes.set_ylim(len(bars) - 0.5, -0.5)
+    axes.set_xlim(0, 1.08)
+    axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
+    axes.legend(
+        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=NOTE_SIZE, labelcolor=INK
+    )

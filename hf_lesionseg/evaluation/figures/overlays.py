@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...errors import GridMismatchError
@@ -173,7 +174,8 @@ def _outline(axes: Axes, mask: np.ndarray, colour: str, style: str) -> None:
     axes.contour(columns, rows, padded, levels=[0.5], colors=[colour], linestyles=[style], linewidths=1.6)
 
 
-def _draw(axes: Axes, panel: OverlayPanel) -> None:
+def draw_panel(axes: Axes, panel: OverlayPanel, *, size: float = 1.0) -> None:
+    """Draw one panel with its title and the letters of the body's sides, the text ``size`` times as large as usual."""
     shape = next(a for a in (panel.background, panel.truth, panel.prediction) if a is not None).shape
     image = panel.background if panel.background is not None else np.zeros(shape, dtype=np.float32)
     axes.imshow(image, cmap="gray", vmin=0, vmax=1, aspect=panel.aspect, interpolation="nearest")
@@ -186,14 +188,33 @@ def _draw(axes: Axes, panel: OverlayPanel) -> None:
     axes.spines[:].set_visible(False)
     axes.set_anchor("N")  # titles in one line also where the slices differ in shape
     # A $ in a case name is no formula.
-    axes.set_title(panel.title, fontsize=LABEL_SIZE, color=INK, parse_math=False)
+    axes.set_title(panel.title, fontsize=size * LABEL_SIZE, color=INK, parse_math=False)
     for letter, x, y in (("R", 0.02, 0.5), ("L", 0.98, 0.5), ("A", 0.5, 0.98), ("P", 0.5, 0.02)):
         horizontal = {"R": "left", "L": "right"}.get(letter, "center")
         vertical = {"A": "top", "P": "bottom"}.get(letter, "center")
         axes.text(
-            x, y, letter, transform=axes.transAxes, ha=horizontal, va=vertical, fontsize=NOTE_SIZE,
+            x, y, letter, transform=axes.transAxes, ha=horizontal, va=vertical, fontsize=size * NOTE_SIZE,
             color="white", fontweight="bold",
         )  # fmt: skip
+
+
+def add_legend(figure: Figure, panels: Iterable[OverlayPanel]) -> None:
+    """Say below the figure what the outlines are."""
+    panels = list(panels)
+    lines = []
+    if any(panel.truth is not None for panel in panels):
+        lines.append(Line2D([], [], color=TRUTH_COLOUR, linestyle="solid", linewidth=2, label="truth"))
+    if any(panel.prediction is not None for panel in panels):
+        lines.append(Line2D([], [], color=PREDICTION_COLOUR, linestyle="dashed", linewidth=2, label="prediction"))
+    if lines:
+        figure.legend(
+            handles=lines,
+            loc="outside lower center",
+            ncols=len(lines),
+            frameon=False,
+            fontsize=LABEL_SIZE,
+            labelcolor=INK,
+        )
 
 
 def overlay_sheet(
@@ -231,21 +252,8 @@ def overlay_sheet(
     figure = new_figure(max(columns * width, 4.5), rows * height + 0.75, title, synthetic=synthetic)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, panel in zip(grid, panels, strict=False):
-        _draw(axes, panel)
+        draw_panel(axes, panel)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    lines = []
-    if any(panel.truth is not None for panel in panels):
-        lines.append(Line2D([], [], color=TRUTH_COLOUR, linestyle="solid", linewidth=2, label="truth"))
-    if any(panel.prediction is not None for panel in panels):
-        lines.append(Line2D([], [], color=PREDICTION_COLOUR, linestyle="dashed", linewidth=2, label="prediction"))
-    if lines:
-        figure.legend(
-            handles=lines,
-            loc="outside lower center",
-            ncols=len(lines),
-            frameon=False,
-            fontsize=LABEL_SIZE,
-            labelcolor=INK,
-        )
+    add_legend(figure, panels)
     return save(figure, path)

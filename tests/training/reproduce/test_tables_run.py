@@ -1,5 +1,6 @@
 """A table from generated organs to the printed page, with the command that the README gives."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "reproduce.py"
+from hf_lesionseg.training.tables import TABLES
+
+SCRIPT = Path(__file__).parents[3] / "scripts" / "reproduce.py"
 
 
 def reproduce(*arguments, expected=0):
@@ -73,15 +76,41 @@ def test_a_table_on_strokes(tmp_path):
     assert "| Baseline | 54.00 |" in (tmp_path / "clci-net-1.md").read_text()
 
 
-def test_wrong_arguments_are_named(tmp_path):
-    done = reproduce("l-snet-9", "--data", "synthetic", "--output", tmp_path, expected=2)
-    assert "no table is called 'l-snet-9'; use one of l-snet-1" in done.stderr
-    done = reproduce("l-snet-1", "--data", tmp_path / "nowhere", expected=1)
-    assert "holds no prepared data" in done.stderr
-    assert not (tmp_path / "organs").exists()
+@pytest.fixture(scope="module")
+def script():
+    """The script as a module, for what needs no process of its own."""
+    specification = importlib.util.spec_from_file_location("reproduce_script", SCRIPT)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
 
 
-def test_help_lists_the_tables():
-    done = reproduce("--help")
-    assert "l-snet-4" in done.stdout
-    assert "Decay of S-Net's gradient" in done.stdout
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("l-snet-9", "--data", "synthetic"), 2, "no table is called 'l-snet-9'; use one of l-snet-1"),
+        (("l-snet-1", "--data", "nowhere"), 1, "holds no prepared data"),
+        (("all", "--data", "synthetic", "--budget", "soon"), 2, "budget 'soon' is no duration"),
+        (("all", "--data", "synthetic", "--num_processes", "3"), 2, "8 slices for 3 processes"),
+        (("l-snet-1", "--data", "synthetic", "--rows", "V-Net"), 2, "l-snet-1 has no row 'V-Net'; its rows: U-Net"),
+    ],
+)
+def test_wrong_arguments_are_named(script, tmp_path, monkeypatch, capsys, arguments, status, message):
+    monkeypatch.chdir(tmp_path)
+    assert script.main(arguments) == status
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_steps_are_given_or_chosen(script, capsys):
+    with pytest.raises(SystemExit):
+        script.main(["l-snet-1", "--data", "synthetic", "--budget", "1m", "--steps", "10"])
+    assert "--budget chooses the steps" in capsys.readouterr().err
+
+
+def test_help_lists_the_tables(script, capsys):
+    with pytest.raises(SystemExit):
+        script.main(["--help"])
+    text = capsys.readouterr().out
+    for table in TABLES.values():
+        assert table.title in text

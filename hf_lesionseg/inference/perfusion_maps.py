@@ -1,0 +1,147 @@
+"""Perfusion maps of one raw series as files: CBF, CBV, MTT, Tmax, a picture of the curves, a record."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import OutputError, UsageError
+from ..evaluation.figures.perfusion import perfusion_overview
+from ..imaging import PerfusionOptions, perfusion_maps, read_mask, read_perfusion_series, write_volume
+from ..imaging.atomic import write_aside
+from .case_input import scan_stem
+from .record import file_sha256, peak_memory, versions
+
+#: Map -> unit; also what the description in the header of its file says.
+UNITS = {"cbf": "mL/100 g/min", "cbv": "mL/100 g", "mtt": "s", "tmax": "s"}
+
+
+def write_perfusion_maps(
+    series: str | Path,
+    output: str | Path,
+    *,
+    frame_seconds: float | None = None,
+    brain: str | Path | None = None,
+    arterial_input: str | Path | None = None,
+    options: PerfusionOptions | None = None,
+    overwrite: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Path]:
+    """Make the perfusion maps of a raw CT perfusion series and write them.
+
+    Memory: a float32 copy of the series (4 bytes x voxels x frames) and of its brain voxels, a third of that as a rule.
+
+    Parameters
+    ----------
+    series : path
+        4-D NIfTI, HU.
+    output : path
+        Folder for ``<stem>_cbf.nii.gz``, ``_cbv``, ``_mtt``, ``_tmax`` (float32, on the grid of the series, 0 outside
+        the brain), ``<stem>_perfusion.png`` and ``<stem>_perfusion.json``. All of them are written, or none.
+    frame_seconds : float, optional
+        Overrules the header, s.
+    brain, arterial_input : path, optional
+        Masks on the grid of the series; found where not given.
+    options : PerfusionOptions, optional
+    overwrite : bool
+        Replace earlier files.
+    progress : callable, optional
+        Called with (stage, steps done, steps to do).
+
+    Returns
+    -------
+    dict of str to Path
+        By ``"cbf"``, ``"cbv"``, ``"mtt"``, ``"tmax"``, ``"picture"``, ``"record"``.
+
+    Raises
+    ------
+    UsageError
+        There are such files already.
+    ScanError
+        A file cannot be used, or no brain, first pass or artery is found; names the file.
+    GridMismatchError
+        A mask is not on the grid of the series.
+    OutputError
+        The folder cannot be written to.
+    """
+    series, output = Path(series), Path(output)
+    options = options or PerfusionOptions()
+    stem = scan_stem(series)
+    targets = {name: output / f"{stem}_{name}.nii.gz" for name in UNITS}
+    targets |= {"picture": output / f"{stem}_perfusion.png", "record": output / f"{stem}_perfusion.json"}
+    existing = [path for path in targets.values() if path.exists()]
+    if existing and not overwrite:
+        raise UsageError(f"{existing[0]} exists already; choose another output folder, or --overwrite")
+    start = time.perf_counter()
+    if progress is not None:
+        progress("reading", 0, 1)
+    read = read_perfusion_series(series, frame_seconds)
+    grid = read.volume(np.empty(read.shape, np.float32))
+    masks = {name: None if path is None else read_mask(path, like=grid).data > 0
+             for name, path in (("brain", brain), ("arterial_input", arterial_input))}  # fmt: skip
+    maps = perfusion_maps(read, options, masks["brain"], masks["arterial_input"], progress)
+    record = {
+        "format_version": 1,
+        "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "purpose": "research use only",
+        "input": {"file": str(series), "sha256": file_sha256(series), "shape": list(read.data.shape)},
+        "masks": {name: None if path is None else {"file": str(path), "sha256": file_sha256(path)}
+                  for name, path in (("brain", brain), ("arterial_input", arterial_input))},
+        "frame_seconds": read.frame_seconds,
+        "options": dataclasses.asdict(options),
+        "units": UNITS,
+        "brain_voxels": int(maps.brain.sum()),
+        "first_pass": maps.first_pass.to_dict(),
+        "arterial_input": maps.vascular_input.describe(read),
+        "curves": {
+            "brain_hu": _rounded(maps.curve),
+            "arterial_hu_above_baseline": _rounded(maps.vascular_input.arterial),
+            "venous_hu_above_baseline": _rounded(maps.vascular_input.venous),
+        },
+        "median_of_brain": {name: _median(getattr(maps, name), maps.cbf) for name in UNITS},
+        "warnings": list(read.warnings),
+        "versions": versions(),
+        "seconds": round(time.perf_counter() - start, 3),
+        "peak_memory": peak_memory(),
+    }  # fmt: skip
+    _write(targets, read, maps, record, stem)
+    return targets
+
+
+def _write(targets, series, maps, record, stem) -> None:
+    """Write all files aside and rename them together, the record last."""
+    output = targets["record"].parent
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be made ({error.strerror}); choose another output folder") from error
+    try:
+        with contextlib.ExitStack() as stack:
+            aside = {name: Path(stack.enter_context(write_aside(targets[name]))) for name in reversed(targets)}
+            for name, unit in UNITS.items():
+                header = series.header.copy()
+                header["descrip"] = f"{name.upper()} in {unit}, hf_lesionseg".encode()
+                write_volume(aside[name], getattr(maps, name), like=dataclasses.replace(series, header=header))
+            perfusion_overview(series, maps, aside["picture"], title=stem)
+            aside["record"].write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    except BaseException:
+        for path in targets.values():  # part of a result is none
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(value), 3) for value in values]
+
+
+def _median(values: np.ndarray, flow: np.ndarray) -> float | None:
+    """Over the voxels with flow: the brain without its fluid."""
+    inside = flow > 0
+    return round(float(np.median(values[inside])), 3) if inside.any() else None

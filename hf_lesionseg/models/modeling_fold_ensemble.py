@@ -1,0 +1,141 @@
+"""Several networks as one, by the mean of their probabilities (Song and Huang, ISLES 2018: the four of a 4-fold
+cross-validation).
+
+The weights stay with the members, each in a subfolder of its own that also loads by itself::
+
+    AutoModelForSemanticSegmentation.from_pretrained("org/ensemble")
+    AutoModelForSemanticSegmentation.from_pretrained("org/ensemble", subfolder="fold-0")
+"""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoModelForSemanticSegmentation, PreTrainedConfig, PreTrainedModel
+
+from .configuration_fold_ensemble import FoldEnsembleConfig
+from .outputs import LesionSegmenterOutput, RegionSegmenterOutput, lesion_probability
+
+#: The largest float32 below 1, and as little above 0: their logits are finite.
+_SURE = 1 - 2**-24
+_UNLIKELY = 2**-126
+
+
+class FoldEnsembleForSemanticSegmentation(PreTrainedModel):
+    """Networks of one kind whose mean probability is the ensemble's.
+
+    Parameters
+    ----------
+    config : FoldEnsembleConfig
+    members : sequence of PreTrainedModel
+        In the order of ``config.members``.
+
+    Raises
+    ------
+    ValueError
+        Without a member, or with another number of members than the configuration names.
+    """
+
+    config: FoldEnsembleConfig
+    base_model_prefix = "fold_ensemble"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+
+    def __init__(self, config, members=()):
+        super().__init__(config)
+        if not members or len(members) != len(config.members):
+            raise ValueError(
+                f"an ensemble of {len(config.members)} members was given {len(members)} networks; it is made by "
+                "`from_pretrained` of its folder, not from its configuration alone"
+            )
+        self.members = nn.ModuleList(members)
+        self.post_init()
+
+    def _init_weights(self, module):
+        """Leave the members' weights as they are."""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, config=None, **kwargs):
+        """Load every member from its subfolder; the keyword arguments are those of a single network.
+
+        With ``output_loading_info`` the keys of a member stand behind the name of its subfolder.
+        """
+        if not isinstance(config, PreTrainedConfig):
+            shared = ("revision", "token", "cache_dir", "local_files_only", "force_download", "proxies")
+            where = {name: kwargs[name] for name in shared if name in kwargs}
+            config = FoldEnsembleConfig.from_pretrained(pretrained_model_name_or_path, **where)
+        subfolder = kwargs.pop("subfolder", "")
+        wants_info = kwargs.pop("output_loading_info", False)
+        kwargs = {name: value for name, value in kwargs.items() if name not in _OF_THE_AUTO_CLASS}
+        members, info = [], {}
+        for name in config.members:
+            place = f"{subfolder}/{name}" if subfolder else name
+            try:
+                member, found = AutoModelForSemanticSegmentation.from_pretrained(
+                    pretrained_model_name_or_path, *model_args, subfolder=place, output_loading_info=True, **kwargs
+                )
+            except OSError as error:
+                raise OSError(f"member {name} cannot be loaded: {error}") from error
+            if member.config.model_type != config.member_type:
+                raise ValueError(f"member {name} is a {member.config.model_type}, not a {config.member_type}")
+            if member.config.num_channels != config.num_channels:
+                raise ValueError(
+                    f"member {name} takes {member.config.num_channels} channels, not {config.num_channels}"
+                )
+            members.append(member)
+            for kind, keys in found.items():
+                if isinstance(keys, (set, list, tuple)):
+                    info.setdefault(kind, set()).update(f"{name}: {_key(key)}" for key in keys)
+        model = cls(config, members).eval()
+        return (model, info) if wants_info else model
+
+    def save_pretrained(self, save_directory, **kwargs):
+        """Save every member into its subfolder, and the configuration beside them."""
+        for name, member in zip(self.config.members, self.members, strict=True):
+            member.save_pretrained(Path(save_directory) / name, **kwargs)
+        self.config.architectures = [type(self).__name__]
+        self.config.save_pretrained(save_directory)
+
+    def forward(self, pixel_values, **kwargs):
+        r"""Mean probability of the members, as the logit of it.
+
+        Parameters
+        ----------
+        pixel_values : torch.Tensor of shape (batch, num_channels, height, width)
+
+        Returns
+        -------
+        LesionSegmenterOutput
+            ``logits`` of shape (batch, 1, height, width), float32. Of members that find regions also the ``boxes``,
+            ``box_indices`` and ``scores`` of all of them.
+
+        Raises
+        ------
+        ValueError
+            For ``labels``: members are trained one by one.
+        """
+        if kwargs.get("labels") is not None:
+            raise ValueError("an ensemble has no loss; train its members one by one")
+        total, outputs = None, []
+        for member in self.members:  # one after the other: the memory of one forward pass at a time
+            output = member(pixel_values=pixel_values)
+            probability = lesion_probability(output.logits)
+            total = probability if total is None else total + probability
+            if getattr(output, "boxes", None) is not None:
+                outputs.append((output.boxes, output.box_indices, output.scores))
+        logits = (total / len(self.members)).clamp(_UNLIKELY, _SURE).logit().unsqueeze(1)
+        if not outputs:
+            return LesionSegmenterOutput(logits=logits)
+        boxes, indices, scores = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+        order = torch.argsort(indices, stable=True)
+        return RegionSegmenterOutput(
+            logits=logits, boxes=boxes[order], box_indices=indices[order], scores=scores[order]
+        )
+
+
+#: Arguments that an Auto class hands on to the ensemble and sets anew for every member.
+_OF_THE_AUTO_CLASS = ("_from_auto", "_commit_hash", "adapter_kwargs", "code_revision", "return_unused_kwargs")
+
+
+def _key(key):
+    return str(key[0] if isinstance(key, (tuple, list)) else key)

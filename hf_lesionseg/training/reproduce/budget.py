@@ -1,0 +1,91 @@
+"""What every row of a table may spend, and how networks are narrowed to it."""
+
+from dataclasses import dataclass
+
+from ...errors import UsageError
+
+PUBLISHED_WIDTH = 64  # feature maps of the stem of every published ResNet
+_LISTS_OF_WIDTHS = ("up_widths", "perceptual_widths")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every row of a table may spend.
+
+    Parameters
+    ----------
+    steps : int
+        Optimizer steps.
+    seeds : tuple of int
+        One run for each.
+    base_width : int
+        Feature maps of the encoders' stem where the paper has 64; widths of other networks are brought down in
+        proportion.
+    batch_size : int
+        Slices per step, of all processes together.
+    learning_rate : float
+        At the beginning; it falls as the recipe says, at the same shares of the training, or along a cosine where the
+        budget has fewer epochs than the recipe.
+    scale : float
+        Size of the slices by that of the papers': networks with a first stage have lengths in pixels, such as a margin
+        of 15, that are meant for slices of 512 x 512.
+    encoder_weights : str, optional
+        Published ResNets to start from, such as ``microsoft/resnet-{depth}``, in rows whose recipe has some; by default
+        the recipe's, at the width that there are some for, and none at others.
+    validations : int
+        In each run, about.
+    processes : int
+        That train together, one on each GPU where there are any.
+    """
+
+    steps: int = 1500
+    seeds: tuple[int, ...] = (0,)
+    base_width: int = 16
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    scale: float = 1.0
+    encoder_weights: str | None = None
+    validations: int = 6
+    processes: int = 1
+
+    def __post_init__(self):
+        for name in ("steps", "base_width", "batch_size", "validations", "processes"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; give 1 or more")
+        if self.batch_size % self.processes:
+            raise UsageError(
+                f"batch_size is {self.batch_size} slices for {self.processes} processes together; give a multiple"
+            )
+        if not 0 < self.learning_rate < 10:
+            raise UsageError(f"learning_rate is {self.learning_rate}; give a number above 0 and below 10")
+        if not 0 < self.scale <= 4:
+            raise UsageError(f"scale is {self.scale}; give a number above 0 and up to 4")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise UsageError(f"seeds are {self.seeds}; give one or more, each once")
+
+    def in_proportion(self):
+        """Settings in pixels or cells of the networks with a first stage, brought to the size of the slices."""
+        return {
+            "margin": max(1, round(15 * self.scale)),
+            "heatmap_sigma": max(0.75, 2 * self.scale),
+            "minimum_component_pixels": max(1, round(10 * self.scale**2)),
+        }
+
+    def narrowed(self, defaults):
+        """Widths of a network's configuration, brought down as the budget's is from 64."""
+        widths = {name: getattr(defaults, name) for name in ("base_width", "growth_rate") if hasattr(defaults, name)}
+        lists = {name: getattr(defaults, name) for name in _LISTS_OF_WIDTHS if hasattr(defaults, name)}
+        return {name: self._narrow(width) for name, width in widths.items()} | {
+            name: [self._narrow(width) for width in each] for name, each in lists.items()
+        }
+
+    def _narrow(self, width):
+        return max(1, round(width * self.base_width / PUBLISHED_WIDTH))
+
+    def weights_to_start_from(self, recipe):
+        """What the encoders start from; None for nothing."""
+        if recipe.encoder_weights is None:
+            return None
+        if self.encoder_weights is None:
+            return recipe.encoder_weights if self.base_width == PUBLISHED_WIDTH else None
+        return None if self.encoder_weights == "none" else self.encoder_weights

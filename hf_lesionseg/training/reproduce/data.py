@@ -1,0 +1,157 @@
+"""The data of a table: prepared ones, or generated ones that stand in for them."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from ...datasets.prepared import PreparedDataset
+from ...imaging.atomic import write_aside
+from ...models.image_processing_lesion import LesionImageProcessor
+from ..recipe import load_recipe
+from .command import run_command
+
+_ATLAS_SLICES = 189  # what the slice ranges of the recipes count
+_STROKE_MM = 3  # voxels of generated strokes
+_FIELD_OF_VIEW_MM = 220  # of generated perfusion
+
+
+def generate_organs(folder, *, count=90, size=128, slices=16, seed=0):
+    """Generate and prepare the organs that stand in for Pancreas-CT, unless they are there already.
+
+    Returns
+    -------
+    PreparedDataset
+    """
+    options = ("--count", count, "--size", size, "--slices", slices, "--seed", seed, "--recipe", "l-snet-pancreas")
+    run_command("prepare", "synthetic-organs", "-o", folder, *options)
+    return PreparedDataset(folder)
+
+
+def generate_strokes(folder, *, count=90, seed=0, recipe="clci-net-atlas"):
+    """Generate and prepare the strokes that stand in for ATLAS, at 3 mm, unless they are there already.
+
+    They are split, and their intensities normalised, as the recipe does it with ATLAS.
+
+    Returns
+    -------
+    PreparedDataset
+    """
+    small, full = load_recipe("clci-net-demo"), load_recipe(recipe)
+    plain = {name: value for name, value in small.processor.items() if name not in ("threshold", "minimum_lesion_ml")}
+    if full.processor["normalization"] != plain["normalization"]:
+        del plain["intensity_range"]
+        plain |= {name: full.processor[name] for name in ("normalization", "percentiles") if name in full.processor}
+    path = _write_recipe(folder, model_type=small.model_type, processor=plain, split=full.split)
+    options = ("--count", count, "--spacing", _STROKE_MM, "--seed", seed, "--recipe", path)
+    run_command("prepare", "synthetic", "-o", folder, *options)
+    return PreparedDataset(folder)
+
+
+def generate_perfusion(folder, *, count=60, size=64, seed=0, recipe="ms-dcnn-isles2018", channels=()):
+    """Generate and prepare the CT perfusion that stands in for ISLES 2018, unless it is there already.
+
+    Parameters
+    ----------
+    recipe : str
+        Its channels, normalisation and split are taken; the window is that of the generated slices.
+    channels : tuple of str
+        To take in place of the recipe's.
+
+    Returns
+    -------
+    PreparedDataset
+    """
+    full = load_recipe(recipe)
+    settings = full.to_dict()
+    settings["processor"] |= {
+        "size": {"height": size, "width": size},
+        "training_spacing": [_FIELD_OF_VIEW_MM / size] * 2,
+    }
+    if channels:  # the true DWI as what is taken in is nothing to learn from
+        settings["processor"]["channel_names"] = list(channels)
+        settings.pop("target_channels", None)
+    path = _write_recipe(folder, **{name: value for name, value in settings.items() if name != "name"})
+    options = ("--count", count, "--size", size, "--seed", seed, "--recipe", path)
+    run_command("prepare", "synthetic-perfusion", "-o", folder, *options)
+    return PreparedDataset(folder)
+
+
+def _write_recipe(folder, **settings):
+    """A recipe file beside a folder that is to be prepared by it."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.parent / f"{folder.name}.yaml"
+    with write_aside(path) as aside:
+        aside.write_text(yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False))
+    return path
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """How much is generated.
+
+    Parameters
+    ----------
+    output : Path
+        Folder of the folders.
+    cases : int
+        Volumes, people where it is perfusion.
+    size : int
+        Rows and columns of slices of organs.
+    perfusion_size : int
+        Of slices of perfusion.
+    """
+
+    output: Path
+    cases: int = 90
+    size: int = 128
+    perfusion_size: int = 64
+    _ready: dict = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def of_row(self, table, row):
+        """The data that a row is trained on, generated unless they are there."""
+        recipe, output = table.recipe_of(row), Path(self.output)
+        if table.generator == "organs":
+            name, generate, options = "organs", generate_organs, {"size": self.size}
+        elif table.generator == "strokes":
+            # Rows of CLCI-Net's tables have recipes of their own, and one way to normalise.
+            normalization = load_recipe(recipe).processor["normalization"]
+            name = "strokes" if normalization == "fixed-range" else f"strokes-{normalization}"
+            generate, options = generate_strokes, {"recipe": table.recipe}
+        else:
+            name, generate = f"perfusion-{'-'.join(row.channels) or recipe}", generate_perfusion
+            options = {"size": self.perfusion_size, "recipe": recipe, "channels": row.channels}
+        if name not in self._ready:
+            self._ready[name] = generate(output / name, count=self.cases, **options)
+        return self._ready[name]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Folders made by ``lesionseg prepare``; the first serves every row that takes no channels of its own."""
+
+    datasets: tuple[PreparedDataset, ...]
+
+    def of_row(self, table, row):
+        """The data that a row is trained on, or None where no folder has its channels."""
+        if not row.channels:
+            return self.datasets[0]
+        return next((each for each in self.datasets if each.channel_names == row.channels), None)
+
+
+def as_prepared(recipe, dataset):
+    """The recipe's settings of the processor, but for those that generated data were prepared with otherwise."""
+    found, wanted = dataset.processor().settings(), LesionImageProcessor(**recipe.processor).settings()
+    other = {name: found[name] for name in recipe.processor if found[name] != wanted[name]}
+    return recipe.processor | json.loads(json.dumps(other))
+
+
+def slices_at_the_same_height(slice_range, dataset):
+    """A range that counts the 189 slices of ATLAS, in generated scans of fewer slices of the same head."""
+    if not slice_range or not dataset.synthetic:
+        return slice_range
+    share = min(case.num_slices for case in dataset.cases) / _ATLAS_SLICES
+    first, behind = (round(number * share) for number in slice_range)
+    return [first, max(behind, first + 1)]

@@ -1,0 +1,110 @@
+"""A reproduced table for the eye: in the terminal, and as Markdown."""
+
+from rich.console import Console
+from rich.table import Table
+
+from ..tables import COLUMNS
+from .spreadsheets import mean_and_sd
+
+
+def _heading(record):
+    kind = "SYNTHETIC data" if record["synthetic"] else f"data: {record['data']}"
+    return f"{record['title']} ({record['source']}); here: {kind}"
+
+
+def _note(record):
+    budget = record["budget"]
+    several = f" in {budget['processes']} processes" if budget.get("processes", 1) > 1 else ""
+    return (
+        f"Paper: {record['paper_data']}, full width. Here: {record['data']}"
+        f"{' (synthetic: comparable among themselves only)' if record['synthetic'] else ''}, width "
+        f"{budget['base_width']} for 64 and others in proportion, "
+        f"{budget['steps']} steps of {budget['batch_size']} slices{several} at a rate of "
+        f"{budget['learning_rate']:g} falling to 0 or by the recipe's steps, encoders from "
+        f"{budget['encoder_weights'] or 'scratch'}, lengths in pixels x {budget['scale']:g}, seeds "
+        f"{', '.join(map(str, budget['seeds']))}. In brackets: 95 % confidence interval, bootstrapped over "
+        f"{record['test_cases']} test cases{', ± between seeds' if len(budget['seeds']) > 1 else ''}."
+    )
+
+
+def _remarks(record):
+    """What else has to be said, a sentence or two each."""
+    remarks = [record["note"]] if record["note"] else []
+    if record["time_budget"]:
+        remarks.append(f"Chosen for a wall time: {record['time_budget']['text']}.")
+    unfinished = [row for row in record["rows"] if not row["finished"]]
+    if unfinished:
+        shown = ", ".join(f"{row['row']} after {min(row['steps'])} steps" for row in unfinished)
+        remarks.append(f"* stopped when the time was over: {shown}; the same command goes on with them.")
+    return remarks + [f"Left out: {text}." for text in record["left_out"]]
+
+
+def _cells(record):
+    """Heading and rows of text: for every column the paper's figure, where it is one of the paper's, and ours."""
+    columns, rows = record["columns"], [*record["rows"], *record["reported_only"]]
+    reported = [column for column in columns if any(column in row["reported"] for row in rows)]
+    heading = ["row"]
+    lines = [[row["row"] + ("" if row.get("finished", True) else " *")] for row in rows]
+    for column in columns:
+        name = COLUMNS[column].heading
+        heading += [f"{name} paper", f"{name} here"] if column in reported else [name]
+        for cells, row in zip(lines, rows, strict=True):
+            if column in reported:
+                cells.append(_reported(column, row["reported"].get(column)))
+            cells.append(_measured(column, row["columns"][column]) if "columns" in row else "–")
+    return heading, lines
+
+
+def _reported(column, value):
+    mean, deviation = mean_and_sd(value)
+    return _figure(column, mean) + ("" if deviation is None else f" ({_figure(column, deviation)})")
+
+
+def _figure(column, value):
+    if value is None:
+        return "–"
+    unit = COLUMNS[column].unit
+    if unit == "parameters":
+        return f"{value / 1e6:.2f} M"
+    return f"{value:g}" if unit == "count" else f"{value:.2f}"
+
+
+def _measured(column, value):
+    text = _figure(column, value["mean"])
+    if COLUMNS[column].spread and value["sd"] is not None:
+        text += f" ({value['sd']:.2f})"
+    if value["std"] is not None:
+        text += f" ± {value['std']:.2f}"
+    if value["low"] is not None:
+        text += f" [{value['low']:.2f}, {value['high']:.2f}]"
+    return text
+
+
+def print_table(record, console):
+    """Print the table with what its columns mean."""
+    heading, rows = _cells(record)
+    table = Table(title=_heading(record), caption=" ".join([_note(record), *_remarks(record)]), caption_justify="left")
+    for index, name in enumerate(heading):
+        table.add_column(name, justify="left" if index == 0 else "right")
+    for cells in rows:
+        table.add_row(*cells)
+    if not console.is_terminal:  # a file or a pipe has no width of its own
+        widest = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
+        console = Console(file=console.file, width=max(console.width, sum(widest) + 3 * len(widest) + 1))
+    console.print(table)
+
+
+def markdown_table(record):
+    """The table as Markdown, with its heading, conditions and the meaning of its columns."""
+    heading, rows = _cells(record)
+    lines = [f"# {_heading(record)}", "", _note(record), ""]
+    lines.append("| " + " | ".join(heading) + " |")
+    lines.append("|---|" + "---:|" * (len(heading) - 1))
+    lines += ["| " + " | ".join(cells) + " |" for cells in rows]
+    lines.append("")
+    lines += [f"- {COLUMNS[column].heading}: {COLUMNS[column].meaning}" for column in record["columns"]]
+    for remark in _remarks(record):
+        lines += ["", remark]
+    for name, text in record["figures"].items():
+        lines += ["", f"![{text}]({name})"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,163 @@
+"""The runs of a table: each has a folder named after what decides its result, so that tables share what they can.
+
+A run that was stopped goes on where it was; one that is finished is not trained again.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from transformers import AutoConfig
+
+from ...datasets.prepared import PreparedDataset
+from ...datasets.slices import SliceDataset
+from ...imaging.atomic import write_aside
+from ..recipe import load_recipe
+from .budget import Budget
+from .command import run_command
+from .data import as_prepared, slices_at_the_same_height
+
+#: Fields of a recipe that came after the first tables; nothing by default.
+_LATER_FIELDS = ("slice_range", "augmentation", "milestones", "warmup_epochs", "target_channels")
+#: torch 2.13 writes out of bounds (on a CPU, in the backward pass) where these are narrow and channels last.
+_CHANNELS_FIRST = ("res-unet",)
+_LATE = "--max_minutes"  # how training says that it was stopped for want of time
+SCORES = "scores.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network of a table under one budget, ready to be trained.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds ``recipe.yaml`` and a folder for each seed.
+    settings : dict
+        Of its recipe.
+    dataset : PreparedDataset
+    budget : Budget
+    """
+
+    folder: Path
+    settings: dict
+    dataset: PreparedDataset
+    budget: Budget
+
+    def seed_folder(self, seed):
+        """Where the model of a seed is."""
+        return self.folder / f"seed-{seed}"
+
+    def steps_done(self, seed):
+        """Optimizer steps of a run that has ended, also for want of time; None of one that has not."""
+        run = _summary(self.seed_folder(seed))
+        return run and run["steps"]
+
+    def is_finished(self, seed):
+        """Whether a run has ended, and not for want of time."""
+        run = _summary(self.seed_folder(seed))
+        return bool(run) and not run["finished"].startswith(_LATE)
+
+    def write_recipe(self, folder=None):
+        """Write ``recipe.yaml`` into the run's folder, or another one; returns its path."""
+        folder = folder or self.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "recipe.yaml"
+        with write_aside(path) as aside:
+            aside.write_text(yaml.safe_dump(self.settings, sort_keys=False))
+        return path
+
+    def train(self, seed, minutes=None):
+        """Train, or go on with it, for so many minutes at most; returns the folder of the model."""
+        folder = self.seed_folder(seed)
+        if self.is_finished(seed):
+            return folder
+        recipe = self.write_recipe()
+        (folder / SCORES).unlink(missing_ok=True)  # of the weights before
+        run_command(
+            "train", "--recipe", recipe, "--data_dir", self.dataset.folder, "--output_dir", folder,
+            "--max_steps", self.budget.steps, "--seed", seed, "--resume_from_checkpoint", "latest",
+            *(() if minutes is None else (_LATE, f"{minutes:.4f}")), processes=self.budget.processes,
+        )  # fmt: skip
+        return folder
+
+
+def plan_run(table, row, dataset, runs, budget):
+    """The run of one row of a table.
+
+    Parameters
+    ----------
+    table : Table
+    row : Row
+    dataset : PreparedDataset
+    runs : path
+        Folder of all runs.
+    budget : Budget
+
+    Returns
+    -------
+    Run
+    """
+    recipe = load_recipe(table.recipe_of(row))
+    defaults = AutoConfig.for_model(row.model_type)
+    lengths = {name: value for name, value in budget.in_proportion().items() if hasattr(defaults, name)}
+    model = budget.narrowed(defaults) | lengths | row.model
+    if hasattr(defaults, "batch_norm_momentum"):
+        # Keras' 0.01 lags behind the weights in a run of a few hundred steps.
+        model.setdefault("batch_norm_momentum", max(defaults.batch_norm_momentum, min(0.1, 20 / budget.steps)))
+    settings = recipe.to_dict() | {
+        "model_type": row.model_type,
+        "model": model,
+        "batch_size": budget.batch_size // budget.processes,
+        "learning_rate": budget.learning_rate,
+        "encoder_weights": budget.weights_to_start_from(recipe),
+        "channels_last": row.model_type not in _CHANNELS_FIRST,  # as fast or faster for all others
+        "slice_range": slices_at_the_same_height(recipe.slice_range, dataset),
+    }
+    if row.channels:
+        settings["target_channels"] = []
+    if dataset.synthetic:
+        settings["processor"] = as_prepared(recipe, dataset)
+    elif row.channels:
+        settings["processor"] = recipe.processor | {"channel_names": list(row.channels)}
+    for name in _LATER_FIELDS:
+        if not settings.get(name):
+            settings.pop(name, None)  # runs from before this field was keep their folders
+    settings |= _schedule(recipe, settings, dataset, budget)
+    identity = [settings, budget.steps, dataset.fingerprint()]
+    if budget.processes > 1:
+        identity.append(budget.processes)
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    name = f"{row.model_type}-{key}"
+    return Run(Path(runs) / name, settings | {"name": name}, dataset, budget)
+
+
+def _schedule(recipe, settings, dataset, budget):
+    """Epochs of the budget, and the learning rate's course over them."""
+    slices = SliceDataset(
+        dataset.select("train"),
+        slices=recipe.slices,
+        slice_range=settings.get("slice_range"),
+        empty_slice_fraction=recipe.empty_slice_fraction,
+    )
+    epochs = math.ceil(budget.steps / math.ceil(len(slices) / budget.batch_size))
+    share, schedule = epochs / recipe.epochs, {}
+    if recipe.scheduler in ("step", "plateau", "multistep") and epochs < recipe.epochs:
+        # Too few to fall in steps, or to wait.
+        schedule = {"scheduler": "cosine", "early_stopping_patience": None}
+    elif recipe.scheduler == "step":  # at the same shares of the training as in the paper
+        schedule["step_epochs"] = round(share * recipe.step_epochs)
+    elif recipe.scheduler == "multistep":
+        schedule["milestones"] = [round(share * epoch) for epoch in recipe.milestones]
+    if recipe.warmup_epochs:
+        schedule["warmup_epochs"] = round(share * recipe.warmup_epochs)
+    return schedule | {"epochs": epochs, "validation_every": max(1, epochs // budget.validations)}
+
+
+def _summary(folder):
+    """What a training that has ended tells of itself, or None."""
+    path = folder / "training_summary.json"
+    return json.loads(path.read_text())["run"] if path.is_file() else None

@@ -1,0 +1,139 @@
+"""Measure a trained network on prepared cases, and keep what was measured beside it."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...evaluation.auc import ScoreHistogram
+from ...evaluation.regions import MINIMUM_PIXELS, region_ious
+from ...evaluation.slicewise import count_slices, score_volume
+from ...imaging.atomic import write_aside
+from ...inference.loading import load_model
+from ...inference.slices import predict_slices
+from ...models.region_targets import component_boxes
+from .case_values import CaseScore, values_of_cases
+from .runs import SCORES
+
+#: Cases that the first stage's IoU is measured on in training; more would only cost time.
+_TRAINING_CASES = 20
+
+
+def score_cases(
+    model, cases, *, batch_size=16, threshold=0.5, minimum_pixels=MINIMUM_PIXELS, slice_range=None, processor=None
+):
+    """Segment prepared cases and count, slice by slice, on the grid that the network sees.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+    cases : sequence of PreparedCase
+    batch_size : int
+    threshold : float
+        Foreground where the probability is greater.
+    minimum_pixels : int
+        Smaller components count for no IoU.
+    slice_range : list of two int, optional
+        Only these slices are counted.
+    processor : LesionImageProcessor, optional
+        Also score the mask that it makes on the grid of the scan, with distances.
+
+    Returns
+    -------
+    list of CaseScore
+    """
+    counted = slice(*slice_range) if slice_range else slice(None)
+    scores = []
+    for case in cases:
+        found = predict_slices(model, case.pixel_values(), batch_size=batch_size)
+        probability, labels = found.probability, np.asarray(case.labels())
+        histogram = ScoreHistogram.of(probability[counted], labels[counted])
+        score = CaseScore(
+            case.id,
+            count_slices(probability[counted] > threshold, labels[counted], axis=0),
+            auc=histogram.auc(),
+        )
+        if found.regions is not None:
+            single = labels * _has_one_component(labels, minimum_pixels)[:, None, None]
+            score.ious, score.ious_of_single = (
+                list(region_ious(each, found.regions, minimum_pixels)) for each in (labels, single)
+            )
+        if processor is not None:
+            restored = processor.restore_probability(probability, case.geometry)
+            mask = processor.mask_from_probability(restored, case.geometry)
+            score.metrics = score_volume(case.id, mask, case.truth(), person=case.person, distances=True)
+        scores.append(score)
+    return scores
+
+
+def _has_one_component(labels, minimum_pixels):
+    _, slices = component_boxes(torch.from_numpy(labels), minimum_pixels)
+    return np.bincount(slices.numpy(), minlength=len(labels)) == 1
+
+
+def summarize_scores(scores):
+    """The figures of all columns, from what :func:`score_cases` measured.
+
+    Returns
+    -------
+    dict
+        By column; None where no case adds anything. ``cases`` holds what each adds, ``slices`` and ``positive_slices``
+        are numbers.
+    """
+    values = values_of_cases(scores)
+    names = values[0] if values else ()
+    totals = {name: np.sum([each[name] for each in values], axis=0) for name in names}
+    return {name: float(total / count) if count else None for name, (total, count) in totals.items()} | {
+        "slices": sum(len(score.slices) for score in scores),
+        "positive_slices": sum(each.truth > 0 for score in scores for each in score.slices),
+        "cases": [{"case": score.case, "values": own} for score, own in zip(scores, values, strict=True)],
+    }
+
+
+def score_run(model, dataset, **options):
+    """All figures of one trained network that any table asks for; options as for :func:`score_cases`.
+
+    Training and validation cases are segmented only where the network has a first stage: no column is of them else.
+    """
+    score = summarize_scores(score_cases(model, dataset.select("test"), processor=dataset.processor(), **options))
+    for split in ("train", "validation"):
+        score[f"miou_{split}"] = None
+        if score["miou"] is not None:
+            cases = dataset.select(split)[: _TRAINING_CASES if split == "train" else None]
+            own = summarize_scores(score_cases(model, cases, **options))
+            score[f"miou_{split}"] = own["miou"]
+            score[f"cases_{split}"] = [
+                {"case": each["case"], "values": {f"miou_{split}": each["values"]["miou"]}} for each in own["cases"]
+            ]
+    return score
+
+
+def score_folder(folder, run, console=None):
+    """Scores of a trained model, read from its folder or measured and kept there.
+
+    Parameters
+    ----------
+    folder : Path
+        Of one seed of the run.
+    run : Run
+    console : rich.console.Console, optional
+    """
+    path = Path(folder) / SCORES
+    if path.is_file():
+        scores = json.loads(path.read_text())
+        if isinstance(scores["cases"], list):  # a number in those from before confidence intervals
+            return scores
+    started = time.monotonic()
+    model = load_model(folder).model
+    smallest = run.budget.in_proportion()["minimum_component_pixels"]
+    slice_range = run.settings.get("slice_range")
+    scores = score_run(model, run.dataset, minimum_pixels=smallest, slice_range=slice_range)
+    scores["parameters"] = model.num_parameters()
+    with write_aside(path) as aside:
+        aside.write_text(json.dumps(scores) + "\n")
+    if console is not None:
+        seconds = time.monotonic() - started
+        console.print(f"scored {len(scores['cases'])} test cases in {seconds:.0f} s: Dice {scores['case_dsc']:.4f}")
+    return scores

@@ -1,0 +1,173 @@
+"""Train and score every row of a table, and write the table with its figures."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from ...errors import DataError, UsageError
+from ...imaging.atomic import write_aside
+from ..recipe import load_recipe
+from .figures import draw_table
+from .measured import compare_with_best, measure_column
+from .report import markdown_table, print_table
+from .runs import plan_run
+from .scores import score_folder
+from .spreadsheets import write_cases, write_tidy
+
+
+def chosen_rows(table, rows):
+    """The rows of those names, all without any.
+
+    Raises
+    ------
+    UsageError
+        For an unknown one.
+    """
+    unknown = sorted(set(rows or ()) - {row.name for row in table.rows})
+    if unknown:
+        raise UsageError(f"{table.id} has no row {unknown[0]!r}; its rows: {', '.join(row.name for row in table.rows)}")
+    return [row for row in table.rows if rows is None or row.name in rows]
+
+
+def plan_table(table, data, runs, budget, rows=None):
+    """The runs of a table's rows.
+
+    Parameters
+    ----------
+    table : Table
+    data : Prepared or Synthetic
+    runs : path
+        Folder of all runs.
+    budget : Budget
+    rows : sequence of str, optional
+        Names of the rows; all by default.
+
+    Returns
+    -------
+    list of (Row, Run), list of str
+        And what is left out for want of data, with the reason.
+
+    Raises
+    ------
+    UsageError
+        For an unknown row.
+    DataError
+        If there are data for no row.
+    """
+    planned, left_out = [], []
+    for row in chosen_rows(table, rows):
+        dataset = data.of_row(table, row)
+        if dataset is None:
+            channels = ", ".join(row.channels)
+            left_out.append(
+                f"{row.name}: no folder of data has the channel {channels} alone; give one more after --data"
+            )
+        else:
+            planned.append((row, plan_run(table, row, dataset, runs, budget)))
+    if not planned:
+        raise DataError(f"{table.id}: there is nothing to train; {'; '.join(left_out)}")
+    return planned, left_out
+
+
+def reproduce(table, data, output, budget, *, rows=None, console=None, allowance=None, time_budget=None):
+    """Train and score every row of a table; write and print the table.
+
+    Parameters
+    ----------
+    table : Table
+    data : Prepared or Synthetic
+        With the splits train, validation and test.
+    output : path
+        ``runs/`` holds the runs of all tables; ``<table>.md``, ``.json``, ``.csv``, ``-cases.csv`` and the figures are
+        written beside it.
+    budget : Budget
+    rows : sequence of str, optional
+        Names of the rows to run; all by default.
+    console : rich.console.Console, optional
+    allowance : Allowance, optional
+        Minutes that each run may take.
+    time_budget : TimeBudget, optional
+        That the steps were chosen for.
+
+    Returns
+    -------
+    dict
+        What the JSON file holds.
+
+    Raises
+    ------
+    UsageError
+        For an unknown row.
+    LesionSegError
+        If a run fails.
+    """
+    output, console = Path(output), console or Console()
+    planned, left_out = plan_table(table, data, output / "runs", budget, rows)
+    for text in left_out:
+        console.print(f"left out: {text}", style="yellow")
+    total, number, results = len(planned) * len(budget.seeds), 0, []
+    for row, run in planned:
+        scores, folders = [], []
+        for seed in budget.seeds:
+            number += 1
+            console.print(f"{table.id}: {row.name}, seed {seed} (run {number} of {total})", style="bold")
+            folders.append(run.train(seed, allowance and allowance.minutes_for(run, seed)))
+            scores.append(score_folder(folders[-1], run, console))
+        results.append(_result(table, row, run, folders, scores, output))
+    for column in table.columns:
+        compare_with_best(column, results)
+    record = _record(table, planned[0][1].dataset, budget, results, left_out, time_budget)
+    record["figures"] = draw_table(record, [run.dataset for _, run in planned], output)
+    write_tidy(record, output / f"{table.id}.csv")
+    write_cases(record, output / f"{table.id}-cases.csv")
+    for row in record["rows"]:  # what the cases add stands in the scores of the runs, and in the second CSV file
+        row["scores"] = [
+            {name: value for name, value in score.items() if "cases" not in name} for score in row["scores"]
+        ]
+    for ending, text in ((".json", json.dumps(record, indent=1) + "\n"), (".md", markdown_table(record))):
+        with write_aside(output / f"{table.id}{ending}") as aside:
+            aside.write_text(text)
+    print_table(record, console)
+    return record
+
+
+def _result(table, row, run, folders, scores, output):
+    """What a row's runs found."""
+    seeds = run.budget.seeds
+    return {
+        "row": row.name,
+        "model_type": row.model_type,
+        "model": row.model,
+        "encoder_weights": run.settings["encoder_weights"],
+        "reported": row.reported,
+        "runs": [str(folder.relative_to(output)) for folder in folders],
+        "steps": [run.steps_done(seed) for seed in seeds],
+        "finished": all(run.is_finished(seed) for seed in seeds),
+        "scores": scores,
+        "columns": {column: measure_column(column, row, scores) for column in table.columns},
+        "volumes": {name: measure_column(f"volume_{name}", row, scores) for name in ("dsc", "iou")},
+    }
+
+
+def _record(table, dataset, budget, results, left_out, time_budget):
+    """The table as its JSON file holds it."""
+    weights = budget.weights_to_start_from(load_recipe(table.recipe))
+    return {
+        "table": table.id,
+        "title": table.title,
+        "source": table.source,
+        "note": table.note,
+        "data": dataset.name,
+        "synthetic": dataset.synthetic,
+        "data_fingerprint": dataset.fingerprint(),
+        "test_cases": len(dataset.select("test")),
+        "paper_data": table.data,
+        "columns": list(table.columns),
+        "budget": asdict(budget) | {"encoder_weights": weights},
+        "time_budget": time_budget and {**asdict(time_budget), "text": time_budget.describe()},
+        "rows": results,
+        "reported_only": [{"row": each.name, "reported": each.reported} for each in table.reported_only],
+        "left_out": left_out,
+    }

@@ -1,0 +1,127 @@
+"""Tables within a wall time: which number of steps fits all their runs, kept so that a broken-off table goes on."""
+
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ...imaging.atomic import write_aside
+from .pace import FEWEST_STEPS, Allowance, Cost, measure, steps_within
+
+VALIDATIONS = 3  # in each run; more would take the time of the steps
+_LONGEST_PROBE = 4.0  # seconds for each network
+_SHARE_FOR_PROBES = 0.06
+
+
+@dataclass(frozen=True)
+class TimeBudget:
+    """Steps that were chosen for a wall time.
+
+    Attributes
+    ----------
+    seconds : float
+        That were asked for, for all the tables together.
+    tables : tuple of str
+        That share runs, and so one number of steps.
+    steps : int
+    costs : dict of str to Cost
+        By the name of the network and its number.
+    """
+
+    seconds: float
+    tables: tuple[str, ...]
+    steps: int
+    costs: dict
+
+    def describe(self):
+        """In one sentence, for the reader of the table."""
+        shown = ", ".join(f"{name} {cost.step:.3f}" for name, cost in self.costs.items())
+        fewest = " (the fewest that are taken: the time is short)" if self.steps <= FEWEST_STEPS else ""
+        return (
+            f"{self.seconds / 60:g} minutes for {', '.join(self.tables)}: {self.steps} steps for every row{fewest}, "
+            f"from seconds per step of {shown}"
+        )
+
+
+def groups_that_share_runs(tables):
+    """Lists of the tables whose rows are trained by one recipe on the same generated data; they share runs."""
+    groups = {}
+    for table in tables:
+        groups.setdefault((table.generator, table.recipe), []).append(table)
+    return list(groups.values())
+
+
+def choose_steps(tables, runs_of, output, budget, seconds, started, console):
+    """Find the steps that all runs of some tables can take in a wall time.
+
+    Parameters
+    ----------
+    tables : list of Table
+    runs_of : callable
+        Gives the runs of all rows for a budget, each once, as a dict of their folder to (row, Run).
+    output : path
+        The choice is kept there, as ``<tables>-budget.json``, and taken again by the same command.
+    budget : Budget
+        Its steps are chosen here.
+    seconds : float
+    started : float
+        On :func:`time.monotonic`'s clock; making the data is part of the time.
+    console : rich.console.Console
+
+    Returns
+    -------
+    (Budget, TimeBudget, Allowance)
+    """
+    budget = replace(budget, validations=VALIDATIONS)
+    planned = runs_of(budget)
+    ids = tuple(table.id for table in tables)
+    path = Path(output) / f"{'+'.join(ids)}-budget.json"
+    names = {folder: f"{number + 1} {row.name}" for number, (folder, (row, _)) in enumerate(planned.items())}
+    identity = {
+        "seconds": seconds,
+        "rows": list(names.values()),
+        "budget": {name: value for name, value in asdict(budget).items() if name != "steps"},
+        "data": sorted({run.dataset.fingerprint() for _, run in planned.values()}),
+    }
+    identity = json.loads(json.dumps(identity))
+    chosen = _kept(path, identity, ids)
+    if chosen is None:
+        probe = min(_LONGEST_PROBE, _SHARE_FOR_PROBES * seconds / len(planned))
+        console.print(f"{', '.join(ids)}: measuring {len(planned)} networks, {probe:.1f} s each", style="bold")
+        found = measure([run for _, run in planned.values()], probe)
+        costs = dict(zip(names.values(), found, strict=True))
+        left = seconds - (time.monotonic() - started)
+        steps = steps_within(left, [cost for cost in costs.values() for _ in budget.seeds])
+        chosen = TimeBudget(seconds, ids, steps, costs)
+        _keep(path, identity, chosen)
+    console.print(chosen.describe())
+    budget = replace(budget, steps=chosen.steps)
+    to_come = {
+        (run.folder, seed): cost
+        for (_, run), cost in zip(runs_of(budget).values(), chosen.costs.values(), strict=True)
+        for seed in budget.seeds
+        if not run.is_finished(seed)
+    }
+    return budget, chosen, Allowance(started + seconds, to_come, chosen.steps)
+
+
+def _kept(path, identity, ids):
+    """What was chosen before for the same thing, or None."""
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text())
+    if found["identity"] != identity:
+        return None
+    costs = {name: Cost(**cost) for name, cost in found["costs"].items()}
+    return TimeBudget(identity["seconds"], ids, found["steps"], costs)
+
+
+def _keep(path, identity, chosen):
+    record = {
+        "steps": chosen.steps,
+        "costs": {name: asdict(cost) for name, cost in chosen.costs.items()},
+        "identity": identity,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_aside(path) as aside:
+        aside.write_text(json.dumps(record, indent=1) + "\n")
