@@ -162,6 +162,7 @@ def is_finished(folder, arguments, dataset, folds) -> bool:
         "data": (summary.get("data", {}).get("fingerprint"), dataset.fingerprint()),
         "seed": (summary.get("run", {}).get("seed"), arguments.seed),
         "recipe": (summary.get("recipe"), json.loads(json.dumps(wanted))),
+        "beginning": (summary.get("started_from"), arguments.model_name_or_path),
     }
     other = [name for name, (before, now) in same.items() if before != now]
     if other:
