@@ -56,6 +56,7 @@ def compare_dice(dice: Mapping[str, Sequence[float]], path: str | Path, *, title
     histogram_axes.set_yticks(range(len(rows)), labels)
     histogram_axes.set_ylim(len(rows) - 0.5, -0.5)
     histogram_axes.tick_params(axis="y", labelsize=9.5, length=0)
+    box_axes.tick_params(axis="y", length=0)
     if not any(values.size for _, values in rows):
         say_empty(box_axes, "no case could be scored")
     return save(figure, path)

@@ -212,13 +212,16 @@ def compare_runs(
         for step, dice in series:
             dice_axes.plot(step, dice, color=colour, linestyle=style, linewidth=0.8, alpha=0.45)
         mean = [np.mean([dice[np.searchsorted(step, at)] for step, dice in series]) for at in shared]
-        dice_axes.plot(shared, mean, marker="o", color=colour, linestyle=style, linewidth=2, markersize=4, label=name)
+        marker = "oD"[number // len(COLOURS) % 2]  # where the colours begin anew
+        dice_axes.plot(
+            shared, mean, color=colour, linestyle=style, linewidth=2, marker=marker, markersize=5, label=name
+        )
     if dice_axes.lines:
         dice_axes.set_ylim(-0.03, 1.03)
         # Above the axes, where no curve can run under it.
         loss_axes.legend(
             *dice_axes.get_legend_handles_labels(), loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4,
-            frameon=False, fontsize=NOTE_SIZE, labelcolor=INK,
+            handlelength=3, frameon=False, fontsize=NOTE_SIZE, labelcolor=INK,
         )  # fmt: skip
     else:
         say_empty(dice_axes, "no validation yet")

@@ -119,7 +119,7 @@ def test_a_table_that_was_broken_off_goes_on(tmp_path):
     (first,), (second,) = _finished_runs(tmp_path), begun
     assert not (second / "training_summary.json").exists()
     assert not (tmp_path / "res-unet-1.json").exists()
-    checkpoint = max(int(path.name.rpartition("-")[2]) for path in (second / "checkpoints").iterdir() if path.is_dir())
+    checkpoint = max(int(path.name.rpartition("_")[2]) for path in (second / "checkpoints").iterdir() if path.is_dir())
     logged = [
         line for line in (second / "history.jsonl").read_text().splitlines() if json.loads(line)["step"] < checkpoint
     ]

@@ -1,0 +1,81 @@
+"""When two runs are the same, and when one has ended."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from hf_lesionseg.datasets.prepared import PreparedDataset
+from hf_lesionseg.training.recipe import load_recipe
+from hf_lesionseg.training.reproduce import Budget, Prepared
+from hf_lesionseg.training.reproduce.runs import plan_run
+from hf_lesionseg.training.reproduce.table_run import plan_table
+from hf_lesionseg.training.tables import find_table
+
+
+@pytest.fixture
+def dataset(prepared):
+    return PreparedDataset(prepared)
+
+
+def plan(table_id, number, dataset, folder, **budget):
+    table = find_table(table_id)
+    return plan_run(table, table.rows[number], dataset, folder, Budget(**budget))
+
+
+def test_tables_share_the_runs_of_equal_networks(dataset, tmp_path):
+    baseline, full = (plan("clci-net-1", number, dataset, tmp_path) for number in (4, 5))
+    assert baseline.folder == plan("clci-net-2", 0, dataset, tmp_path).folder
+    assert full.folder == plan("clci-net-2", 7, dataset, tmp_path).folder
+    assert baseline.folder != full.folder
+    others = ({"steps": 9}, {"base_width": 8}, {"learning_rate": 1e-4}, {"processes": 2})
+    assert len({plan("clci-net-2", 0, dataset, tmp_path, **other).folder for other in others}) == 4
+    assert plan("clci-net-2", 0, dataset, tmp_path, seeds=(1, 2)).folder == baseline.folder
+    assert not list(tmp_path.iterdir())  # nothing is written before it is trained
+
+
+def test_a_run_that_was_stopped_for_time_has_not_ended(dataset, tmp_path):
+    run = plan("res-unet-1", 0, replace_slices(dataset), tmp_path, steps=40)
+    assert (run.is_finished(0), run.steps_done(0)) == (False, None)
+    for finished, ended in (("--max_minutes 0.5000", False), ("--max_steps 40", True), ("12 epochs", True)):
+        run.seed_folder(0).mkdir(parents=True, exist_ok=True)
+        summary = {"run": {"steps": 17, "finished": finished}}
+        (run.seed_folder(0) / "training_summary.json").write_text(json.dumps(summary))
+        assert (run.is_finished(0), run.steps_done(0)) == (ended, 17)
+
+
+def replace_slices(dataset):
+    """Generated data: the slices 70 to 89 of 189 are then those at their height."""
+    dataset.synthetic = True
+    return dataset
+
+
+def test_slices_are_taken_at_their_height_in_generated_scans(dataset, tmp_path):
+    planes = dataset.cases[0].num_slices
+    run = plan("res-unet-1", 0, replace_slices(dataset), tmp_path)
+    first, behind = run.settings["slice_range"]
+    assert first == round(planes * 70 / 189)
+    assert behind == max(round(planes * 90 / 189), first + 1)
+
+
+def test_milestones_and_warm_up_keep_their_shares(dataset, tmp_path):
+    recipe = load_recipe("egs-net-isles2018")
+    table = find_table("egs-net-1")
+    short = plan_run(table, table.rows[0], dataset, tmp_path, Budget(steps=20)).settings
+    assert (short["scheduler"], short.get("warmup_epochs", 0)) == ("cosine", 0)
+    per_epoch = -(-sum(case.num_slices for case in dataset.select("train")) // 8)
+    long = plan_run(table, table.rows[0], dataset, tmp_path, Budget(steps=720 * per_epoch)).settings
+    assert (long["epochs"], long["milestones"]) == (2 * recipe.epochs, [360, 600])
+    assert long["warmup_epochs"] == 2 * recipe.warmup_epochs
+
+
+def test_a_row_without_its_channel_is_left_out_and_named(dataset, tmp_path):
+    table = find_table("egs-net-1")
+    planned, left_out = plan_table(table, Prepared((dataset,)), tmp_path, Budget())
+    assert [row.name for row, _ in planned] == [row.name for row in table.rows[:-1]]
+    assert left_out == ["true DWI: no folder of data has the channel dwi alone; give one more after --data"]
+    dwi = replace(table.rows[-1])
+    other = PreparedDataset(dataset.folder)
+    other.channel_names = dwi.channels
+    planned, left_out = plan_table(table, Prepared((dataset, other)), tmp_path, Budget())
+    assert (planned[-1][1].dataset, left_out) == (other, [])
