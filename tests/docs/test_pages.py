@@ -108,7 +108,7 @@ def command_options():
     collect(typer.main.get_command(app), ())
     known["train"] = known["scripts/train.py"] = {f"--{field.name}" for field in fields(TrainingArguments)}
     for script in (REPOSITORY / "scripts").glob("*.py"):
-        known.setdefault(f"scripts/{script.name}", set(re.findall(r'"(--[a-z_-]+)"', script.read_text("utf-8"))))
+        known.setdefault(f"scripts/{script.name}", set(re.findall(r'"(--?[a-z][a-z_-]*)"', script.read_text("utf-8"))))
     return {name: options | {"--help"} for name, options in known.items()}
 
 
