@@ -21,7 +21,7 @@ RECIPES = {
         "ms-dcnn-isles2018",
         {"base_width": 4, "growth_rate": 4, "block_layers": [2, 2, 2, 2], "up_widths": [16, 16, 8, 8]},
     ),
-    "egs-net": ("egs-net-isles2018", {"base_width": 4, "perceptual_widths": [4, 4, 4, 4, 8]}),
+    "egs-net": ("egs-net-isles2018", {"base_width": 4, "perceptual_widths": [4, 4, 4, 4, 8], "dwi_loss": False}),
 }
 
 
