@@ -66,10 +66,9 @@ def generate_perfusion(folder, *, count=60, size=64, seed=0, recipe="ms-dcnn-isl
     """
     full = load_recipe(recipe)
     settings = full.to_dict()
-    settings["processor"] |= {
-        "size": {"height": size, "width": size},
-        "training_spacing": [_FIELD_OF_VIEW_MM / size] * 2,
-    }
+    settings["processor"] |= {"size": {"height": size, "width": size}}
+    if not settings["processor"].get("resize"):  # which takes whole planes of any spacing
+        settings["processor"] |= {"training_spacing": [_FIELD_OF_VIEW_MM / size] * 2}
     if channels:  # the true DWI as what is taken in is nothing to learn from
         settings["processor"]["channel_names"] = list(channels)
         settings.pop("target_channels", None)
