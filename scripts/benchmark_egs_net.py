@@ -3,17 +3,21 @@
     python scripts/benchmark_egs_net.py -o egs-net-stages
     python scripts/benchmark_egs_net.py -o egs-net-stages --epochs 4 --people 12 --settings strong-frozen
 
-Width 8, slices of 64 x 64: minutes on one thread, once for each setting of the generator's loss:
+Width 8, slices of 64 x 64: minutes on one thread, once for each setting of the losses:
 
 * paper: lambda 2 = 0.002 and two perceptual networks that are both trained;
 * strong: lambda 2 = 0.1. The loss is a 2-norm over the slice, so that its gradient does not grow with the error: at
   0.002 the segmentation loss, of order 1, decides alone what the generator draws;
-* strong-frozen: as before, and one perceptual network that stays as it was drawn, since trained ones collapse.
+* strong-frozen: as before, and one perceptual network that stays as it was drawn, since trained ones collapse;
+* balanced: as before, and the extractor's error is that of the lesion and of the background, half each: over all pixels
+  alike it is least for an empty map.
 
-Tells for each part of the loss its mean over the first and over the last epoch, and on held-out people the correlation
-of the generated with the true DWI within the brain and on whole slices; beside it the one of the input that is
-most like the true DWI, which is what copying would give. SYNTHETIC data: this says that code learns, and nothing about
-patients. Prints a table in Markdown, and leaves it with all numbers in stages.json and the runs in their folders.
+Tells for each part of the loss its mean over the first and over the last epoch. On held-out people: how well the
+extractor's map parts lesion from brain (area under the ROC curve, 0.5 for an empty or constant map) and its Dice, which
+is 0 for an empty one; the correlation of the generated with the true DWI within the brain and on whole slices, beside
+that of the input most like the true DWI, which is what copying would give. SYNTHETIC data: this says that code learns,
+and nothing about patients. Prints a table in Markdown, and leaves it with all numbers in stages.json and the runs in
+their folders.
 """
 
 import argparse
@@ -24,33 +28,38 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 import yaml
 
 from hf_lesionseg.datasets.prepared import PreparedDataset
+from hf_lesionseg.evaluation.auc import ScoreHistogram
 from hf_lesionseg.evaluation.generated_dwi import brain_on_dwi, dwi_correlation
 from hf_lesionseg.imaging.atomic import write_aside
 from hf_lesionseg.inference.loading import load_model
 from hf_lesionseg.models.configuration_egs_net import FRAMES, MAPS
 from hf_lesionseg.training.history import read_history
+from hf_lesionseg.training.recipe import load_recipe
 from hf_lesionseg.training.validation import predict_case
 
 SETTINGS = {
     "paper": {},
     "strong": {"dwi_weight": 0.1},
     "strong-frozen": {"dwi_weight": 0.1, "perceptual": "frozen"},
+    "balanced": {"dwi_weight": 0.1, "perceptual": "frozen", "extraction_balanced": True},
 }
 PARTS = ("extraction_loss", "dwi_loss", "feature_loss", "segmentation_loss")
 
 
 def recipe_of(settings, epochs):
-    """A small EGS-Net by the settings; all but the loss of the generator is the same for all."""
+    """A small EGS-Net by the settings; all but the losses is the same for all."""
+    full = load_recipe("egs-net-isles2018").processor
     return {
         "model_type": "egs-net",
         "model": {"base_width": 8, "perceptual_widths": [4, 8, 8, 16, 16], **settings},
         "processor": {
             "channel_names": [*FRAMES, *MAPS],
             "size": {"height": 64, "width": 64},
-            "normalization": "z-score",
+            **{name: full[name] for name in ("normalization", "intensity_range")},
         },
         "target_channels": ["dwi"],
         "split": {"train": 4, "validation": 1, "test": 1},
@@ -80,9 +89,21 @@ def parts_of(history):
     return {"first": first, "last": final, "true_feature_norm": norms}
 
 
-def correlations_of(folder, cases):
+def extractor_of(model, cases):
+    """What the extractor's map is worth, over all pixels of the brains together."""
+    scores, hit, marked, lesion = [], 0, 0, 0
+    for case in cases:
+        with torch.inference_mode():
+            logits = model(pixel_values=torch.from_numpy(case.pixel_values())).extraction_logits
+        probability, labels = logits[:, 0].sigmoid().numpy(), case.labels() > 0
+        brain, drawn = brain_on_dwi(case.target("dwi")), probability > 0.5
+        scores.append(ScoreHistogram.of(probability[brain], labels[brain]))
+        hit, marked, lesion = hit + (drawn & labels).sum(), marked + drawn.sum(), lesion + labels.sum()
+    return {"auc": sum(scores[1:], scores[0]).auc(), "dice": float(2 * hit / (marked + lesion))}
+
+
+def correlations_of(model, cases):
     """Means over cases: of the generated DWI with the true one, and of the input that is most like it."""
-    model = load_model(folder, device="cpu").model
     found = []
     for case in cases:
         true, generated = case.target("dwi"), predict_case(model, case, batch_size=8).generated_dwi
@@ -110,11 +131,13 @@ def measure(name, options, data):
         *("--logging_steps", 1, "--seed", options.seed, "--overwrite_output_dir"),
     )
     summary = json.loads((folder / "training_summary.json").read_text())
+    model, cases = load_model(folder, device="cpu").model, PreparedDataset(data).select("test")
     return {
         "setting": name,
         **SETTINGS[name],
         **parts_of(read_history(folder / "history.jsonl")),
-        "correlation": correlations_of(folder, PreparedDataset(data).select("test")),
+        "extractor": extractor_of(model, cases),
+        "correlation": correlations_of(model, cases),
         "test_dice": summary["metrics"]["test"]["dice"]["mean"],
         "steps": summary["run"]["steps"],
         "seconds": round(time.monotonic() - started),
@@ -123,12 +146,13 @@ def measure(name, options, data):
 
 def table(rows):
     """The rows in Markdown; each part as first epoch -> last epoch."""
-    header = ("setting", *(part.replace("_loss", "") for part in PARTS), "features of true DWI", "DWI r, brain")
-    lines = [(*header, "r, slice", "input's r", "Dice")]
+    header = ("setting", *(part.replace("_loss", "") for part in PARTS), "features of true DWI")
+    lines = [(*header, "extractor's AUC", "its Dice", "DWI r, brain", "r, slice", "input's r, brain", "Dice")]
     for row in rows:
         parts = [f"{row['first'][part]:.3g} -> {row['last'][part]:.3g}" for part in PARTS]
         norms = "{:.2g} -> {:.2g}".format(*row["true_feature_norm"])
-        shown = [f"{row['correlation'][name]:.2f}" for name in ("brain", "slice", "nearest_input_brain")]
+        shown = [f"{row['extractor'][name]:.2f}" for name in ("auc", "dice")]
+        shown += [f"{row['correlation'][name]:.2f}" for name in ("brain", "slice", "nearest_input_brain")]
         lines.append((row["setting"], *parts, norms, *shown, f"{row['test_dice']:.2f}"))
     lines.insert(1, ("---",) * len(lines[0]))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

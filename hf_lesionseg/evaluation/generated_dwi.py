@@ -50,7 +50,8 @@ def brain_on_dwi(true):
 def dwi_correlation(generated, true, where=None):
     """Pearson's correlation of two DWI over the pixels of the brain.
 
-    Air is left out: black beside bright brain correlates whatever is drawn into it.
+    Air is left out: black beside bright brain correlates whatever is drawn into it. So are slices that nothing was
+    generated for, which hold NaN.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def dwi_correlation(generated, true, where=None):
     float or None
         None where one of them is constant.
     """
-    where = brain_on_dwi(true) if where is None else where
+    where = (brain_on_dwi(true) if where is None else where) & ~np.isnan(generated)
     pairs = np.stack([generated[where], true[where]]).astype(np.float64)
     if pairs.shape[1] < 2 or not pairs.std(axis=1).all():
         return None

@@ -164,7 +164,16 @@ def _size(size, plane, offset):
 
 
 def _normalization(processor):
-    kind = processor.get("normalization")
+    kinds = processor.get("normalization")
+    if not isinstance(kinds, dict):
+        return _intensities(kinds, processor)
+    patterns = {}
+    for pattern, kind in kinds.items():
+        patterns.setdefault(kind, []).append(f"`{pattern}`")
+    return "; ".join(f"{', '.join(names)}: {_intensities(kind, processor)}" for kind, names in patterns.items())
+
+
+def _intensities(kind, processor):
     low, high = processor.get("percentiles") or (0.5, 99.5)
     percentiles = f"percentiles {low:g} and {high:g} of the non-zero voxels are mapped to 0 and 1, and clipped"
     if kind == "percentile":

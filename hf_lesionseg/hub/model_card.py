@@ -223,10 +223,13 @@ def _limits(paper, processor, summary):
     channels = processor.get("channel_names") or ["t1w"]
     names = " and ".join(card_tables.CHANNEL_NAMES.get(name, name) for name in channels)
     limits.append(f"Any image but {names} gives a mask too, and a meaningless one: the network cannot tell.")
-    if processor.get("normalization") == "fixed-range":
+    normalization = processor.get("normalization")
+    kinds = set(normalization.values()) if isinstance(normalization, dict) else {normalization}
+    if "fixed-range" in kinds:
         limits.append("A scan that was not standardised to the range above falls back to percentiles, with a warning.")
-    if processor.get("normalization") == "window":
-        limits.append("Intensities have to be in Hounsfield units: other values give a warning at best.")
+    if "window" in kinds:
+        which = " where a window is cut from them" if len(kinds) > 1 else ""
+        limits.append(f"Intensities have to be in Hounsfield units{which}: other values give a warning at best.")
     limits += paper.pitfalls if paper else []
     limits.append(
         "A scan without a lesion may still get one: raise `threshold`, or drop small ones with `minimum_lesion_ml`."

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import LesionSegError, OutputError, UsageError
 from ..imaging import write_mask
 from ..imaging.atomic import write_aside
+from ..models.intensity import normalization_of
 from ..models.volume_geometry import VolumeError
 from .case_input import CaseInput, parse_cases
 from .loading import LoadedModel, load_model
@@ -380,8 +381,9 @@ def _write_outputs(case, targets, files, read, loaded, settings, input_sha256, r
 
 
 def _window_of(processor):
-    """Intensities that the network was made for, where they are absolute; percentiles of each scan otherwise."""
-    return tuple(processor.intensity_range) if processor.normalization == "window" else None
+    """Intensities of the shown scan, the first, where they are absolute; percentiles of each scan otherwise."""
+    method = normalization_of(processor.normalization, processor.channel_names[0])
+    return tuple(processor.intensity_range) if method == "window" else None
 
 
 def _write_json(path: Path, content: dict) -> None:

@@ -59,7 +59,7 @@ class SlicePrediction:
     slices_without_region : int or None
         Computed slices on which the first stage found none; the skipped ones are not among them.
     generated_dwi : float32 array (slices, height, width), or None
-        What the network makes on the way, if asked for and where it makes one; 0 on skipped slices.
+        What the network makes on the way, if asked for and where it makes one; NaN on skipped slices.
     """
 
     probability: np.ndarray
@@ -167,7 +167,7 @@ def predict_slices(
                 )
             probability[chosen] = values
             if keep_generated and made is not None:
-                generated = np.zeros_like(probability) if generated is None else generated
+                generated = np.full_like(probability, np.nan) if generated is None else generated
                 generated[chosen] = made[:, 0].float().cpu().numpy()
             if found is not None:
                 regions = (regions or []) + [Region(int(chosen[image]), box, score) for image, box, score in found]

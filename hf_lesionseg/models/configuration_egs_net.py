@@ -61,6 +61,9 @@ class EGSNetConfig(LesionConfig):
         The weight is ``1 + heat_map_peak`` in the lesion and falls outside over so many pixels [assumed].
     extraction_weight, dwi_weight, feature_weight, segmentation_weight : float
         The paper's lambda 1 to 4.
+    extraction_balanced : bool
+        Mean absolute error of the lesion and that of the background, half each. The paper's, over all pixels alike, is
+        least for an empty map wherever a lesion is less likely than not.
     """
 
     model_type = "egs-net"
@@ -88,6 +91,7 @@ class EGSNetConfig(LesionConfig):
     dwi_weight: float | int = 0.002
     feature_weight: float | int = 1.2
     segmentation_weight: float | int = 1.0
+    extraction_balanced: bool = False
 
     #: Height and width are padded to this multiple inside the network.
     stride = 16

@@ -10,7 +10,7 @@ import torch
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
 from .case_volumes import load_channels, load_volume
-from .intensity import apply_normalization, measure_intensity, plan_normalization, tissue_range
+from .intensity import apply_normalization, measure_intensity, normalization_of, plan_normalization, tissue_range
 from .lesion_cleanup import clean_lesions, filter_slices
 from .outputs import lesion_probability
 from .plane_window import centre_window, tissue_footprint
@@ -47,7 +47,7 @@ class LesionImageProcessorKwargs(TypedDict, total=False):
     resize: bool
     training_plane: tuple[int, int] | None
     crop_offset: tuple[int, int] | None
-    normalization: str
+    normalization: str | dict[str, str]
     percentiles: tuple[float, float]
     intensity_range: tuple[float, float]
     slice_stack: str
@@ -82,7 +82,8 @@ class LesionImageProcessor(BaseImageProcessor):
         To [0, 1] between ``percentiles`` of the non-zero voxels; to [0, 1] between the ends of ``intensity_range``,
         or by percentiles with a warning where a scan is plainly not on that range; clipped to ``intensity_range`` and
         to [0, 1] whatever the scan holds (CT, in HU); to mean 0 and standard deviation 1 of the non-zero voxels; or
-        not at all.
+        not at all. Channels of several kinds take a dict, whose keys are their names or patterns of them, each channel
+        matched by one: ``{"ctp_*": "window", "cbf": "z-score"}``.
     percentiles : (low, high), default (0.5, 99.5)
     intensity_range : (low, high), default (0, 100)
     slice_stack : {"single", "repeat", "neighbours"}
@@ -350,7 +351,8 @@ class LesionImageProcessor(BaseImageProcessor):
         tissue, records = [], []
         for channel, (channel_name, volume) in channels.items():
             measured = measure_intensity(volume.data, self.percentiles)
-            record, odd = plan_normalization(measured, self.normalization, self.intensity_range, channel_name)
+            method = normalization_of(self.normalization, channel)
+            record, odd = plan_normalization(measured, method, self.intensity_range, channel_name)
             tissue.append(tissue_range(measured, record))
             records.append({"channel": channel, **record})
             notes.extend(odd)

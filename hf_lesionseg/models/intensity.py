@@ -1,9 +1,26 @@
 """Intensities of a scan brought to the range that a network was trained on."""
 
+from fnmatch import fnmatchcase
+
 import numpy as np
 
 NORMALIZATIONS = ("percentile", "fixed-range", "window", "z-score", "none")
 _CHUNK = 1 << 17
+
+
+def normalization_of(normalization, channel):
+    """How one channel is normalised.
+
+    Parameters
+    ----------
+    normalization : str or dict of str to str
+        One of :data:`NORMALIZATIONS`, or one for each pattern of channel names.
+    channel : str
+        Matched by exactly one of the patterns.
+    """
+    if isinstance(normalization, str):
+        return normalization
+    return next(kind for pattern, kind in normalization.items() if fnmatchcase(channel, pattern))
 
 
 def measure_intensity(volume, percentiles):

@@ -200,8 +200,11 @@ class EGSNetForSemanticSegmentation(SegmenterPreTrainedModel):
             weights = lesion_heat_map(lesion, peak=config.heat_map_peak, decay=config.heat_map_decay)
         parts, norms = {}, {}
         if extracted is not None:
-            error = (extracted[:, 0].float().sigmoid() - truth).abs().mean()
-            parts["extraction_loss"] = config.extraction_weight * error
+            error = (extracted[:, 0].float().sigmoid() - truth).abs()
+            if config.extraction_balanced:
+                kinds = (truth, 1 - truth)
+                error = torch.stack([(error * kind).sum() / kind.sum().clamp(min=1) for kind in kinds])
+            parts["extraction_loss"] = config.extraction_weight * error.mean()
         if dwi is not None and config.needs_dwi:
             parts["dwi_loss"] = config.dwi_weight * weighted_distance(generated[:, 0], dwi[:, 0], weights)
             if config.compares_features:

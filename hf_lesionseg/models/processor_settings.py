@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from numbers import Integral, Real
 
 from .intensity import NORMALIZATIONS
@@ -35,6 +36,7 @@ def check_settings(given, defaults):
     checked = {name: _RULES[name](name, value) for name, value in settings.items()}
     _check_training_crop(checked)
     _check_resize(checked)
+    _check_patterns(checked)
     return checked
 
 
@@ -78,6 +80,13 @@ def _choice(options):
         return value
 
     return check
+
+
+def _normalization(name, value):
+    one = _choice(NORMALIZATIONS)
+    if not isinstance(value, Mapping):
+        return one(name, value)
+    return {str(pattern): one(f"{name}[{pattern!r}]", kind) for pattern, kind in value.items()}
 
 
 def _between(lowest, highest, remedy):
@@ -137,6 +146,21 @@ def _check_resize(settings):
             _refuse("resize", True, f"excludes {name}={settings[name]!r}; give one of them")
 
 
+def _check_patterns(settings):
+    """Each channel has one normalisation, whatever the order of the patterns: JSON on the Hub is sorted."""
+    patterns, channels = settings["normalization"], settings["channel_names"]
+    if isinstance(patterns, str):
+        return
+    for channel in channels:
+        matching = [pattern for pattern in patterns if fnmatchcase(channel, pattern)]
+        if len(matching) != 1:
+            found = f"both {matching[0]!r} and {matching[1]!r} match" if matching else "no pattern matches"
+            _refuse("normalization", patterns, f"{found} the channel {channel!r}; give one for each channel")
+    for pattern in patterns:
+        if not any(fnmatchcase(channel, pattern) for channel in channels):
+            _refuse("normalization", patterns, f"{pattern!r} matches none of the channels {', '.join(channels)}")
+
+
 def _odd(name, value):
     if (
         not isinstance(value, Integral)
@@ -163,7 +187,7 @@ _RULES = {
     "resize": _flag,
     "training_plane": _optional(_int_pair(1, "give (rows, columns), whole numbers of at least 1, or None")),
     "crop_offset": _optional(_int_pair(0, "give (row, column), whole numbers of at least 0, or None")),
-    "normalization": _choice(NORMALIZATIONS),
+    "normalization": _normalization,
     "percentiles": _float_pair(
         lambda low, high: 0 <= low < high <= 100, "give (low, high) with 0 <= low < high <= 100"
     ),

@@ -87,6 +87,12 @@ def test_generated_perfusion_has_the_channels_of_the_recipe(lesionseg, tmp_path,
     assert [name for name in dataset["channel_names"] if name in maps] == maps
     assert len(dataset["channel_names"]) == (4 if recipe.startswith("ms") else 17)
     assert dataset["synthetic"] is True
+    for values in out.glob("cases/*/pixel_values.npy"):
+        frames, others = np.split(np.load(values), [11 if recipe.startswith("egs") else 0], axis=1)
+        assert others.min() < -0.1, "z-scores"
+        for frame in frames.swapaxes(0, 1):  # 0 to 100 HU as 0 to 1, whatever air and bone hold
+            assert (frame.min(), frame.max()) == (0, 1)
+            assert 0.2 < np.median(frame[frame > 0]) < 0.6
     assert (out / "source" / "TRAINING" / "case_1").is_dir()
     assert list((out / "source").rglob("SMIR*MR_DWI*.nii")), "a generator learns from it"
 

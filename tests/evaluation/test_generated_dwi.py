@@ -51,3 +51,14 @@ def test_correlation_is_pearsons_within_the_brain():
     assert dwi_correlation(generated, true) == pytest.approx(expected, abs=1e-6)
     assert dwi_correlation(generated, true, np.ones_like(brain)) > expected
     assert dwi_correlation(np.zeros_like(true), true) is None
+
+
+def test_slices_that_nothing_was_generated_for_do_not_count():
+    rng = np.random.default_rng(3)
+    true, brain = head(rng)
+    generated = true + rng.normal(0, 20, true.shape)
+    generated[1] = np.nan
+    expected = stats.pearsonr(generated[0][brain[0]], true[0][brain[0]]).statistic
+    assert dwi_correlation(generated, true) == pytest.approx(expected, abs=1e-6)
+    generated[0] = np.nan
+    assert dwi_correlation(generated, true) is None

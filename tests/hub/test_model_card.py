@@ -140,6 +140,18 @@ def test_input_contract_of_a_ct_network(folder):
     assert "Intensities have to be in Hounsfield units" in text
 
 
+def test_input_contract_of_channels_of_two_kinds(folder):
+    kinds = {"ctp_*": "window", "pwimax_*": "window", "tmax": "z-score"}
+    settings = {"channel_names": ["ctp_00", "pwimax_o", "tmax"], "normalization": kinds, "intensity_range": [0, 100]}
+    rewrite(folder, "preprocessor_config.json", lambda content: content.update(settings))
+    text = body(folder)
+    assert row(text, "Intensities")[1] == (
+        "`ctp_*`, `pwimax_*`: 0 to 100 is mapped to 0 to 1, and clipped, whatever the scan holds: give CT in HU; "
+        "`tmax`: mean 0 and standard deviation 1 over the non-zero voxels"
+    )
+    assert "Intensities have to be in Hounsfield units where a window is cut from them" in text
+
+
 def test_several_channels_are_named_in_every_example(folder):
     rewrite(folder, "preprocessor_config.json", lambda content: content.update(channel_names=["tmax", "cbf"]))
     text = body(folder)

@@ -18,6 +18,7 @@ from hf_lesionseg.inference.case_input import parse_case
 from hf_lesionseg.inference.perfusion_input import read_case
 from hf_lesionseg.inference.pipeline import LesionSegmentationPipeline
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
+from hf_lesionseg.training.recipe import load_recipe
 
 _SPEC = importlib.util.spec_from_file_location(
     "networks_for_raw_series", Path(__file__).parents[1] / "models" / "conftest.py"
@@ -43,7 +44,8 @@ def network(request, tmp_path_factory):
     """A small untrained network of this type, loaded from its folder."""
     folder = tmp_path_factory.mktemp(request.param)
     networks.tiny_model(request.param).eval().save_pretrained(folder)
-    processor = LesionImageProcessor(channel_names=CHANNELS[request.param], normalization="z-score")
+    normalization = load_recipe(f"{request.param}-isles2018").processor["normalization"]
+    processor = LesionImageProcessor(channel_names=CHANNELS[request.param], normalization=normalization)
     processor.save_pretrained(folder)
     return load_model(folder)
 
@@ -163,6 +165,7 @@ def test_both_networks_segment_a_raw_series(network, series, tmp_path):
     assert [(each["channel"], each["shape"]) for each in record["inputs"]] == [("ctp", [64, 64, 2, 40])]
     assert record["perfusion"]["channels"] == list(network.processor.channel_names)
     assert record["perfusion"]["arterial_input"]["voxels"]
+    assert record["processor"]["normalization"] == network.processor.normalization
     assert record["settings"]["frame_seconds"] == 1.0
     kept = segment_cases([series], network, tmp_path / "masks", frame_seconds=1.0, skip_existing=True)
     assert kept.outcomes[0].status == "kept"

@@ -61,6 +61,24 @@ def test_slices_without_tissue_are_background_and_not_computed():
     np.testing.assert_allclose(result.probability[[1, 2, 4, 6]], expected(pixel_values)[[1, 2, 4, 6]], rtol=1e-6)
 
 
+class Generating(Doubling):
+    """Makes an image on the way: its first channel, halved."""
+
+    def forward(self, pixel_values):
+        output = super().forward(pixel_values)
+        output.generated_dwi = pixel_values[:, :1] / 2
+        return output
+
+
+def test_no_image_is_generated_of_slices_without_tissue():
+    pixel_values = volume()
+    pixel_values[[0, 3]] = 0
+    made = predict_slices(Generating(), pixel_values, batch_size=2, keep_generated=True).generated_dwi
+    assert np.isnan(made[[0, 3]]).all()
+    np.testing.assert_array_equal(made[[1, 2, 4, 5, 6]], pixel_values[[1, 2, 4, 5, 6], 0] / 2)
+    assert predict_slices(Generating(), pixel_values).generated_dwi is None
+
+
 class Boxes(Doubling):
     """Has a first stage, which finds a box from each pixel above 0.9 to the slice's corner."""
 

@@ -183,6 +183,20 @@ def test_every_part_of_the_loss(batch, num_logits):
     assert output.loss.item() == pytest.approx(sum(part.item() for part in parts), rel=1e-6)
 
 
+def test_balanced_extraction_is_half_of_the_lesion_and_half_of_the_background(batch):
+    output = small(extraction_balanced=True).eval()(**batch)
+    error = np.abs(
+        1 / (1 + np.exp(-output.extraction_logits[:, 0].detach().double().numpy())) - batch["labels"].numpy()
+    )
+    lesion = batch["labels"].numpy() == 1
+    assert output.extraction_loss.item() == pytest.approx((error[lesion].mean() + error[~lesion].mean()) / 2, rel=1e-5)
+    empty = batch | {"labels": torch.zeros_like(batch["labels"])}
+    output = small(extraction_balanced=True).eval()(**empty)
+    assert output.extraction_loss.item() == pytest.approx(
+        output.extraction_logits.sigmoid().mean().item() / 2, rel=1e-5
+    )
+
+
 def test_weights_of_the_parts(batch):
     names = ("extraction", "dwi", "feature", "segmentation")
     plain = small(**{f"{name}_weight": 1.0 for name in names}).eval()(**batch)

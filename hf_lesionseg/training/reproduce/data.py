@@ -71,6 +71,8 @@ def generate_perfusion(folder, *, count=60, size=64, seed=0, recipe="ms-dcnn-isl
         settings["processor"] |= {"training_spacing": [_FIELD_OF_VIEW_MM / size] * 2}
     if channels:  # the true DWI as what is taken in is nothing to learn from
         settings["processor"]["channel_names"] = list(channels)
+        if not isinstance(settings["processor"]["normalization"], str):  # of channels that are not taken
+            settings["processor"]["normalization"] = "z-score"
         settings.pop("target_channels", None)
     path = _write_recipe(folder, **{name: value for name, value in settings.items() if name != "name"})
     _share_source(Path(folder))

@@ -119,10 +119,8 @@ def plan_run(table, row, dataset, runs, budget):
     }
     if row.channels:
         settings["target_channels"] = []
-    if dataset.synthetic:
+    if dataset.synthetic or row.channels:
         settings["processor"] = as_prepared(recipe, dataset)
-    elif row.channels:
-        settings["processor"] = recipe.processor | {"channel_names": list(row.channels)}
     for name in _LATER_FIELDS:
         if not settings.get(name):
             settings.pop(name, None)  # runs from before this field was keep their folders
