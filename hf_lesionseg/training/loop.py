@@ -29,7 +29,7 @@ from .cross_validation import splits_of
 from .history import History, read_history
 from .launch import allow_unused_weights, make_accelerator, start_tracking
 from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
-from .network import build_network, describe_stages, enable_activation_checkpointing
+from .network import build_network, describe_stages, enable_activation_checkpointing, put_channels_last
 from .step import phases_of, step_over_batch
 from .validation import validate, validation_record
 from .watch import CollapseWatch, scalars
@@ -87,7 +87,7 @@ def train(arguments):
     if phases:
         allow_unused_weights(accelerator)
     if recipe.channels_last:
-        model.to(memory_format=torch.channels_last)
+        put_channels_last(model, accelerator.device)
     if arguments.activation_checkpointing:
         enable_activation_checkpointing(model)
     slices = SliceDataset(
