@@ -13,8 +13,9 @@ from scipy import fft, ndimage
 
 from hf_lesionseg.errors import ScanError
 
-from .arterial_input import VascularInput, above_baseline, brain_mask, find_vascular_input, given_arterial_input
-from .first_pass import FirstPass, find_first_pass, time_intensity_curve
+from .arterial_input import VascularInput, above_baseline, find_vascular_input, given_arterial_input
+from .brain_curve import BrainCurve, find_brain_curve
+from .first_pass import FirstPass
 
 __all__ = ["HEMATOCRIT_FACTOR", "TISSUE_DENSITY", "PerfusionMaps", "PerfusionOptions", "deconvolve", "perfusion_maps"]
 
@@ -98,7 +99,7 @@ class PerfusionMaps:
     first_pass: FirstPass
 
 
-def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress=None):
+def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress=None, *, brain_curve=None):
     """Make CBF, CBV, MTT and Tmax maps from a raw series.
 
     Parameters
@@ -111,6 +112,8 @@ def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress
         Voxels of the arterial input; found where not given.
     progress : callable, optional
         Called with (stage, steps done, steps to do) of the stages ``"smoothing"`` and ``"deconvolution"``.
+    brain_curve : BrainCurve, optional
+        Of this series and mask, where it is known already.
 
     Returns
     -------
@@ -122,15 +125,12 @@ def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress
         Where no brain, no first pass or no artery is found. The message names the series' file.
     """
     options = options or PerfusionOptions()
+    found = find_brain_curve(series, mask) if brain_curve is None else brain_curve
     if series.slice_axis != 2:
-        return _maps_of_turned(series, options, mask, arterial_mask, progress)
-    whole = find_first_pass(time_intensity_curve(series.data), series.path)
-    baseline = series.data[..., : max(1, whole.onset)].mean(axis=-1)
-    brain = brain_mask(baseline) if mask is None else np.asarray(mask, bool)
+        return _maps_of_turned(series, options, found, arterial_mask, progress)
+    brain, first_pass = found.mask, found.first_pass
     if not brain.any():
         raise ScanError(f"{series.path}: no brain found (soft tissue of 0 to 90 HU); give a mask of it, or maps")
-    mean_curve = time_intensity_curve(series.data, brain)
-    first_pass = find_first_pass(mean_curve, series.path)
     if arterial_mask is not None:
         brain = brain | arterial_mask  # an artery of the skull base may lie outside of what was found
     curves = above_baseline(series.data[brain], max(1, first_pass.onset))
@@ -158,17 +158,18 @@ def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress
     spread = np.zeros(series.shape, bool)
     spread[brain] = vessels
     return PerfusionMaps(
-        **maps, brain=brain, vessels=spread, vascular_input=inputs, curve=mean_curve, first_pass=first_pass
+        **maps, brain=brain, vessels=spread, vascular_input=inputs, curve=found.curve, first_pass=first_pass
     )
 
 
-def _maps_of_turned(series, options, mask, arterial_mask, progress):
+def _maps_of_turned(series, options, found: BrainCurve, arterial_mask, progress):
     """Maps of a file whose slices do not lie along the third axis: brain and smoothing go by slices."""
     order = [0, 1, 2]
     order[series.slice_axis], order[2] = 2, series.slice_axis
     turned = replace(series, data=series.data.transpose(*order, 3), affine=series.affine[:, [*order, 3]])
-    mask, arterial_mask = (None if each is None else np.transpose(each, order) for each in (mask, arterial_mask))
-    maps = perfusion_maps(turned, options, mask, arterial_mask, progress)
+    found = replace(found, mask=found.mask.transpose(order))
+    arterial_mask = None if arterial_mask is None else np.transpose(arterial_mask, order)
+    maps = perfusion_maps(turned, options, None, arterial_mask, progress, brain_curve=found)
     inputs = maps.vascular_input
     inputs = replace(
         inputs, arterial_voxels=inputs.arterial_voxels[:, order], venous_voxels=inputs.venous_voxels[:, order]

@@ -106,8 +106,8 @@ def fold_folder(output, number) -> Path:
 def train_folds(arguments):
     """Train all folds one after another, pool their scores and make an ensemble of ``output_dir``.
 
-    A fold that is finished is kept; one that was stopped goes on from its latest checkpoint. ``max_minutes`` is the time
-    of all folds together.
+    A fold that is finished is kept; one that was stopped goes on from its latest checkpoint. ``max_minutes`` is the
+    time of all folds together.
 
     Returns
     -------
