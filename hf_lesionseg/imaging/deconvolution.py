@@ -28,6 +28,8 @@ _BLOCK = 32768
 _TAIL_FRAMES = 5
 _FLUID_HU = 18.0  # between fluid, 0 to 15, and infarcted white matter, from 22 on
 _BRAIN_HU = (20.0, 60.0)
+_LONGEST_FRAME_SECONDS = 1.25  # above, the phantom's flow is more than a quarter too low even without noise
+_FEWEST_BASELINE_FRAMES = 3  # with less, noise of the baseline is an offset of the whole curve, and of its area
 _VESSEL_PEAK_SHARE = 0.12  # of the arterial peak; grey matter has 0.03, and noise must not make vessels of it
 
 
@@ -86,6 +88,7 @@ class PerfusionMaps:
     vascular_input : curves that the maps were made with
     curve : float64 (T,), mean over the brain, HU
     first_pass : FirstPass, of that curve
+    warnings : tuple of str, what in the series makes the values less sure
     """
 
     cbf: np.ndarray
@@ -97,6 +100,7 @@ class PerfusionMaps:
     vascular_input: VascularInput
     curve: np.ndarray
     first_pass: FirstPass
+    warnings: tuple[str, ...] = ()
 
 
 def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress=None, *, brain_curve=None):
@@ -158,8 +162,23 @@ def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress
     spread = np.zeros(series.shape, bool)
     spread[brain] = vessels
     return PerfusionMaps(
-        **maps, brain=brain, vessels=spread, vascular_input=inputs, curve=found.curve, first_pass=first_pass
-    )
+        **maps, brain=brain, vessels=spread, vascular_input=inputs, curve=found.curve, first_pass=first_pass,
+        warnings=tuple(_doubts(series, inputs)),
+    )  # fmt: skip
+
+
+def _doubts(series, inputs):
+    """What makes the values of a series' maps less sure than on the phantom of docs/perfusion.md."""
+    if series.frame_seconds > _LONGEST_FRAME_SECONDS:
+        yield (
+            f"{series.path}: {series.frame_seconds:g} s from frame to frame: flow comes out far too low and Tmax late "
+            "(half and 3 s at 2 s on a phantom); compare within this scan only"
+        )
+    if inputs.num_baseline_frames < _FEWEST_BASELINE_FRAMES:
+        yield (
+            f"{series.path}: contrast arrives after {inputs.num_baseline_frames} frames, too few for a baseline: "
+            "the volume of blood is unsure where there is little; start the scan earlier"
+        )
 
 
 def _maps_of_turned(series, options, found: BrainCurve, arterial_mask, progress):

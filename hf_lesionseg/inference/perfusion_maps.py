@@ -106,7 +106,7 @@ def write_perfusion_maps(
             "venous_hu_above_baseline": _rounded(maps.vascular_input.venous),
         },
         "median_of_brain": {name: _median(getattr(maps, name), maps.cbf) for name in UNITS},
-        "warnings": list(read.warnings),
+        "warnings": [*read.warnings, *maps.warnings],
         "versions": versions(),
         "seconds": round(time.perf_counter() - start, 3),
         "peak_memory": peak_memory(),

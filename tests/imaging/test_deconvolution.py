@@ -100,6 +100,17 @@ def test_the_bars_hold_for_other_boluses_and_a_short_scan(bolus, num_frames):
     assert (np.abs(found[:, 2] - TRUTH[:, 2]) < 2).all()
 
 
+def test_slow_frames_and_an_early_bolus_are_warned_of(maps):
+    def warnings(**changes):
+        return perfusion_maps(as_series(draw_phantom(size=64, num_slices=1, num_frames=30, **changes))).warnings
+
+    assert maps.warnings == ()
+    (slow,) = warnings(frame_seconds=2.0)
+    assert "phantom.nii.gz: 2 s from frame to frame: flow comes out far too low" in slow
+    (early,) = warnings(bolus=BolusShape(arrival=1.0), frame_seconds=1.25)
+    assert "contrast arrives after 1 frames" in early
+
+
 def test_arteries_and_veins_are_found(maps, phantom):
     inputs = maps.vascular_input
     assert phantom.arteries[tuple(inputs.arterial_voxels.T)].all()
