@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..imaging import read_mask, replace_folder_aside, write_aside, write_mask
+from ..imaging.map_origin import map_origins
 from .case_channels import lacking_channels, read_channels
 from .prepared import CASES, DATASET, FORMAT_VERSION, PROCESSOR, SPLITS, PreparedDataset
 from .records import CaseRecord, RejectedCase
@@ -254,6 +255,7 @@ def _prepare_case(
         "tissue_slices": _tissue_slices(values[:, 0]).tolist(),
         "warnings": warnings,
         **({"targets": measured} if measured else {}),
+        **({"perfusion_maps": sorted(origins)} if (origins := map_origins(scans)) else {}),
         "geometry": geometry.to_dict(),
     }
     with replace_folder_aside(output / CASES / record.id) as aside:

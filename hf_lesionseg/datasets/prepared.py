@@ -128,6 +128,7 @@ class PreparedDataset:
     channel_names : images of a case
     target_channels : images that training can learn from beside the lesion; in no network's channels
     slice_stack : of the processor
+    perfusion_maps : what made the perfusion maps among the channels, see `imaging.map_origin`; empty where unknown
     cases : list of PreparedCase, in the order of their ids
     rejected : list of {"path", "reason"}
 
@@ -154,6 +155,7 @@ class PreparedDataset:
             self.channel_names = tuple(record["channel_names"])
             self.target_channels = tuple(record.get("target_channels", ()))
             self.rejected: list[dict] = list(record["rejected"])
+            self.perfusion_maps = sorted({made for each in record["cases"] for made in each.get("perfusion_maps", ())})
             settings = _read_json(self.folder / PROCESSOR) if (self.folder / PROCESSOR).is_file() else {}
             self.slice_stack: str = settings.get("slice_stack", "single")
             stacked_channels(1, self.slice_stack)  # a KeyError for one that is unknown

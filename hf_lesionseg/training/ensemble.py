@@ -23,7 +23,7 @@ MEMBER_FILES = (
     "history.jsonl",
     "figures/*.png",
 )
-_MAY_DIFFER = ("_name_or_path", "transformers_version", "dtype", "architectures", "auto_map")
+_MAY_DIFFER = ("_name_or_path", "transformers_version", "dtype", "architectures", "auto_map", "perfusion_maps")
 
 
 def make_ensemble(folders: Sequence, output):
@@ -157,6 +157,7 @@ def _write_config(output, member, names) -> None:
         id2label={int(number): label for number, label in member["id2label"].items()},
         label2id=member["label2id"],
         architectures=["FoldEnsembleForSemanticSegmentation"],
+        **({"perfusion_maps": member["perfusion_maps"]} if "perfusion_maps" in member else {}),
     )
     _write_text(output / "config.json", config.to_json_string(use_diff=False))
 
