@@ -16,6 +16,7 @@ from .first_pass import (
 __all__ = [
     "FIRST_PASS_NAMES",
     "MAP_NAMES",
+    "SERIES",
     "SeriesChannels",
     "first_pass_channels",
     "make_channels",
@@ -23,6 +24,8 @@ __all__ = [
     "perfusion_channels",
 ]
 
+#: name of the 4-D series among the files of a case
+SERIES = "ctp"
 #: in the order of MS-DCNN
 MAP_NAMES = ("tmax", "cbf", "cbv", "mtt")
 FIRST_PASS_NAMES = (*(f"ctp_{number:02d}" for number in range(NUM_FRAMES)), "pwimax_o", "pwimax_p")

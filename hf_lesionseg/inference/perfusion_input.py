@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..imaging import Scan, read_mask, read_perfusion_series, read_scan
-from ..imaging.perfusion_channels import MAP_NAMES, make_channels
-from .case_input import BRAIN, SERIES
+from ..imaging.perfusion_channels import MAP_NAMES, SERIES, make_channels
+from .case_input import BRAIN
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,9 +15,10 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from ..errors import ScanError
 from ..imaging import Scan, read_scan
 from ..imaging.map_origin import map_origins, origin_notes
+from ..imaging.perfusion_channels import SERIES
 from ..models.nifti_volume import check_varies, volume_from_image
 from ..models.volume_geometry import VolumeError
-from .case_input import SERIES, parse_case
+from .case_input import parse_case
 from .lesions import find_lesions
 from .perfusion_input import CaseScans, read_case
 from .regions import region_on_scan
