@@ -25,7 +25,7 @@ def perfusion(
     frame_seconds: Annotated[
         float | None,
         typer.Option(
-            help="Seconds from frame to frame; default: as the header says, else 1.",
+            help="Seconds from frame to frame; default: as the header says, else 1. Above 1.25 flow comes out too low.",
             rich_help_panel=_INPUT,
             show_default=False,
         ),

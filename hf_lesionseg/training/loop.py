@@ -34,7 +34,7 @@ from .step import phases_of, step_over_batch
 from .validation import validate, validation_record
 from .watch import CollapseWatch, scalars
 
-_NOT_OF_THE_NETWORK = ("transformers_version", "_name_or_path", "architectures", "dtype", "auto_map")
+_NOT_OF_THE_NETWORK = ("transformers_version", "_name_or_path", "architectures", "dtype", "auto_map", "perfusion_maps")
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
 
 
@@ -81,6 +81,8 @@ def train(arguments):
         token=arguments.hub_token,
         resumes=bool(resume),
     )
+    if dataset.perfusion_maps:  # goes with the weights: `segment` warns of maps of other software
+        model.config.perfusion_maps = list(dataset.perfusion_maps)
     stages = describe_stages(recipe, model.config, dataset.target_channels)
     phases = phases_of(model, recipe)
     watched, collapse = dict.fromkeys(getattr(model, "watched_outputs", ())), CollapseWatch()
