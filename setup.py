@@ -25,6 +25,8 @@ MODE = os.environ.get("HF_LESIONSEG_BUILD_KERNELS", "auto") or "auto"
 if MODE not in MODES:
     raise SystemExit(f"HF_LESIONSEG_BUILD_KERNELS is {MODE!r}; use one of {', '.join(MODES)}")
 
+#: What is built for where no GPU is there to ask: compute capabilities, as in TORCH_CUDA_ARCH_LIST, which goes first.
+GPUS = "8.0;8.6;9.0+PTX"
 #: The oldest CPython of the wheel's stable ABI.
 PYTHON_ABI = "cp310"
 
@@ -66,6 +68,8 @@ def extensions(cpp_extension):
         )
     ]
     if torch.version.cuda is not None and cpp_extension.CUDA_HOME is not None:
+        if not torch.cuda.is_available():  # torch would ask the GPU what to build for, and fail
+            os.environ.setdefault("TORCH_CUDA_ARCH_LIST", GPUS)
         found.append(
             cpp_extension.CUDAExtension(
                 "hf_lesionseg.ops._C_cuda",

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,7 @@ def perfusion(
     frame_seconds: Annotated[
         float | None,
         typer.Option(
-            help="Seconds from frame to frame; default: as the header says, else 1.",
+            help="Seconds from frame to frame; default: as the header says, else 1. Above 1.25 flow comes out too low.",
             rich_help_panel=_INPUT,
             show_default=False,
         ),
@@ -105,8 +106,9 @@ def perfusion(
         raise UsageError(str(error)) from error
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading", total=None)
+    bar = Progress(*columns, console=console, transient=True)
+    task = bar.add_task("reading", total=None)
+    with bar if console.is_terminal else nullcontext():  # a disabled bar of an older rich still ends its line
         files = write_perfusion_maps(
             series,
             output,

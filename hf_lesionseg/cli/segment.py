@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -142,13 +143,13 @@ def segment(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("slices"))
     # On the error stream, so that the table alone can be piped.
     console = Console(stderr=True)
-    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)
+    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
     task = bar.add_task("loading the network", total=None)
 
     def on_slices(case: str, done: int, total: int) -> None:
         bar.update(task, description=case, completed=done, total=total)
 
-    with bar:
+    with bar if console.is_terminal else nullcontext():  # a disabled bar of an older rich still ends its line
         run = segment_cases(
             inputs,
             model,

@@ -4,12 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..imaging import Scan, read_scan
-from ..imaging.perfusion_channels import FIRST_PASS_NAMES
+from ..imaging.perfusion_channels import FIRST_PASS_NAMES, SERIES
 
 __all__ = ["FIRST_PASS_NAMES", "SERIES", "file_of", "lacking_channels", "read_channels"]
-
-SERIES = "ctp"
-"""Name of the 4-D series among the images of a case."""
 
 
 def file_of(channel: str) -> str:

@@ -15,10 +15,11 @@ import numpy as np
 
 from ..errors import DataError
 from ..imaging import read_mask, replace_folder_aside, write_aside, write_mask
+from ..imaging.map_origin import map_origins
 from .case_channels import lacking_channels, read_channels
 from .prepared import CASES, DATASET, FORMAT_VERSION, PROCESSOR, SPLITS, PreparedDataset
 from .records import CaseRecord, RejectedCase
-from .target_channels import read_target, target_planes
+from .target_channels import file_sha256, read_target, target_planes
 from .workers import run_tasks
 
 __all__ = ["claim_output", "prepare_cases"]
@@ -46,7 +47,8 @@ def prepare_cases(
     """Prepare cases; those that cannot be read are listed with their reason while the others go on.
 
     Each case is written aside and renamed, so a killed run leaves no half case, and the next call goes on after the
-    finished ones. A case whose files have changed in size since is prepared again.
+    finished ones. A case whose files have changed in size since, or an image to learn from in its content, is prepared
+    again.
 
     Parameters
     ----------
@@ -84,7 +86,7 @@ def prepare_cases(
     for leftover in (output / CASES).glob(".partial-*"):  # of a run that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     source = None if source is None else Path(source)
-    todo = [record for record in records if not _is_done(record, output, source)]
+    todo = [record for record in records if not _is_done(record, output, source, target_channels)]
     refused = list(rejected)
     failed = set()
     targets = tuple(target_channels), resample_targets
@@ -198,11 +200,15 @@ def _files_of(record: CaseRecord, source: Path | None) -> dict:
     }
 
 
-def _is_done(record: CaseRecord, output: Path, source: Path | None) -> bool:
+def _is_done(record: CaseRecord, output: Path, source: Path | None, target_channels: Sequence[str] = ()) -> bool:
     path = output / CASES / record.id / "case.json"
     if not path.is_file():
         return False
     before = json.loads(path.read_text())
+    for channel in target_channels:
+        kept = before.get("targets", {}).get(channel, {}).get("sha256")  # versions before kept none
+        if kept is not None and Path(record.images[channel]).is_file() and kept != file_sha256(record.images[channel]):
+            return False
     return all(before.get(key) == value for key, value in _files_of(record, source).items())
 
 
@@ -254,6 +260,7 @@ def _prepare_case(
         "tissue_slices": _tissue_slices(values[:, 0]).tolist(),
         "warnings": warnings,
         **({"targets": measured} if measured else {}),
+        **({"perfusion_maps": sorted(origins)} if (origins := map_origins(scans)) else {}),
         "geometry": geometry.to_dict(),
     }
     with replace_folder_aside(output / CASES / record.id) as aside:

@@ -45,6 +45,7 @@ class PreparedCase:
     lesion_slices, tissue_slices : int arrays, numbers of the slices that show some
     sources : files of the channels, relative to the data set's folder
     notes : what the reader or generator noted of the case
+    target_sha256 : hash of the file of each target, by name
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class PreparedCase:
         self.tissue_slices = np.asarray(record["tissue_slices"], np.int32)
         self.sources: tuple[str, ...] = tuple(record["images"].values())
         self.notes: Mapping = record.get("notes") or {}
+        self.target_sha256 = {name: each.get("sha256") for name, each in (record.get("targets") or {}).items()}
 
     def __repr__(self) -> str:
         return f"PreparedCase({self.id!r}, {self.num_slices} slices, {self.lesion_ml:.2f} mL)"
@@ -128,6 +130,7 @@ class PreparedDataset:
     channel_names : images of a case
     target_channels : images that training can learn from beside the lesion; in no network's channels
     slice_stack : of the processor
+    perfusion_maps : what made the perfusion maps among the channels, see `imaging.map_origin`; empty where unknown
     cases : list of PreparedCase, in the order of their ids
     rejected : list of {"path", "reason"}
 
@@ -154,6 +157,7 @@ class PreparedDataset:
             self.channel_names = tuple(record["channel_names"])
             self.target_channels = tuple(record.get("target_channels", ()))
             self.rejected: list[dict] = list(record["rejected"])
+            self.perfusion_maps = sorted({made for each in record["cases"] for made in each.get("perfusion_maps", ())})
             settings = _read_json(self.folder / PROCESSOR) if (self.folder / PROCESSOR).is_file() else {}
             self.slice_stack: str = settings.get("slice_stack", "single")
             stacked_channels(1, self.slice_stack)  # a KeyError for one that is unknown
@@ -195,7 +199,7 @@ class PreparedDataset:
         return [case for case in self.cases if case.id in wanted]
 
     def fingerprint(self) -> str:
-        """Hash of what training on this folder depends on: format, processor, cases and their lesions."""
+        """Hash of what training on this folder depends on: format, processor, cases, their lesions and targets."""
         identity = {
             "format_version": FORMAT_VERSION,
             "processor": _read_json(self.folder / PROCESSOR),
@@ -203,6 +207,9 @@ class PreparedDataset:
         }
         if self.target_channels:  # data without keep the hash that they had before there were any
             identity["target_channels"] = list(self.target_channels)
+            hashes = [[case.target_sha256.get(name) for name in self.target_channels] for case in self.cases]
+            if any(any(each) for each in hashes):  # nor do those of versions that kept none get another
+                identity["targets"] = hashes
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

@@ -13,8 +13,9 @@ from scipy import fft, ndimage
 
 from hf_lesionseg.errors import ScanError
 
-from .arterial_input import VascularInput, above_baseline, brain_mask, find_vascular_input, given_arterial_input
-from .first_pass import FirstPass, find_first_pass, time_intensity_curve
+from .arterial_input import VascularInput, above_baseline, find_vascular_input, given_arterial_input
+from .brain_curve import BrainCurve, find_brain_curve
+from .first_pass import FirstPass
 
 __all__ = ["HEMATOCRIT_FACTOR", "TISSUE_DENSITY", "PerfusionMaps", "PerfusionOptions", "deconvolve", "perfusion_maps"]
 
@@ -27,6 +28,8 @@ _BLOCK = 32768
 _TAIL_FRAMES = 5
 _FLUID_HU = 18.0  # between fluid, 0 to 15, and infarcted white matter, from 22 on
 _BRAIN_HU = (20.0, 60.0)
+_LONGEST_FRAME_SECONDS = 1.25  # above, the phantom's flow is more than a quarter too low even without noise
+_FEWEST_BASELINE_FRAMES = 3  # with less, noise of the baseline is an offset of the whole curve, and of its area
 _VESSEL_PEAK_SHARE = 0.12  # of the arterial peak; grey matter has 0.03, and noise must not make vessels of it
 
 
@@ -85,6 +88,7 @@ class PerfusionMaps:
     vascular_input : curves that the maps were made with
     curve : float64 (T,), mean over the brain, HU
     first_pass : FirstPass, of that curve
+    warnings : tuple of str, what in the series makes the values less sure
     """
 
     cbf: np.ndarray
@@ -96,9 +100,10 @@ class PerfusionMaps:
     vascular_input: VascularInput
     curve: np.ndarray
     first_pass: FirstPass
+    warnings: tuple[str, ...] = ()
 
 
-def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress=None):
+def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress=None, *, brain_curve=None):
     """Make CBF, CBV, MTT and Tmax maps from a raw series.
 
     Parameters
@@ -111,6 +116,8 @@ def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress
         Voxels of the arterial input; found where not given.
     progress : callable, optional
         Called with (stage, steps done, steps to do) of the stages ``"smoothing"`` and ``"deconvolution"``.
+    brain_curve : BrainCurve, optional
+        Of this series and mask, where it is known already.
 
     Returns
     -------
@@ -122,15 +129,12 @@ def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress
         Where no brain, no first pass or no artery is found. The message names the series' file.
     """
     options = options or PerfusionOptions()
+    found = find_brain_curve(series, mask) if brain_curve is None else brain_curve
     if series.slice_axis != 2:
-        return _maps_of_turned(series, options, mask, arterial_mask, progress)
-    whole = find_first_pass(time_intensity_curve(series.data), series.path)
-    baseline = series.data[..., : max(1, whole.onset)].mean(axis=-1)
-    brain = brain_mask(baseline) if mask is None else np.asarray(mask, bool)
+        return _maps_of_turned(series, options, found, arterial_mask, progress)
+    brain, first_pass = found.mask, found.first_pass
     if not brain.any():
         raise ScanError(f"{series.path}: no brain found (soft tissue of 0 to 90 HU); give a mask of it, or maps")
-    mean_curve = time_intensity_curve(series.data, brain)
-    first_pass = find_first_pass(mean_curve, series.path)
     if arterial_mask is not None:
         brain = brain | arterial_mask  # an artery of the skull base may lie outside of what was found
     curves = above_baseline(series.data[brain], max(1, first_pass.onset))
@@ -158,17 +162,33 @@ def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress
     spread = np.zeros(series.shape, bool)
     spread[brain] = vessels
     return PerfusionMaps(
-        **maps, brain=brain, vessels=spread, vascular_input=inputs, curve=mean_curve, first_pass=first_pass
-    )
+        **maps, brain=brain, vessels=spread, vascular_input=inputs, curve=found.curve, first_pass=first_pass,
+        warnings=tuple(_doubts(series, inputs)),
+    )  # fmt: skip
 
 
-def _maps_of_turned(series, options, mask, arterial_mask, progress):
+def _doubts(series, inputs):
+    """What makes the values of a series' maps less sure than on the phantom of docs/perfusion.md."""
+    if series.frame_seconds > _LONGEST_FRAME_SECONDS:
+        yield (
+            f"{series.path}: {series.frame_seconds:g} s from frame to frame: flow comes out far too low and Tmax late "
+            "(half and 3 s at 2 s on a phantom); compare within this scan only"
+        )
+    if inputs.num_baseline_frames < _FEWEST_BASELINE_FRAMES:
+        yield (
+            f"{series.path}: contrast arrives after {inputs.num_baseline_frames} frames, too few for a baseline: "
+            "the volume of blood is unsure where there is little; start the scan earlier"
+        )
+
+
+def _maps_of_turned(series, options, found: BrainCurve, arterial_mask, progress):
     """Maps of a file whose slices do not lie along the third axis: brain and smoothing go by slices."""
     order = [0, 1, 2]
     order[series.slice_axis], order[2] = 2, series.slice_axis
     turned = replace(series, data=series.data.transpose(*order, 3), affine=series.affine[:, [*order, 3]])
-    mask, arterial_mask = (None if each is None else np.transpose(each, order) for each in (mask, arterial_mask))
-    maps = perfusion_maps(turned, options, mask, arterial_mask, progress)
+    found = replace(found, mask=found.mask.transpose(order))
+    arterial_mask = None if arterial_mask is None else np.transpose(arterial_mask, order)
+    maps = perfusion_maps(turned, options, None, arterial_mask, progress, brain_curve=found)
     inputs = maps.vascular_input
     inputs = replace(
         inputs, arterial_voxels=inputs.arterial_voxels[:, order], venous_voxels=inputs.venous_voxels[:, order]

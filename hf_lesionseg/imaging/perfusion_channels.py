@@ -4,20 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arterial_input import brain_mask
+from .brain_curve import find_brain_curve
 from .deconvolution import PerfusionMaps, perfusion_maps
 from .first_pass import (
     NUM_FRAMES,
     FirstPass,
-    find_first_pass,
     pwi_max,
     sample_first_pass,
-    time_intensity_curve,
 )
 
 __all__ = [
     "FIRST_PASS_NAMES",
     "MAP_NAMES",
+    "SERIES",
     "SeriesChannels",
     "first_pass_channels",
     "make_channels",
@@ -25,6 +24,8 @@ __all__ = [
     "perfusion_channels",
 ]
 
+#: name of the 4-D series among the files of a case
+SERIES = "ctp"
 #: in the order of MS-DCNN
 MAP_NAMES = ("tmax", "cbf", "cbv", "mtt")
 FIRST_PASS_NAMES = (*(f"ctp_{number:02d}" for number in range(NUM_FRAMES)), "pwimax_o", "pwimax_p")
@@ -79,11 +80,12 @@ def make_channels(series, names, options=None, mask=None):
         For a series without a first pass, and for maps where no brain or no artery is found.
     """
     found, first_pass, maps = {}, None, None
+    brain_curve = find_brain_curve(series, mask)
     if any(name in FIRST_PASS_NAMES for name in names):
-        first_pass = _first_pass(series, mask)
+        first_pass = brain_curve.first_pass
         found |= _first_pass_channels(series, first_pass)
     if any(name in MAP_NAMES for name in names):
-        maps = perfusion_maps(series, options, mask)
+        maps = perfusion_maps(series, options, brain_curve=brain_curve)
         found |= {name: getattr(maps, name) for name in MAP_NAMES}
     return SeriesChannels({name: found[name] for name in names}, first_pass, maps)
 
@@ -129,16 +131,6 @@ def first_pass_channels(series):
 def perfusion_channels(series, options=None):
     """All channels that can be made from a series: the maps, the frames and the maxima; see the two functions above."""
     return make_channels(series, (*MAP_NAMES, *FIRST_PASS_NAMES), options).channels
-
-
-def _first_pass(series, mask):
-    first_pass = find_first_pass(time_intensity_curve(series.data), series.path)
-    if mask is None:
-        baseline = series.data[..., : max(1, first_pass.onset)].mean(axis=-1)
-        mask = brain_mask(baseline.swapaxes(series.slice_axis, 2)).swapaxes(series.slice_axis, 2)
-    if not mask.any():
-        return first_pass
-    return find_first_pass(time_intensity_curve(series.data, mask), series.path)
 
 
 def _first_pass_channels(series, first_pass):

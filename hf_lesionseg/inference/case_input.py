@@ -14,10 +14,10 @@ from pathlib import Path
 import nibabel as nib
 
 from ..errors import ScanError, UsageError
-from ..imaging.perfusion_channels import FIRST_PASS_NAMES, MAP_NAMES
+from ..imaging.perfusion_channels import FIRST_PASS_NAMES, MAP_NAMES, SERIES
 
-#: Names beside the network's channels: a raw CT perfusion series, and a mask of the brain to make maps in.
-SERIES, BRAIN = "ctp", "brain"
+#: Name beside the network's channels and SERIES, a raw CT perfusion series: a mask of the brain to make maps in.
+BRAIN = "brain"
 _SERIES_WORDS = (SERIES, "4dpwi")  # as ISLES 2024 and 2018 name it
 SCAN_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img")
 _CHANNEL = re.compile(r"[A-Za-z][A-Za-z0-9_-]*=")

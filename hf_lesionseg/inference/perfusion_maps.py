@@ -106,7 +106,7 @@ def write_perfusion_maps(
             "venous_hu_above_baseline": _rounded(maps.vascular_input.venous),
         },
         "median_of_brain": {name: _median(getattr(maps, name), maps.cbf) for name in UNITS},
-        "warnings": list(read.warnings),
+        "warnings": [*read.warnings, *maps.warnings],
         "versions": versions(),
         "seconds": round(time.perf_counter() - start, 3),
         "peak_memory": peak_memory(),
@@ -122,9 +122,16 @@ def _write(targets, series, maps, record, stem) -> None:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{output}: cannot be made ({error.strerror}); choose another output folder") from error
+    renamed, aside = [], {}
+
+    def note(path):
+        return lambda error, *_: renamed.append(path) if error is None else None  # None: the error goes on
+
     try:
         with contextlib.ExitStack() as stack:
-            aside = {name: Path(stack.enter_context(write_aside(targets[name]))) for name in reversed(targets)}
+            for name in reversed(targets):
+                stack.push(note(targets[name]))  # called after the rename that is entered next, unless that failed
+                aside[name] = Path(stack.enter_context(write_aside(targets[name])))
             for name, unit in UNITS.items():
                 header = series.header.copy()
                 header["descrip"] = f"{name.upper()} in {unit}, hf_lesionseg".encode()
@@ -132,7 +139,7 @@ def _write(targets, series, maps, record, stem) -> None:
             perfusion_overview(series, maps, aside["picture"], title=stem)
             aside["record"].write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     except BaseException:
-        for path in targets.values():  # part of a result is none
+        for path in renamed:  # part of a result is none; files of an earlier run that still stand stay
             path.unlink(missing_ok=True)
         raise
 

@@ -14,9 +14,11 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from ..errors import ScanError
 from ..imaging import Scan, read_scan
+from ..imaging.map_origin import map_origins, origin_notes
+from ..imaging.perfusion_channels import SERIES
 from ..models.nifti_volume import check_varies, volume_from_image
 from ..models.volume_geometry import VolumeError
-from .case_input import SERIES, parse_case
+from .case_input import parse_case
 from .lesions import find_lesions
 from .perfusion_input import CaseScans, read_case
 from .regions import region_on_scan
@@ -154,6 +156,9 @@ class LesionSegmentationPipeline(Pipeline):
         images = {name: _named_image(scan) for name, scan in scans.items()}
         features = self.image_processor.preprocess(images if len(names) > 1 else images[names[0]])
         (geometry,) = features["geometry"]
+        origins = map_origins(scans, (perfusion or {}).get("channels", ()))
+        trained_on = getattr(self.model.config, "perfusion_maps", None)
+        told = [*told, *origin_notes(origins, trained_on, scans[names[0]].path)]
         told = [*told, *(warning for scan in scans.values() for warning in scan.warnings), *geometry.warnings]
         return {
             # An array on purpose: batches go to the device one by one, never the whole volume.

@@ -13,7 +13,7 @@ from .case_volumes import load_channels, load_volume
 from .intensity import apply_normalization, measure_intensity, normalization_of, plan_normalization, tissue_range
 from .lesion_cleanup import clean_lesions, filter_slices
 from .outputs import lesion_probability
-from .plane_window import centre_window, tissue_footprint
+from .plane_window import centre_window, stretch_notes, tissue_footprint
 from .processor_settings import check_settings
 from .slice_stack import stack_slices, stacked_channels
 from .volume_geometry import (
@@ -75,7 +75,8 @@ class LesionImageProcessor(BaseImageProcessor):
         Window cut from every plane: centred on the tissue, and widened to multiples of 16 rather than cutting tissue.
         Without it planes stay whole; the networks take any size.
     resize : bool, default False
-        Whole planes are resampled to ``size``, whatever their pixel size, instead of cut.
+        Whole planes are resampled to ``size``, whatever their pixel size, instead of cut; with a warning where that
+        stretches them by more than 5 %.
     training_plane, crop_offset : (rows, columns) and (row, column), optional
         Where a plane has exactly this shape, the window begins exactly there: the training data's own crop.
     normalization : {"percentile", "fixed-range", "window", "z-score", "none"}
@@ -339,7 +340,7 @@ class LesionImageProcessor(BaseImageProcessor):
     def _slice_case(self, case, affine, name):
         """Return ``pixel_values`` (num_slices, channels, height, width) of one case, and its geometry."""
         channels = load_channels(case, self.channel_names, affine, name)
-        _, reference = channels[self.channel_names[0]]
+        reference_name, reference = channels[self.channel_names[0]]
         geometry = plan_slices(
             reference.data.shape,
             reference.affine,
@@ -359,6 +360,8 @@ class LesionImageProcessor(BaseImageProcessor):
         if self.size is not None and not self.resize:
             geometry, odd = self._place_window(geometry, channels, tissue)
             notes.extend(odd)
+        if self.resize:
+            notes.extend(stretch_notes(geometry, reference_name))
         geometry = replace(geometry, normalization=tuple(records), warnings=tuple(notes))
         for note in notes:
             warnings.warn(note, stacklevel=4)

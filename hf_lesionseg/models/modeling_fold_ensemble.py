@@ -60,11 +60,11 @@ class FoldEnsembleForSemanticSegmentation(PreTrainedModel):
 
         With ``output_loading_info`` the keys of a member stand behind the name of its subfolder.
         """
+        subfolder = kwargs.pop("subfolder", "")
         if not isinstance(config, PreTrainedConfig):
             shared = ("revision", "token", "cache_dir", "local_files_only", "force_download", "proxies")
             where = {name: kwargs[name] for name in shared if name in kwargs}
-            config = FoldEnsembleConfig.from_pretrained(pretrained_model_name_or_path, **where)
-        subfolder = kwargs.pop("subfolder", "")
+            config = FoldEnsembleConfig.from_pretrained(pretrained_model_name_or_path, subfolder=subfolder, **where)
         wants_info = kwargs.pop("output_loading_info", False)
         kwargs = {name: value for name, value in kwargs.items() if name not in _OF_THE_AUTO_CLASS}
         members, info = [], {}

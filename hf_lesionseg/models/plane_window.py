@@ -6,6 +6,8 @@ from .volume_geometry import as_planes, with_window
 
 #: windows are widened in steps of the networks' stride, so that the networks need not pad again
 STRIDE = 16
+#: of the pixels that resizing whole planes makes, the longer side over the shorter
+LARGEST_STRETCH = 1.05
 
 
 def tissue_footprint(volume, geometry, background, high):
@@ -57,3 +59,27 @@ def centre_window(geometry, tissue, size):
         start.append(begin)
         shape.append(wanted)
     return with_window(geometry, start, shape)
+
+
+def stretch_notes(geometry, name):
+    """Tell where whole planes that were resized are stretched, in proportions that the network has not learned.
+
+    Parameters
+    ----------
+    geometry : SliceGeometry
+    name : str
+        Of the scan.
+
+    Returns
+    -------
+    tuple of str
+        Empty up to 5 %.
+    """
+    row, column = geometry.plane_spacing
+    stretch = max(row, column) / min(row, column)
+    if stretch <= LARGEST_STRETCH:
+        return ()
+    return (
+        f"{name}: resize makes pixels of {row:.2f} x {column:.2f} mm of this scan, which stretches it by "
+        f"{100 * (stretch - 1):.0f} %; pad it to a square field of view",
+    )

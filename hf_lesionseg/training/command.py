@@ -16,7 +16,10 @@ def _cross_validate(arguments):
     from ..evaluation.fold_report import print_folds
     from .cross_validation import train_folds
 
-    print_folds(train_folds(arguments))
+    pooled = train_folds(arguments)
+    if pooled is None:  # stopped, and said so
+        return
+    print_folds(pooled)
     print(f"ensemble and pooled scores: {arguments.output_dir}")
     if arguments.push_to_hub:
         from ..hub.publish import publish

@@ -6,6 +6,7 @@ stopped, pools the scores and makes an ensemble of the folder.
 
 import json
 import os
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -105,12 +106,13 @@ def fold_folder(output, number) -> Path:
 def train_folds(arguments):
     """Train all folds one after another, pool their scores and make an ensemble of ``output_dir``.
 
-    A fold that is finished is kept; one that was stopped goes on from its latest checkpoint.
+    A fold that is finished is kept; one that was stopped goes on from its latest checkpoint. ``max_minutes`` is the
+    time of all folds together.
 
     Returns
     -------
-    dict
-        The pooled summary.
+    dict or None
+        The pooled summary; None where time was up before all folds were trained, and no ensemble was made.
 
     Raises
     ------
@@ -125,9 +127,10 @@ def train_folds(arguments):
             ", OUTPUT/fold-1, ..., then run `lesionseg ensemble OUTPUT/fold-* -o OUTPUT`"
         )
     from ..datasets.prepared import PreparedDataset
-    from .ensemble import make_ensemble
+    from .ensemble import claim_folder, make_ensemble
     from .loop import train
 
+    started = time.monotonic()
     dataset = PreparedDataset(arguments.data_dir)
     folds = find_folds(arguments.data_dir, dataset.cases, arguments.folds)
     folders = [fold_folder(arguments.output_dir, number) for number in range(len(folds))]
@@ -139,8 +142,19 @@ def train_folds(arguments):
         if not arguments.overwrite_output_dir and is_finished(folder, own, dataset, folds):
             print(f"fold {number} of {len(folds)}: finished before, kept in {folder}", flush=True)
             continue
+        if arguments.max_minutes is not None:
+            left = arguments.max_minutes - (time.monotonic() - started) / 60
+            own = replace(own, max_minutes=round(max(left, 1e-4), 4))
         print(f"fold {number} of {len(folds)}: {folder}", flush=True)
         train(own)
+        if not is_finished(folder, own, dataset, folds):
+            claim_folder(arguments.output_dir, len(folds))  # an ensemble of earlier networks is none of these
+            print(
+                f"stopped by --max_minutes in fold {number} of {len(folds)}: no ensemble and no pooled scores yet; run "
+                "the same command again, without --overwrite_output_dir, to go on",
+                flush=True,
+            )
+            return None
     return make_ensemble(folders, arguments.output_dir)
 
 

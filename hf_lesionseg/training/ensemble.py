@@ -23,7 +23,7 @@ MEMBER_FILES = (
     "history.jsonl",
     "figures/*.png",
 )
-_MAY_DIFFER = ("_name_or_path", "transformers_version", "dtype", "architectures", "auto_map")
+_MAY_DIFFER = ("_name_or_path", "transformers_version", "dtype", "architectures", "auto_map", "perfusion_maps")
 
 
 def make_ensemble(folders: Sequence, output):
@@ -61,7 +61,7 @@ def make_ensemble(folders: Sequence, output):
         pooled = pool_folds(folders)
         folders.sort(key=lambda folder: json.loads((folder / HELD_OUT_FILE).read_text())["fold"]["number"])
     _check_alike(folders)
-    _claim(output, len(folders))
+    claim_folder(output, len(folders))
     for number, folder in enumerate(folders):
         _bring(folder, fold_folder(output, number))
     config = json.loads((folders[0] / "config.json").read_text())
@@ -101,8 +101,21 @@ def _check_alike(folders) -> None:
                 )
 
 
-def _claim(output, number) -> None:
-    """Refuse a folder of something else, and take away members of an earlier ensemble that are none any more."""
+def claim_folder(output, number) -> None:
+    """Make a folder one of an ensemble to come: what an earlier ensemble was described by is removed.
+
+    Parameters
+    ----------
+    output : path
+    number : int
+        Members that there will be.
+
+    Raises
+    ------
+    UsageError
+        It holds a single network, or a member too many.
+    """
+    output = Path(output)
     config = output / "config.json"
     if config.is_file() and "members" not in json.loads(config.read_text()):
         raise UsageError(f"{output}: holds a single network; choose another folder for the ensemble")
@@ -144,6 +157,7 @@ def _write_config(output, member, names) -> None:
         id2label={int(number): label for number, label in member["id2label"].items()},
         label2id=member["label2id"],
         architectures=["FoldEnsembleForSemanticSegmentation"],
+        **({"perfusion_maps": member["perfusion_maps"]} if "perfusion_maps" in member else {}),
     )
     _write_text(output / "config.json", config.to_json_string(use_diff=False))
 

@@ -29,12 +29,12 @@ from .cross_validation import splits_of
 from .history import History, read_history
 from .launch import allow_unused_weights, make_accelerator, start_tracking
 from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
-from .network import build_network, describe_stages, enable_activation_checkpointing
+from .network import build_network, describe_stages, enable_activation_checkpointing, put_channels_last
 from .step import phases_of, step_over_batch
 from .validation import validate, validation_record
 from .watch import CollapseWatch, scalars
 
-_NOT_OF_THE_NETWORK = ("transformers_version", "_name_or_path", "architectures", "dtype", "auto_map")
+_NOT_OF_THE_NETWORK = ("transformers_version", "_name_or_path", "architectures", "dtype", "auto_map", "perfusion_maps")
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
 
 
@@ -81,13 +81,15 @@ def train(arguments):
         token=arguments.hub_token,
         resumes=bool(resume),
     )
+    if dataset.perfusion_maps:  # goes with the weights: `segment` warns of maps of other software
+        model.config.perfusion_maps = list(dataset.perfusion_maps)
     stages = describe_stages(recipe, model.config, dataset.target_channels)
     phases = phases_of(model, recipe)
     watched, collapse = dict.fromkeys(getattr(model, "watched_outputs", ())), CollapseWatch()
     if phases:
         allow_unused_weights(accelerator)
     if recipe.channels_last:
-        model.to(memory_format=torch.channels_last)
+        put_channels_last(model, accelerator.device)
     if arguments.activation_checkpointing:
         enable_activation_checkpointing(model)
     slices = SliceDataset(

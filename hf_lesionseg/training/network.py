@@ -1,5 +1,8 @@
 """The network that a recipe names, new or from weights that exist."""
 
+import warnings
+
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
@@ -8,7 +11,10 @@ from ..inference.loading import load_model
 from ..models import MODEL_REGISTRY
 from ..models.resnet_encoder import ResNetEncoder, load_resnet_weights
 
-_WITH_TARGETS = "by a recipe with target_channels and, where the data set has none, a folder of your own (--dwi FOLDER)"
+#: How data are prepared with the images that a network learns from.
+WITH_TARGETS = "by a recipe with target_channels and, where the data set has none, a folder of your own (--dwi FOLDER)"
+
+_NARROW = 16  # channels; with as many or more nothing is written out of bounds
 
 
 def build_network(recipe, model_name_or_path=None, *, channels, targets=None, token=None, resumes=False):
@@ -56,7 +62,7 @@ def build_network(recipe, model_name_or_path=None, *, channels, targets=None, to
         if lacking:
             raise ModelError(
                 f"{model_name_or_path}: learns from {' and '.join(lacking)}, which the data lack; prepare them with "
-                f"it, {_WITH_TARGETS}, or train a new network, which goes without"
+                f"it, {WITH_TARGETS}, or train a new network, which goes without"
             )
         return model
     settings = {"num_channels": channels} | recipe.model
@@ -72,7 +78,7 @@ def build_network(recipe, model_name_or_path=None, *, channels, targets=None, to
             if asked:
                 raise RecipeError(
                     f"recipe {recipe.name}: asks for {asked[0]}: {recipe.model[asked[0]]}, which learns from "
-                    f"{' and '.join(lacking)}, and the data have none; prepare them with it, {_WITH_TARGETS}, or leave "
+                    f"{' and '.join(lacking)}, and the data have none; prepare them with it, {WITH_TARGETS}, or leave "
                     f"{asked[0]} out of the recipe to train without"
                 )
             config = AutoConfig.for_model(recipe.model_type, **(settings | changes))
@@ -115,7 +121,7 @@ def describe_stages(recipe, config, targets):
     if lacking:
         reason = (
             f"the data have no {' and no '.join(lacking)}, so that there is no generator; to train it, prepare them "
-            f"with it, {_WITH_TARGETS}"
+            f"with it, {WITH_TARGETS}"
         )
     return {"stages": config.describe_training(), "targets": list(config.target_channels), "reason": reason}
 
@@ -153,6 +159,39 @@ def start_encoders(model, name_or_path, token=None):
         except ValueError as error:
             hint = "" if "{depth}" in name_or_path or len(encoders) == 1 else "; {depth} in it fits every encoder"
             raise ModelError(f"encoder_weights {' '.join(str(error).split())}{hint}") from error
+
+
+def put_channels_last(model, device):
+    """Lay a network's weights out channels last, unless torch would corrupt memory in its backward pass.
+
+    On a CPU, oneDNN of torch 2.13 writes out of bounds in the backward pass of a 1x1 convolution with a stride that
+    takes fewer than 16 channels (seen with ``Conv2d(8, 16, 1, stride=2)`` on 64 x 64 pixels): in the shortcuts of
+    narrow residual encoders. Such a network stays as it is, with a warning.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+    device : torch.device
+        That it is trained on.
+    """
+    narrow = narrow_strided_convolution(model)
+    if torch.device(device).type == "cpu" and narrow:
+        warnings.warn(
+            f"channels_last is ignored: {narrow} is a 1x1 convolution with a stride and fewer than "
+            f"{_NARROW} channels, for which torch on a CPU writes out of bounds in the backward pass",
+            stacklevel=2,
+        )
+        return
+    model.to(memory_format=torch.channels_last)
+
+
+def narrow_strided_convolution(model):
+    """Name of the first 1x1 convolution with a stride that takes fewer than 16 channels; None without any."""
+    for name, module in model.named_modules():
+        pointwise = isinstance(module, torch.nn.Conv2d) and module.kernel_size == (1, 1)
+        if pointwise and max(module.stride) > 1 and module.in_channels < _NARROW:
+            return name
+    return None
 
 
 def enable_activation_checkpointing(model):

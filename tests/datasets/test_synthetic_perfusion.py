@@ -153,6 +153,7 @@ def test_prepared_cases_stay_together_by_patient_and_have_no_margin(folder, tmp_
     options = {"seed": 1, "processor": processor, "fractions": {"train": 1, "test": 1}, **SMALL}
     dataset = prepare_synthetic_perfusion(tmp_path / "out", patients=2, **options)
     assert (dataset.synthetic, dataset.name) == (True, "generated CT perfusion")
+    assert dataset.perfusion_maps == ["hf_lesionseg"]
     assert [case.person for case in dataset.cases] == ["Train_1", "Train_2", "Train_2"]
     assert {case.shape for case in dataset.cases} == {(2, 4, 64, 64)}, "256 rows would be a margin around 64"
     assert [len({case.person for case in dataset.select(split)}) for split in dataset.splits()] == [1, 1]

@@ -94,6 +94,25 @@ def test_image_labels_and_target_move_together(prepare):
         np.testing.assert_allclose(np.polyval(fit, image), target, atol=5e-3)
 
 
+def test_another_target_of_the_same_size_is_prepared_again_and_changes_the_fingerprint(prepare, make_records, tmp_path):
+    """An uncompressed file of the same values in another order: equal in size, mean and deviation."""
+    records = make_records(2)
+    for record in records:
+        scan = nib.load(record.images["t1w"])
+        record.images["dwi"] = tmp_path / f"{record.id}_dwi.nii"
+        nib.save(nib.Nifti1Image(scan.get_fdata(dtype=np.float32), scan.affine), record.images["dwi"])
+    dataset = prepare(records)
+    before, planes = dataset.fingerprint(), dataset.cases[0].target("dwi")
+    assert prepare(records).fingerprint() == prepare(records, "elsewhere").fingerprint() == before
+    path = records[0].images["dwi"]
+    size, image = path.stat().st_size, nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[::-1].copy(), image.affine), path)
+    assert path.stat().st_size == size
+    again = prepare(records)
+    assert again.fingerprint() != before
+    assert not np.array_equal(again.cases[0].target("dwi"), planes)
+
+
 def test_smaller_planes_are_padded_alike(prepare, make_records, with_dwi):
     small = with_dwi[:1]
     path = small[0].images["dwi"]

@@ -12,7 +12,7 @@ from hf_lesionseg.datasets.perfusion_phantom import TISSUES, BolusShape, arteria
 from hf_lesionseg.errors import ScanError
 from hf_lesionseg.imaging.arterial_input import brain_mask
 from hf_lesionseg.imaging.deconvolution import PerfusionOptions, deconvolve, perfusion_maps
-from hf_lesionseg.imaging.perfusion_channels import perfusion_channels
+from hf_lesionseg.imaging.perfusion_channels import MAP_NAMES, make_channels, perfusion_channels
 from hf_lesionseg.imaging.perfusion_series import PerfusionSeries
 
 KEYS = ("cbf", "cbv", "tmax")
@@ -100,6 +100,17 @@ def test_the_bars_hold_for_other_boluses_and_a_short_scan(bolus, num_frames):
     assert (np.abs(found[:, 2] - TRUTH[:, 2]) < 2).all()
 
 
+def test_slow_frames_and_an_early_bolus_are_warned_of(maps):
+    def warnings(**changes):
+        return perfusion_maps(as_series(draw_phantom(size=64, num_slices=1, num_frames=30, **changes))).warnings
+
+    assert maps.warnings == ()
+    (slow,) = warnings(frame_seconds=2.0)
+    assert "phantom.nii.gz: 2 s from frame to frame: flow comes out far too low" in slow
+    (early,) = warnings(bolus=BolusShape(arrival=1.0), frame_seconds=1.25)
+    assert "contrast arrives after 1 frames" in early
+
+
 def test_arteries_and_veins_are_found(maps, phantom):
     inputs = maps.vascular_input
     assert phantom.arteries[tuple(inputs.arterial_voxels.T)].all()
@@ -112,6 +123,20 @@ def test_arteries_and_veins_are_found(maps, phantom):
     assert (maps.vessels & ~both).sum() < 0.1 * both.sum()
     overlap = (maps.brain & phantom.brain).sum() / (maps.brain | phantom.brain).sum()
     assert overlap > 0.95
+
+
+def test_a_given_brain_rescues_a_series_whose_slab_curve_is_spoiled():
+    phantom = draw_phantom(size=64, num_slices=1, num_frames=40)
+    data = phantom.data.copy()
+    data[:4] += np.where(np.arange(40) % 2, 400, 0).astype(np.float32)  # a strip of air that blinks
+    spoiled, clean = as_series(phantom, data), as_series(phantom)
+    with pytest.raises(ScanError, match="jumps up and down"):
+        perfusion_maps(spoiled)
+    names = (*MAP_NAMES, "ctp_03")
+    found, expected = (make_channels(each, names, mask=phantom.brain) for each in (spoiled, clean))
+    assert found.first_pass == expected.first_pass == found.maps.first_pass
+    for name in names:
+        np.testing.assert_array_equal(found.channels[name][phantom.brain], expected.channels[name][phantom.brain])
 
 
 def test_noise_leaves_the_order_of_flow_and_delay():

@@ -131,6 +131,26 @@ def test_a_whole_case_of_isles_2018_needs_its_series_for_frames_only(case):
     assert found.warnings == ()
 
 
+def test_maps_of_other_software_than_the_training_maps_are_told(case, series, tmp_path):
+    networks.tiny_model("ms-dcnn").save_pretrained(tmp_path)
+    LesionImageProcessor(channel_names=MAP_NAMES, normalization="z-score").save_pretrained(tmp_path)
+    cbf = altered(tmp_path / "cbf.nii.gz", file_of(case, "CT_CBF"), lambda data: data)  # without our description
+
+    def told(text, **config):
+        settings = json.loads((tmp_path / "config.json").read_text()) | config
+        (tmp_path / "config.json").write_text(json.dumps(settings))
+        (outcome,) = segment_cases([text], tmp_path, tmp_path / "out", overwrite=True).outcomes
+        return [warning for warning in outcome.warnings if "trained on" in warning]
+
+    maps = {name: path for name, path in parse_case(case).files(MAP_NAMES).items()} | {"cbf": cbf}
+    assert told({"ctp": series}) == told(maps) == [], "of a network that does not say"
+    assert told({"ctp": series}, perfusion_maps=["hf_lesionseg"]) == []
+    (one,) = told(maps)
+    assert "cbf made by other software, while the network was trained on maps made by hf_lesionseg" in one
+    (made,) = told({"ctp": series}, perfusion_maps=["other software"])
+    assert "tmax, cbf, cbv, mtt made by hf_lesionseg, while" in made
+
+
 def test_maps_are_made_in_the_given_brain_only(series, tmp_path):
     def half(data):
         mask = np.zeros(data.shape[:3], np.uint8)

@@ -53,6 +53,7 @@ def test_from_generated_series_to_scores(network, tmp_path):
     )  # fmt: skip
     card = (run / "README.md").read_text("utf-8")
     assert "synthetic" in card.lower()
+    assert json.loads((run / "config.json").read_text())["perfusion_maps"] == ["hf_lesionseg"]
 
     (case,) = json.loads((data / "splits.json").read_text())["splits"]["test"][:1]
     folder = data / "source" / "TRAINING" / case

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hf_lesionseg.datasets.synthetic_perfusion import generate_perfusion
-from hf_lesionseg.errors import GridMismatchError, ScanError, UsageError
+from hf_lesionseg.errors import GridMismatchError, OutputError, ScanError, UsageError
 from hf_lesionseg.imaging import PerfusionOptions, perfusion_maps, read_perfusion_series
 from hf_lesionseg.inference.perfusion_maps import UNITS, write_perfusion_maps
 
@@ -117,6 +117,18 @@ def test_earlier_maps_are_kept_unless_asked(series, tmp_path):
         write_perfusion_maps(series, tmp_path)
     assert (tmp_path / "ctp_cbf.nii.gz").stat().st_mtime_ns == stamp
     write_perfusion_maps(series, tmp_path, overwrite=True)
+
+
+def test_a_run_that_fails_keeps_what_an_earlier_one_wrote(series, written, tmp_path):
+    earlier = {path.name: path.read_bytes() for path in written.values()}
+    for name, content in earlier.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "ctp_perfusion.png").unlink()
+    (tmp_path / "ctp_perfusion.png").mkdir()  # a file cannot take its place: the run fails at its end
+    with pytest.raises(OutputError, match=r"ctp_perfusion\.png: cannot be written"):
+        write_perfusion_maps(series, tmp_path, overwrite=True)
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert kept == {name: content for name, content in earlier.items() if not name.endswith(".png")}
 
 
 def lesionseg(*arguments):

@@ -87,6 +87,16 @@ def test_saved_and_loaded_by_the_auto_classes(ensemble, tmp_path):
     assert half.dtype == torch.bfloat16
 
 
+def test_an_ensemble_in_a_subfolder_reads_its_own_configuration(ensemble, tmp_path):
+    ensemble.save_pretrained(tmp_path / "second")
+    next(members()).save_pretrained(tmp_path)  # another network's config.json lies above it
+    again = FoldEnsembleForSemanticSegmentation.from_pretrained(tmp_path, subfolder="second")
+    slices = torch.rand(1, 1, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(again(slices).logits, ensemble(slices).logits)
+    assert again.config.members == NAMES
+
+
 def test_a_member_that_lost_weights_is_told_by_name(ensemble, tmp_path):
     from safetensors.torch import load_file, save_file
 

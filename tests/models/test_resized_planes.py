@@ -1,5 +1,7 @@
 """MS-DCNN's way: whole planes to 160 x 160, and the mask back on the scan's grid by the same affine."""
 
+import warnings
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -65,6 +67,17 @@ def test_pixels_are_those_of_the_affine(truth):
     assert np.mean(plane[80, 3:-3] - expected[3:-3]) == pytest.approx(0, abs=2e-3), "no shift"
     np.testing.assert_allclose(plane[3:-3, 80], plane[80, 80], atol=1e-3)
     assert SliceGeometry.from_dict(geometry.to_dict()) == geometry
+
+
+def test_a_plane_that_is_stretched_is_told(truth):
+    """230.4 x 192 mm, by hand, to as many pixels each; a square field of view of other pixels is not stretched."""
+    scan = nib.Nifti1Image(truth.astype(np.float32) + 1, AFFINE)
+    with pytest.warns(UserWarning, match=r"pixels of 1\.20 x 1\.44 mm .* stretches it by 20 %"):
+        processor()(scan)
+    square = nib.Nifti1Image(truth[:200].astype(np.float32) + 1, np.diag([0.96, 0.8, 6, 1]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        processor()(square)
 
 
 def test_labels_and_logits_take_the_same_way(truth):

@@ -119,6 +119,17 @@ def test_a_fold_that_was_stopped_goes_on_to_the_same_end(words, trained, tmp_pat
         assert (output / name).read_bytes() == (trained / name).read_bytes()
 
 
+def test_a_cross_validation_cut_short_makes_no_ensemble_and_goes_on(words, trained, runs, capsys):
+    shutil.rmtree(runs / "fold-1")
+    assert main([*words, "all", "--output_dir", str(runs), "--max_minutes", "0.0001"]) == 0
+    told = capsys.readouterr().out
+    assert "stopped by --max_minutes in fold 1 of 3: no ensemble" in told
+    assert "ensemble and pooled scores" not in told
+    assert not {path.name for path in runs.iterdir()} & {"config.json", "cross_validation.json"}
+    assert main([*words, "all", "--output_dir", str(runs)]) == 0
+    assert (runs / "cross_validation.csv").read_bytes() == (trained / "cross_validation.csv").read_bytes()
+
+
 def test_a_fold_by_itself_is_the_one_of_all(words, trained, tmp_path):
     assert main([*words, "2", "--output_dir", str(tmp_path / "alone")]) == 0
     for name in ("model.safetensors", "held_out.json"):

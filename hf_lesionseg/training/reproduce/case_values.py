@@ -38,6 +38,8 @@ class CaseScore:
         Of the pixels of the same slices; NaN where all are of one kind.
     metrics : CaseMetrics, or None
         On the grid of the scan.
+    person : str
+        Whose scan it is; several cases may be of one person.
     """
 
     case: str
@@ -46,6 +48,7 @@ class CaseScore:
     ious_of_single: list | None = None
     auc: float = float("nan")
     metrics: CaseMetrics | None = None
+    person: str = ""
 
     @property
     def volume(self):

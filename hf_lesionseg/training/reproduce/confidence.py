@@ -1,7 +1,8 @@
-"""How sure a mean over test cases is: bootstrap over the cases.
+"""How sure a mean over test cases is: bootstrap over the people.
 
 A figure of a table is a ratio of sums over cases: of Dice coefficients by the number of slices that have one, or of
-volumes by one for each. Cases are drawn, not slices: the slices of one case are no independent witnesses.
+volumes by one for each. People are drawn, not slices or cases: the slices of one case, and two slabs or visits of one
+person, are no independent witnesses.
 """
 
 import warnings
@@ -14,6 +15,33 @@ _RESAMPLES = 4999
 _SEED = 0
 
 
+def by_person(people, *samples):
+    """Put the cases of each person together.
+
+    Parameters
+    ----------
+    people : sequence of str
+        Of each case.
+    *samples : array (cases,)
+        Sums and counts.
+
+    Returns
+    -------
+    array (samples, people)
+        In the order in which the people come first.
+
+    Examples
+    --------
+    >>> by_person(["a", "b", "a"], [1, 2, 4], [1, 1, 1]).tolist()
+    [[5.0, 2.0], [2.0, 1.0]]
+    """
+    places = {person: place for place, person in enumerate(dict.fromkeys(people))}
+    totals = np.zeros((len(samples), len(places)))
+    for total, sample in zip(totals, samples, strict=True):
+        np.add.at(total, [places[person] for person in people], sample)
+    return totals
+
+
 def interval(sums, counts):
     """Confidence interval of ``sum(sums) / sum(counts)``.
 
@@ -21,12 +49,12 @@ def interval(sums, counts):
 
     Parameters
     ----------
-    sums, counts : array (cases,)
-        Cases that count nothing are left out.
+    sums, counts : array (people,)
+        People who count nothing are left out.
 
     Returns
     -------
-    (float, float), or (None, None) of fewer than two cases
+    (float, float), or (None, None) of fewer than two people
 
     Examples
     --------
@@ -37,12 +65,12 @@ def interval(sums, counts):
 
 
 def paired_difference(ours, theirs):
-    """Difference of two such ratios on the same cases, and its confidence interval.
+    """Difference of two such ratios of the same people, and its confidence interval.
 
     Parameters
     ----------
-    ours, theirs : pair of array (cases,)
-        Sums and counts, case by case.
+    ours, theirs : pair of array (people,)
+        Sums and counts, person by person.
 
     Returns
     -------
@@ -64,7 +92,7 @@ def _difference(sums, counts, other_sums, other_counts, axis=-1):
 
 
 def _that_count(*samples):
-    """The samples, of the cases that count in all of them."""
+    """The samples, of the people who count in all of them."""
     samples = np.asarray(samples, dtype=np.float64)
     return samples[:, (samples[1::2] > 0).all(axis=0)]
 
@@ -75,7 +103,7 @@ def _bootstrap(statistic, *samples):
     if size < 2:
         return None, None
     jackknife = [statistic(*(np.delete(sample, index) for sample in samples)) for index in range(size)]
-    if np.ptp(jackknife) == 0:  # each case says the same
+    if np.ptp(jackknife) == 0:  # each person says the same
         value = float(statistic(*samples))
         return value, value
     for method in ("BCa", "percentile"):

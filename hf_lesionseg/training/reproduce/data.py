@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+from transformers import AutoConfig
 
 from ...datasets.prepared import PreparedDataset
 from ...imaging.atomic import write_aside
 from ...models.image_processing_lesion import LesionImageProcessor
+from ..network import WITH_TARGETS, lacking_targets
 from ..recipe import load_recipe
 from .command import run_command
 
@@ -141,15 +143,43 @@ class Synthetic:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Folders made by ``lesionseg prepare``; the first serves every row that takes no channels of its own."""
+    """Folders made by ``lesionseg prepare``: a row takes the first that has its channels, in their order."""
 
     datasets: tuple[PreparedDataset, ...]
 
     def of_row(self, table, row):
         """The data that a row is trained on, or None where no folder has its channels."""
-        if not row.channels:
-            return self.datasets[0]
-        return next((each for each in self.datasets if each.channel_names == row.channels), None)
+        wanted = channels_of_row(table, row)
+        return next((each for each in self.datasets if each.channel_names == wanted), None)
+
+
+def channels_of_row(table, row):
+    """Names of the images that a row takes in."""
+    return tuple(row.channels or load_recipe(table.recipe_of(row)).processor["channel_names"])
+
+
+def lacking_for_row(table, row, dataset):
+    """Why a row cannot be trained on some data, and the remedy; nothing where it can.
+
+    Parameters
+    ----------
+    table : Table
+    row : Row
+    dataset : PreparedDataset, or None
+        With the row's channels; None where no folder has them.
+    """
+    if dataset is None:
+        channels = ", ".join(channels_of_row(table, row))
+        if row.channels:
+            return f"no folder of data has the channel {channels} alone; give one more after --data"
+        return (
+            f"no folder of data has the channels {channels}; prepare one by --recipe {table.recipe_of(row)} and give "
+            "it after --data"
+        )
+    lacking = lacking_targets(AutoConfig.for_model(row.model_type, **row.model), dataset.target_channels)
+    if not lacking:
+        return ""
+    return f"it learns from {' and '.join(lacking)}, and {dataset.folder} has none; prepare the data {WITH_TARGETS}"
 
 
 def as_prepared(recipe, dataset):

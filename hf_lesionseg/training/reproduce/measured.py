@@ -1,4 +1,4 @@
-"""The figures of a table: means over the test cases, how sure they are, and how far each row is from the best."""
+"""The figures of a table: means over the test cases, how sure they are, and how far each row is from the first."""
 
 import statistics
 
@@ -7,9 +7,9 @@ import torch
 from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
 from ..tables import COLUMNS
-from .confidence import interval, paired_difference
+from .confidence import by_person, interval, paired_difference
 
-_NONE = {"mean": None, "std": None, "sd": None, "low": None, "high": None, "n": 0}
+_NONE = {"mean": None, "std": None, "sd": None, "low": None, "high": None, "n": 0, "people": 0}
 
 
 def measure_column(column, row, scores):
@@ -27,7 +27,7 @@ def measure_column(column, row, scores):
     -------
     dict
         ``mean`` in the paper's unit; ``std`` between the seeds, where there are several; ``low`` and ``high`` of the
-        95 % confidence interval, ``sd`` between the ``n`` cases. None for what there is not.
+        95 % confidence interval over the ``people``, ``sd`` between the ``n`` cases. None for what there is not.
     """
     unit = COLUMNS[column].unit
     if unit == "parameters":
@@ -39,7 +39,8 @@ def measure_column(column, row, scores):
     if unit == "count":
         return _NONE | {"mean": float(sums.sum() / len(scores)), "n": int((counts > 0).sum())}
     values = [score[column] for score in scores if score[column] is not None]
-    low, high = interval(sums, counts)
+    sums_of_people, counts_of_people = by_person(people_of_column(column, scores), sums, counts)
+    low, high = interval(sums_of_people, counts_of_people)
     of_cases = sums[counts > 0] / counts[counts > 0]
     return {
         "mean": factor * statistics.fmean(values),
@@ -48,6 +49,7 @@ def measure_column(column, row, scores):
         "low": None if low is None else factor * low,
         "high": None if high is None else factor * high,
         "n": len(of_cases),
+        "people": int((counts_of_people > 0).sum()),
     }
 
 
@@ -63,44 +65,51 @@ def cases_of_column(column, scores):
     return tuple(values.reshape(len(scores), -1, 2).sum(axis=0).T)
 
 
+def people_of_column(column, scores):
+    """Whose each of these cases is."""
+    return [case["person"] for case in _cases(column, scores[0])]
+
+
 def _cases(column, score):
     split = column.removeprefix("miou_")
     return score.get(f"cases_{split}", []) if split in ("train", "validation") else score["cases"]
 
 
-def compare_with_best(column, results):
-    """Difference of each row from the best one, on the same cases.
+def compare_with_first(column, results):
+    """Difference of each row from the first one, on the same cases.
+
+    The first row is fixed before anything is measured: a best one, chosen on these cases, would look better than it is.
 
     Parameters
     ----------
     column : str
     results : list of dict
         With ``columns`` and ``scores``; ``difference`` (difference, low, high; in the paper's unit) is added to the
-        column of every row but the best.
+        column of every row but the first.
     """
-    best, unit = COLUMNS[column].best, COLUMNS[column].unit
-    with_value = [row for row in results if row["columns"][column]["low"] is not None]
-    if not best or unit == "count" or len(with_value) < 2:
+    unit = COLUMNS[column].unit
+    if unit in ("count", "parameters"):
         return
-    order = {"high": lambda value: -value, "low": lambda value: value, "zero": abs}[best]
-    first = min(with_value, key=lambda row: order(row["columns"][column]["mean"]))
+    first, *others = results
     theirs = _by_case(column, first["scores"])
     factor = 100 if unit == "share" else 1
-    for row in with_value:
+    for row in others:
         own = _by_case(column, row["scores"])
-        shared = sorted(set(own) & set(theirs))
-        if row is first or not shared:
+        shared = [case for case in own if case in theirs and own[case][2] and theirs[case][2]]
+        if not shared:
             continue
-        found = paired_difference(
-            *(tuple(zip(*(each[case] for case in shared), strict=True)) for each in (own, theirs))
-        )
+        people = [own[case][0] for case in shared]
+        samples = [[each[case][place] for case in shared] for each in (own, theirs) for place in (1, 2)]
+        ours_and_theirs = by_person(people, *samples)
+        found = paired_difference(ours_and_theirs[:2], ours_and_theirs[2:])
         row["columns"][column]["difference"] = [None if value is None else factor * value for value in found]
 
 
 def _by_case(column, scores):
-    """(sum, count) of each case by its name."""
+    """(person, sum, count) of each case by its name."""
     names = [case["case"] for case in _cases(column, scores[0])]
-    return dict(zip(names, zip(*cases_of_column(column, scores), strict=True), strict=True))
+    people = people_of_column(column, scores)
+    return dict(zip(names, zip(people, *cases_of_column(column, scores), strict=True), strict=True))
 
 
 def first_stage_parameters(row):

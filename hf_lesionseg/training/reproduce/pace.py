@@ -18,6 +18,7 @@ from ...errors import LesionSegError, UsageError
 from .command import environment, launched
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
+_DRAWN = 3  # cases on the sheets of overlays of a run and of a table
 _RESERVE = 0.12  # of the time, for what was measured too short
 FEWEST_STEPS = 10  # of less nothing could be read
 _PROBE = "hf_lesionseg.training.reproduce.probe"
@@ -54,7 +55,7 @@ class Cost:
     Attributes
     ----------
     step : float
-        Of an optimizer step.
+        Of an optimizer step, with its share of the checkpoint that each epoch writes.
     before : float
         Of the process until its first step, and of the validations between steps.
     after : float
@@ -106,12 +107,13 @@ def measure(runs, seconds=4.0):
     return [_cost(run, start, **each) for run, each in zip(runs, found["runs"], strict=True)]
 
 
-def _cost(run, start, step, case):
+def _cost(run, start, step, case, checkpoint, batches):
     validation, test = (len(run.dataset.select(split)) for split in ("validation", "test"))
     validations = run.budget.validations + 2  # some more, since they follow epochs
     before = start + case * validations * validation / run.budget.processes
-    # The table measures the test cases once more, with distances; figures and the card take about as long as a start.
-    return Cost(step, before, start + case * (validation + 2 * test))
+    # The table measures the test cases once more, with distances, and both draw some of them; figures and the card take
+    # about as long as a start.
+    return Cost(step + checkpoint / batches, before, start + case * (validation + 2 * test + 2 * min(test, _DRAWN)))
 
 
 def steps_within(seconds, costs):
@@ -149,6 +151,10 @@ class Allowance:
         self.deadline = deadline
         self.costs = dict(costs)
         self.steps = steps
+
+    def overrun(self):
+        """Seconds that have passed since the time was over; 0 before."""
+        return max(0.0, time.monotonic() - self.deadline)
 
     def minutes_for(self, run, seed):
         """Minutes that a run may train now, or None for one that nobody measured; it is crossed off."""

@@ -1,6 +1,7 @@
 """Measure what runs cost, set up as they would be for training: ``python -m hf_lesionseg.training.reproduce.probe``.
 
-Written as one line of JSON: for each run the seconds of one optimizer step and of segmenting and scoring one case.
+Written as one line of JSON: for each run the seconds of one optimizer step, of segmenting and scoring one case and of
+writing a checkpoint, and the batches of an epoch.
 """
 
 import argparse
@@ -8,14 +9,13 @@ import json
 import time
 from pathlib import Path
 
-import torch
 from torch.utils.data import DataLoader
 
 from ...datasets.prepared import PreparedDataset
 from ...datasets.slices import SliceDataset
 from ..launch import allow_unused_weights, make_accelerator
 from ..loop import OPTIMIZERS
-from ..network import build_network
+from ..network import build_network, put_channels_last
 from ..recipe import load_recipe
 from ..step import phases_of, step_over_batch
 from ..validation import validate_case
@@ -24,8 +24,8 @@ _WARM_UP = 2  # steps in which memory is claimed and kernels are chosen
 _MOST_STEPS = 50
 
 
-def measure(recipe, dataset, seconds):
-    """Seconds of one step and of one case.
+def measure(recipe, dataset, seconds, folder):
+    """Seconds of one step, of one case and of a checkpoint.
 
     Parameters
     ----------
@@ -33,11 +33,13 @@ def measure(recipe, dataset, seconds):
     dataset : PreparedDataset
     seconds : float
         To spend on steps, about.
+    folder : Path
+        For the checkpoint.
 
     Returns
     -------
     dict
-        ``step`` and ``case``.
+        ``step``, ``case`` and ``checkpoint``; ``batches``, the number of those of an epoch.
     """
     accelerator = make_accelerator(recipe)
     model = build_network(recipe, channels=dataset.num_channels, targets=dataset.target_channels)
@@ -45,7 +47,7 @@ def measure(recipe, dataset, seconds):
     if phases:
         allow_unused_weights(accelerator)
     if recipe.channels_last:
-        model.to(memory_format=torch.channels_last)
+        put_channels_last(model, accelerator.device)
     slices = SliceDataset(
         dataset.select("train"),
         slices=recipe.slices,
@@ -80,7 +82,10 @@ def measure(recipe, dataset, seconds):
                 case = max(dataset.cases, key=lambda case: case.num_slices)
                 network, slice_range = accelerator.unwrap_model(model), recipe.slice_range
                 validate_case(network, dataset.processor(), case, batch_size=16, slice_range=slice_range)
-                return {"step": step, "case": time.monotonic() - begun}
+                case_seconds, begun = time.monotonic() - begun, time.monotonic()
+                accelerator.save_state(str(folder))
+                checkpoint = time.monotonic() - begun
+                return {"step": step, "case": case_seconds, "checkpoint": checkpoint, "batches": len(loader)}
 
 
 def main():
@@ -92,7 +97,7 @@ def main():
     parser.add_argument("--output", type=Path, required=True, help="Where to write the figures.")
     options = parser.parse_args()
     costs = [
-        measure(load_recipe(recipe), PreparedDataset(folder), options.seconds)
+        measure(load_recipe(recipe), PreparedDataset(folder), options.seconds, options.output.parent / "checkpoint")
         for recipe, folder in zip(options.recipe, options.data_dir, strict=True)
     ]
     options.output.write_text(json.dumps({"runs": costs, "seconds": time.monotonic() - started}) + "\n")

@@ -23,7 +23,8 @@ def _note(record):
         f"{budget['learning_rate']:g} falling to 0 or by the recipe's steps, encoders from "
         f"{budget['encoder_weights'] or 'scratch'}, lengths in pixels x {budget['scale']:g}, seeds "
         f"{', '.join(map(str, budget['seeds']))}. In brackets: 95 % confidence interval, bootstrapped over "
-        f"{record['test_cases']} test cases{', ± between seeds' if len(budget['seeds']) > 1 else ''}."
+        f"the {record['test_people']} people of {record['test_cases']} test cases"
+        f"{', ± between seeds' if len(budget['seeds']) > 1 else ''}."
     )
 
 
@@ -32,11 +33,37 @@ def _remarks(record):
     remarks = [record["note"]] if record["note"] else []
     if record["time_budget"]:
         remarks.append(f"Chosen for a wall time: {record['time_budget']['text']}.")
+        if record["time_budget"]["overrun"] >= 1:
+            remarks.append(f"It took {record['time_budget']['overrun']:.0f} s longer than that.")
     unfinished = [row for row in record["rows"] if not row["finished"]]
     if unfinished:
         shown = ", ".join(f"{row['row']} after {min(row['steps'])} steps" for row in unfinished)
         remarks.append(f"* stopped when the time was over: {shown}; the same command goes on with them.")
     return remarks + [f"Left out: {text}." for text in record["left_out"]]
+
+
+def _differences(record):
+    """Lines of Markdown: how far each row is from the first one, on the same cases; none of a table of one row."""
+    columns = [
+        name for name in record["columns"] if any("difference" in row["columns"][name] for row in record["rows"])
+    ]
+    if not columns:
+        return []
+    first, *others = record["rows"]
+    lines = ["", f"Difference from {first['row']} on the same cases [95 % confidence interval, paired by person]:", ""]
+    lines.append("| row | " + " | ".join(COLUMNS[column].heading for column in columns) + " |")
+    lines.append("|---|" + "---:|" * len(columns))
+    for row in others:
+        found = [row["columns"][column].get("difference") for column in columns]
+        lines.append(f"| {row['row']} | " + " | ".join(map(_difference, found)) + " |")
+    return lines
+
+
+def _difference(value):
+    if value is None or value[0] is None:
+        return "–"
+    mean, low, high = value
+    return f"{mean:+.2f}" + ("" if low is None else f" [{low:+.2f}, {high:+.2f}]")
 
 
 def _cells(record):
@@ -101,7 +128,7 @@ def markdown_table(record):
     lines.append("| " + " | ".join(heading) + " |")
     lines.append("|---|" + "---:|" * (len(heading) - 1))
     lines += ["| " + " | ".join(cells) + " |" for cells in rows]
-    lines.append("")
+    lines += [*_differences(record), ""]
     lines += [f"- {COLUMNS[column].heading}: {COLUMNS[column].meaning}" for column in record["columns"]]
     for remark in _remarks(record):
         lines += ["", remark]

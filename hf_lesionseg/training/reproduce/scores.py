@@ -54,6 +54,7 @@ def score_cases(
             case.id,
             count_slices(probability[counted] > threshold, labels[counted], axis=0),
             auc=histogram.auc(),
+            person=case.person,
         )
         if found.regions is not None:
             single = labels * _has_one_component(labels, minimum_pixels)[:, None, None]
@@ -88,7 +89,10 @@ def summarize_scores(scores):
     return {name: float(total / count) if count else None for name, (total, count) in totals.items()} | {
         "slices": sum(len(score.slices) for score in scores),
         "positive_slices": sum(each.truth > 0 for score in scores for each in score.slices),
-        "cases": [{"case": score.case, "values": own} for score, own in zip(scores, values, strict=True)],
+        "cases": [
+            {"case": score.case, "person": score.person or score.case, "values": own}
+            for score, own in zip(scores, values, strict=True)
+        ],
     }
 
 
@@ -105,7 +109,7 @@ def score_run(model, dataset, **options):
             own = summarize_scores(score_cases(model, cases, **options))
             score[f"miou_{split}"] = own["miou"]
             score[f"cases_{split}"] = [
-                {"case": each["case"], "values": {f"miou_{split}": each["values"]["miou"]}} for each in own["cases"]
+                each | {"values": {f"miou_{split}": each["values"]["miou"]}} for each in own["cases"]
             ]
     return score
 
@@ -123,7 +127,8 @@ def score_folder(folder, run, console=None):
     path = Path(folder) / SCORES
     if path.is_file():
         scores = json.loads(path.read_text())
-        if isinstance(scores["cases"], list):  # a number in those from before confidence intervals
+        # A number in those from before confidence intervals, without people in those after.
+        if isinstance(scores["cases"], list) and all("person" in case for case in scores["cases"]):
             return scores
     started = time.monotonic()
     model = load_model(folder).model

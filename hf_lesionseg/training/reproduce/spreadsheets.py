@@ -6,15 +6,17 @@ from ...imaging.atomic import write_aside
 from ..tables import COLUMNS
 
 _FIELDS = (
-    "table", "row", "column", "heading", "unit", "paper", "paper_sd", "ours", "low", "high", "sd", "n", "seeds",
-    "seed_sd", "difference_to_best", "difference_low", "difference_high", "steps", "finished", "synthetic",
+    "table", "row", "column", "heading", "unit", "paper", "paper_sd", "ours", "low", "high", "sd", "n", "people",
+    "seeds", "seed_sd", "compared_with", "difference", "difference_low", "difference_high", "steps", "finished",
+    "synthetic",
 )  # fmt: skip
 
 
 def write_tidy(record, path):
     """One line for each row and column of a table; shares in percent, intervals of 95 %.
 
-    ``sd`` is between the ``n`` cases, ``seed_sd`` between the seeds. Lines that the paper alone reports have no ours.
+    Intervals are over ``people``, ``sd`` is between the ``n`` cases, ``seed_sd`` between the seeds; ``difference`` is
+    from the row ``compared_with``, the first, on the same cases. Lines that the paper alone reports have no ours.
     """
     lines = []
     for row in (*record["rows"], *record["reported_only"]):
@@ -32,10 +34,11 @@ def write_tidy(record, path):
                     "paper": paper,
                     "paper_sd": paper_sd,
                     "ours": measured.get("mean"),
-                    **{name: measured.get(name) for name in ("low", "high", "sd", "n")},
+                    **{name: measured.get(name) for name in ("low", "high", "sd", "n", "people")},
                     "seeds": len(row.get("runs", ())),
                     "seed_sd": measured.get("std"),
-                    **dict(zip(_FIELDS[14:17], difference, strict=True)),
+                    "compared_with": record["rows"][0]["row"] if measured.get("difference") else None,
+                    **dict(zip(("difference", "difference_low", "difference_high"), difference, strict=True)),
                     "steps": min(row["steps"]) if row.get("steps") else None,
                     "finished": row.get("finished"),
                     "synthetic": record["synthetic"],

@@ -9,8 +9,9 @@ from rich.console import Console
 from ...errors import DataError, UsageError
 from ...imaging.atomic import write_aside
 from ..recipe import load_recipe
+from .data import lacking_for_row
 from .figures import draw_table
-from .measured import compare_with_best, measure_column
+from .measured import compare_with_first, measure_column
 from .report import markdown_table, print_table
 from .runs import plan_run
 from .scores import score_folder
@@ -54,20 +55,18 @@ def plan_table(table, data, runs, budget, rows=None):
     UsageError
         For an unknown row.
     DataError
-        If there are data for no row.
+        If there are data for no row; names what is missing for the first one.
     """
     planned, left_out = [], []
     for row in chosen_rows(table, rows):
         dataset = data.of_row(table, row)
-        if dataset is None:
-            channels = ", ".join(row.channels)
-            left_out.append(
-                f"{row.name}: no folder of data has the channel {channels} alone; give one more after --data"
-            )
+        reason = lacking_for_row(table, row, dataset)
+        if reason:
+            left_out.append(f"{row.name}: {reason}")
         else:
             planned.append((row, plan_run(table, row, dataset, runs, budget)))
     if not planned:
-        raise DataError(f"{table.id}: there is nothing to train; {'; '.join(left_out)}")
+        raise DataError(f"{table.id}: there is nothing to train; {left_out[0]}")
     return planned, left_out
 
 
@@ -117,9 +116,11 @@ def reproduce(table, data, output, budget, *, rows=None, console=None, allowance
             scores.append(score_folder(folders[-1], run, console))
         results.append(_result(table, row, run, folders, scores, output))
     for column in table.columns:
-        compare_with_best(column, results)
+        compare_with_first(column, results)
     record = _record(table, planned[0][1].dataset, budget, results, left_out, time_budget)
     record["figures"] = draw_table(record, [run.dataset for _, run in planned], output)
+    if time_budget is not None:
+        record["time_budget"]["overrun"] = allowance.overrun()
     write_tidy(record, output / f"{table.id}.csv")
     write_cases(record, output / f"{table.id}-cases.csv")
     for row in record["rows"]:  # what the cases add stands in the scores of the runs, and in the second CSV file
@@ -163,6 +164,7 @@ def _record(table, dataset, budget, results, left_out, time_budget):
         "synthetic": dataset.synthetic,
         "data_fingerprint": dataset.fingerprint(),
         "test_cases": len(dataset.select("test")),
+        "test_people": len({case.person for case in dataset.select("test")}),
         "paper_data": table.data,
         "columns": list(table.columns),
         "budget": asdict(budget) | {"encoder_weights": weights},

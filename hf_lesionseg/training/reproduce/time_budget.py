@@ -26,17 +26,27 @@ class TimeBudget:
     steps : int
     costs : dict of str to Cost
         By the name of the network and its number.
+    expected : float
+        Seconds that all runs take by these costs, of all seeds.
     """
 
     seconds: float
     tables: tuple[str, ...]
     steps: int
     costs: dict
+    expected: float
+
+    @property
+    def is_short(self):
+        """Whether even the fewest steps take longer."""
+        return self.expected > self.seconds
 
     def describe(self):
         """In one sentence, for the reader of the table."""
         shown = ", ".join(f"{name} {cost.step:.3f}" for name, cost in self.costs.items())
         fewest = " (the fewest that are taken: the time is short)" if self.steps <= FEWEST_STEPS else ""
+        if self.is_short:
+            fewest = f" (the fewest that are taken: these rows need about {self.expected / 60:.0f} minutes)"
         return (
             f"{self.seconds / 60:g} minutes for {', '.join(self.tables)}: {self.steps} steps for every row{fewest}, "
             f"from seconds per step of {shown}"
@@ -92,9 +102,9 @@ def choose_steps(tables, runs_of, output, budget, seconds, started, console):
         costs = dict(zip(names.values(), found, strict=True))
         left = seconds - (time.monotonic() - started)
         steps = steps_within(left, [cost for cost in costs.values() for _ in budget.seeds])
-        chosen = TimeBudget(seconds, ids, steps, costs)
+        chosen = TimeBudget(seconds, ids, steps, costs, seconds - left + _expected(costs, steps, budget.seeds))
         _keep(path, identity, chosen)
-    console.print(chosen.describe())
+    console.print(chosen.describe(), style="yellow" if chosen.is_short else None)
     budget = replace(budget, steps=chosen.steps)
     to_come = {
         (run.folder, seed): cost
@@ -105,20 +115,25 @@ def choose_steps(tables, runs_of, output, budget, seconds, started, console):
     return budget, chosen, Allowance(started + seconds, to_come, chosen.steps)
 
 
+def _expected(costs, steps, seeds):
+    return len(seeds) * sum(cost.total(steps) for cost in costs.values())
+
+
 def _kept(path, identity, ids):
     """What was chosen before for the same thing, or None."""
     if not path.is_file():
         return None
     found = json.loads(path.read_text())
-    if found["identity"] != identity:
+    if found["identity"] != identity or "expected" not in found:
         return None
     costs = {name: Cost(**cost) for name, cost in found["costs"].items()}
-    return TimeBudget(identity["seconds"], ids, found["steps"], costs)
+    return TimeBudget(identity["seconds"], ids, found["steps"], costs, found["expected"])
 
 
 def _keep(path, identity, chosen):
     record = {
         "steps": chosen.steps,
+        "expected": chosen.expected,
         "costs": {name: asdict(cost) for name, cost in chosen.costs.items()},
         "identity": identity,
     }

@@ -1,6 +1,7 @@
 """A wall time: how it is read, how many steps fit into it, and how it is shared out."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,6 +49,8 @@ def test_a_late_run_can_still_start_and_step():
     run = SimpleNamespace(folder=Path("a"))
     allowance = Allowance(time.monotonic() - 100, {(run.folder, 0): Cost(1.0, 10, 20)}, steps=100)
     assert allowance.minutes_for(run, 0) == pytest.approx((10 + 10) / 60)
+    assert allowance.overrun() == pytest.approx(100, abs=1)
+    assert Allowance(time.monotonic() + 100, {}, steps=100).overrun() == 0
 
 
 def test_tables_that_share_runs_are_timed_together():
@@ -62,6 +65,8 @@ def test_tables_that_share_runs_are_timed_together():
 
 
 def test_the_choice_is_told():
-    text = TimeBudget(1200, ("a-1", "a-2"), 10, {"1 U-Net": Cost(0.25, 1, 1)}).describe()
+    chosen = TimeBudget(1200, ("a-1", "a-2"), 10, {"1 U-Net": Cost(0.25, 1, 1)}, expected=1100)
+    text = chosen.describe()
     assert text.startswith("20 minutes for a-1, a-2: 10 steps for every row (the fewest that are taken")
     assert text.endswith("seconds per step of 1 U-Net 0.250")
+    assert "these rows need about 25 minutes)" in replace(chosen, expected=1500).describe()

@@ -8,7 +8,7 @@ from rich.console import Console
 from hf_lesionseg.training.reproduce.report import markdown_table, print_table
 from hf_lesionseg.training.reproduce.spreadsheets import write_cases, write_tidy
 
-NOTHING = {"mean": None, "std": None, "sd": None, "low": None, "high": None, "n": 0}
+NOTHING = {"mean": None, "std": None, "sd": None, "low": None, "high": None, "n": 0, "people": 0}
 
 
 def record(synthetic):
@@ -17,6 +17,7 @@ def record(synthetic):
         "title": "Stages",
         "note": "",
         "test_cases": 2,
+        "test_people": 1,
         "columns": ["miou", "dsc", "first_stage_parameters"],
         "time_budget": None,
         "left_out": [],
@@ -62,6 +63,8 @@ def test_table_as_text():
     assert "| L-Net | 86.58 | 70.12 ± 1.50 [60.00, 75.50] | – | 14.50 M |" in text
     assert "SYNTHETIC data" in text
     assert "10 steps of 4 slices at a rate of 0.001" in text
+    assert "bootstrapped over the 1 people of 2 test cases" in text
+    assert "Difference from" not in text  # one row
     assert "encoders from scratch, lengths in pixels x 0.25, seeds 0, 1." in text
     assert "SYNTHETIC" not in markdown_table(record(synthetic=False))
     console = Console(file=io.StringIO(), width=40)  # a file is as wide as the table
@@ -86,13 +89,26 @@ def test_what_the_challenge_reports_has_its_spread():
 def test_rows_that_were_stopped_are_marked():
     table = record(synthetic=True)
     table["rows"][0] |= {"finished": False, "steps": [10, 7]}
-    table["time_budget"] = {"text": "20 minutes for stages-1: 10 steps for every row"}
+    table["time_budget"] = {"text": "20 minutes for stages-1: 10 steps for every row", "overrun": 73.4}
     table["left_out"] = ["true DWI: no folder"]
     text = markdown_table(table)
     assert "| L-Net * |" in text
     assert "stopped when the time was over: L-Net after 7 steps; the same command goes on" in text
     assert "Chosen for a wall time: 20 minutes" in text
+    assert "It took 73 s longer than that." in text
     assert "Left out: true DWI: no folder." in text
+    table["time_budget"]["overrun"] = 0.0
+    assert "longer than" not in markdown_table(table)
+
+
+def test_differences_are_printed():
+    table = record(synthetic=True)
+    columns = table["rows"][0]["columns"]
+    second = columns | {"miou": columns["miou"] | {"difference": [-1.0, -2.5, 0.25]}}
+    table["rows"].append(table["rows"][0] | {"row": "U-Net", "columns": second})
+    text = markdown_table(table)
+    assert "Difference from L-Net on the same cases" in text
+    assert "| row | mIoU |\n|---|---:|\n| U-Net | -1.00 [-2.50, +0.25] |" in text
 
 
 def read(path):
@@ -112,7 +128,9 @@ def test_tidy_csv(tmp_path):
     assert [first[name] for name in ("paper", "ours", "low", "high", "sd", "n", "seeds", "synthetic")] == [
         "86.58", "70.123", "60.0", "75.5", "8.0", "2", "2", "True",
     ]  # fmt: skip
-    assert [first[f"difference_{name}"] for name in ("to_best", "low", "high")] == ["-1.0", "-2.0", "0.5"]
+    assert [first[name] for name in ("compared_with", "difference", "difference_low", "difference_high")] == [
+        "L-Net", "-1.0", "-2.0", "0.5",
+    ]  # fmt: skip
     assert (lines[3]["paper"], lines[3]["paper_sd"], lines[3]["ours"]) == ("50.0", "2.0", "")
 
 

@@ -1,11 +1,11 @@
 """When two runs are the same, and when one has ended."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from hf_lesionseg.datasets.prepared import PreparedDataset
+from hf_lesionseg.errors import DataError
 from hf_lesionseg.training.recipe import load_recipe
 from hf_lesionseg.training.reproduce import Budget, Prepared
 from hf_lesionseg.training.reproduce.runs import plan_run
@@ -69,13 +69,40 @@ def test_milestones_and_warm_up_keep_their_shares(dataset, tmp_path):
     assert long["warmup_epochs"] == 2 * recipe.warmup_epochs
 
 
+def with_channels(dataset, channels, targets=()):
+    """The same folder as one of other channels."""
+    other = PreparedDataset(dataset.folder)
+    other.channel_names, other.target_channels = tuple(channels), tuple(targets)
+    return other
+
+
+EGS_CHANNELS = load_recipe("egs-net-isles2018").processor["channel_names"]
+
+
 def test_a_row_without_its_channel_is_left_out_and_named(dataset, tmp_path):
     table = find_table("egs-net-1")
-    planned, left_out = plan_table(table, Prepared((dataset,)), tmp_path, Budget())
+    perfusion = with_channels(dataset, EGS_CHANNELS, ["dwi"])
+    planned, left_out = plan_table(table, Prepared((dataset, perfusion)), tmp_path, Budget())
     assert [row.name for row, _ in planned] == [row.name for row in table.rows[:-1]]
+    assert {run.dataset for _, run in planned} == {perfusion}
     assert left_out == ["true DWI: no folder of data has the channel dwi alone; give one more after --data"]
-    dwi = replace(table.rows[-1])
-    other = PreparedDataset(dataset.folder)
-    other.channel_names = dwi.channels
-    planned, left_out = plan_table(table, Prepared((dataset, other)), tmp_path, Budget())
-    assert (planned[-1][1].dataset, left_out) == (other, [])
+    dwi = with_channels(dataset, ["dwi"])
+    planned, left_out = plan_table(table, Prepared((perfusion, dwi)), tmp_path, Budget())
+    assert (planned[-1][1].dataset, left_out) == (dwi, [])
+
+
+def test_rows_that_learn_from_what_the_data_lack_are_left_out_and_named(dataset, tmp_path):
+    """Before anything is trained: rows with a generator, on data without the DWI that it learns from."""
+    table = find_table("egs-net-1")
+    planned, left_out = plan_table(table, Prepared((with_channels(dataset, EGS_CHANNELS),)), tmp_path, Budget())
+    assert [row.name for row, _ in planned] == ["U-Net + CE", "+ GD", "AU-Net"]
+    names, reasons = zip(*(text.split(": ", 1) for text in left_out), strict=True)
+    assert names == ("+ G", "+ SDF", "+ SN", "+ E", "+ BN", "true DWI")
+    assert all(reason.startswith(f"it learns from dwi, and {dataset.folder} has none") for reason in reasons[:-1])
+    assert "--dwi FOLDER" in reasons[0]
+
+
+def test_a_folder_of_other_channels_serves_no_row(dataset, tmp_path):
+    message = "ms-dcnn-1: there is nothing to train; .* no folder of data has the channels tmax, cbf, cbv, mtt; prepare"
+    with pytest.raises(DataError, match=message):
+        plan_table(find_table("ms-dcnn-1"), Prepared((dataset,)), tmp_path, Budget())

@@ -6,7 +6,8 @@ import pytest
 from hf_lesionseg.evaluation.metrics import VoxelCounts, case_metrics
 from hf_lesionseg.evaluation.surface import SurfaceDistances
 from hf_lesionseg.training.reproduce.case_values import CaseScore
-from hf_lesionseg.training.reproduce.measured import cases_of_column, compare_with_best, measure_column
+from hf_lesionseg.training.reproduce.confidence import interval, paired_difference
+from hf_lesionseg.training.reproduce.measured import cases_of_column, compare_with_first, measure_column
 from hf_lesionseg.training.reproduce.scores import summarize_scores
 from hf_lesionseg.training.tables import find_table
 
@@ -102,26 +103,49 @@ def test_seeds_are_averaged_case_by_case():
     assert (sums.tolist(), counts.tolist()) == ([1.5, 0.0], [2.0, 2.0])
 
 
-def test_differences_are_to_the_best_row_of_each_column():
-    table = find_table("clci-net-1")
-
-    def result(*true_positives):
-        cases = [CaseScore(f"c{n}", [VoxelCounts(tp, 0, 10 - tp)]) for n, tp in enumerate(true_positives)]
+def measured_rows(table, people, *rows):
+    """Results of rows by the true positives, of 10, of each case."""
+    found = []
+    for true_positives in rows:
+        cases = [
+            CaseScore(f"c{n}", [VoxelCounts(tp, 0, 10 - tp)], person=person)
+            for n, (tp, person) in enumerate(zip(true_positives, people, strict=True))
+        ]
         scores = [summarize_scores(cases)]
         columns = {column: measure_column(column, table.rows[0], scores) for column in table.columns}
-        return {"columns": columns, "scores": scores}
-
-    results = [result(4, 5, 6, 7), result(5, 6, 7, 8), result(2, 6, 3, 9)]
+        found.append({"columns": columns, "scores": scores})
     for column in table.columns:
-        compare_with_best(column, results)
+        compare_with_first(column, found)
+    return found
+
+
+def test_differences_are_to_the_first_row():
+    """Not to the best one, which is chosen by the same cases."""
+    results = measured_rows(find_table("clci-net-1"), "abcd", (4, 5, 6, 7), (5, 6, 7, 8), (2, 6, 3, 9))
     recall = [each["columns"]["volume_recall"] for each in results]
-    assert "difference" not in recall[1]
-    # Paired: each case of the first row is 0.1 below, whatever the spread between cases.
-    assert recall[0]["difference"] == pytest.approx([-10, -10, -10])
+    assert "difference" not in recall[0]
+    # Paired: each case of the second row is 0.1 above, whatever the spread between cases.
+    assert recall[1]["difference"] == pytest.approx([10, 10, 10])
     difference, low, high = recall[2]["difference"]
-    assert difference == pytest.approx(-15)
-    assert low < -15 < high
+    assert difference == pytest.approx(-5)
+    assert low < -5 < high
     assert high > 0
-    voe = [each["columns"]["voe"] for each in results]  # lower is better
-    assert "difference" not in voe[1]
-    assert voe[0]["difference"][0] == pytest.approx(10)
+    assert results[1]["columns"]["voe"]["difference"][0] == pytest.approx(-10)  # lower is better
+
+
+def test_two_cases_of_one_person_are_one_witness():
+    """Their sums and counts are put together: as if they were slices of one case."""
+    table = find_table("clci-net-1")
+    values, others = (2, 3, 8, 9, 5, 6, 1, 1), (3, 5, 8, 9, 9, 6, 2, 1)
+    by_person = measured_rows(table, "aabbccdd", values, others)
+    by_case = measured_rows(table, "abcdefgh", values, others)
+    found, apart = (each[0]["columns"]["volume_recall"] for each in (by_person, by_case))
+    assert (found["n"], found["people"], apart["people"]) == (8, 4, 8)
+    assert found["mean"] == apart["mean"]
+    assert (found["low"], found["high"]) == pytest.approx([10 * x for x in interval([5, 17, 11, 2], [2] * 4)])
+    assert found["high"] - found["low"] > apart["high"] - apart["low"]
+    difference, low, high = by_person[1]["columns"]["volume_recall"]["difference"]
+    assert difference == pytest.approx(10)  # 8 more of 80
+    ours, theirs = ([(a + b) / 10 for a, b in zip(each[::2], each[1::2], strict=True)] for each in (others, values))
+    expected = paired_difference((ours, [2] * 4), (theirs, [2] * 4))
+    assert [difference, low, high] == pytest.approx([100 * x for x in expected], abs=1.3)  # a tie, rounded otherwise
