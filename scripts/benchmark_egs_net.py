@@ -9,8 +9,8 @@ Width 8, slices of 64 x 64: minutes on one thread, once for each setting of the 
 * strong: lambda 2 = 0.1. The loss is a 2-norm over the slice, so that its gradient does not grow with the error: at
   0.002 the segmentation loss, of order 1, decides alone what the generator draws;
 * strong-frozen: as before, and one perceptual network that stays as it was drawn, since trained ones collapse;
-* balanced: as before, and the extractor's error is that of the lesion and of the background, half each: over all pixels
-  alike it is least for an empty map.
+* balanced: as before, and the extractor's error is that of the lesion and of the background, half each, since over all
+  pixels alike it is least for an empty map; lambda 1 = 10, so that the other parts do not drown it.
 
 Tells for each part of the loss its mean over the first and over the last epoch. On held-out people: how well the
 extractor's map parts lesion from brain (area under the ROC curve, 0.5 for an empty or constant map) and its Dice, which
@@ -45,7 +45,10 @@ SETTINGS = {
     "paper": {},
     "strong": {"dwi_weight": 0.1},
     "strong-frozen": {"dwi_weight": 0.1, "perceptual": "frozen"},
-    "balanced": {"dwi_weight": 0.1, "perceptual": "frozen", "extraction_balanced": True},
+    "balanced": {
+        **{"dwi_weight": 0.1, "perceptual": "frozen"},
+        **{"extraction_weight": 10.0, "extraction_balanced": True},
+    },
 }
 PARTS = ("extraction_loss", "dwi_loss", "feature_loss", "segmentation_loss")
 
