@@ -31,6 +31,7 @@ SMALLER = (
     (r"reproduce\.py .*synthetic", "--steps 1 --base_width 4 --batch_size 2 --cases 12 --size 64"),
     (r"reproduce\.py l-snet", "--rows U-Net --steps 1 --base_width 4 --batch_size 2"),
     (r"reproduce\.py clci", "--rows Baseline --steps 1 --base_width 4 --batch_size 2"),
+    (r"reproduce\.py ms-dcnn", "--steps 1 --base_width 4 --batch_size 2"),
     (r"benchmark_kernels\.py", "--repeats 2 --only roi_paste"),
 )
 SMALLER_IN_PROGRAMS = (("patients=60", "patients=1"),)
