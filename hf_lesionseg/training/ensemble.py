@@ -60,7 +60,7 @@ def make_ensemble(folders: Sequence, output):
     if any((folder / HELD_OUT_FILE).is_file() for folder in folders):
         pooled = pool_folds(folders)
         folders.sort(key=lambda folder: json.loads((folder / HELD_OUT_FILE).read_text())["fold"]["number"])
-    _check_alike(folders)
+    _check_alike(folders, may_be_equal=pooled is not None)
     claim_folder(output, len(folders))
     for number, folder in enumerate(folders):
         _bring(folder, fold_folder(output, number))
@@ -77,8 +77,11 @@ def make_ensemble(folders: Sequence, output):
     return pooled
 
 
-def _check_alike(folders) -> None:
-    """Refuse networks that cannot take the same slices, or whose probabilities are not of the same thing."""
+def _check_alike(folders, may_be_equal) -> None:
+    """Refuse networks that cannot take the same slices, or whose probabilities are not of the same thing.
+
+    Of few people, two folds may well train on the same ones, and end with equal weights.
+    """
     first, seen = None, {}
     for folder in folders:
         loaded = load_model(folder, device="cpu")
@@ -87,7 +90,7 @@ def _check_alike(folders) -> None:
             raise ModelError(f"{folder}: is an ensemble itself; give the folders of single networks")
         settings = {f"network setting {name}": value for name, value in config.items() if name not in _MAY_DIFFER}
         settings |= {f"image processor setting {name}": value for name, value in loaded.processor.settings().items()}
-        if loaded.weights_sha256 in seen:
+        if loaded.weights_sha256 in seen and not may_be_equal:
             raise ModelError(
                 f"{folder} and {seen[loaded.weights_sha256]}: have the same weights; give each network once"
             )

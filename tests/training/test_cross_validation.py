@@ -196,6 +196,13 @@ def test_members_differ_in_their_weights_only(runs, tmp_path, file, name, value,
         make_ensemble([runs / f"fold-{number}" for number in range(FOLDS)], tmp_path / "out")
 
 
+def test_folds_may_end_with_equal_weights(runs, tmp_path):
+    """As with four people in four folds, of which one validates."""
+    folders = [shutil.copytree(runs / f"fold-{number}", tmp_path / f"fold-{number}") for number in range(FOLDS)]
+    shutil.copy(folders[0] / "model.safetensors", folders[1] / "model.safetensors")
+    assert len(make_ensemble(folders, tmp_path / "out")["cases"]) > 0
+
+
 def test_the_same_weights_twice_and_networks_that_are_no_folds(runs, tmp_path):
     folders = [runs / f"fold-{number}" for number in range(FOLDS)]
     for folder in folders:
