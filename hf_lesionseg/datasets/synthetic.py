@@ -11,24 +11,22 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from ..errors import DataError
-from ..imaging.atomic import replace_folder_aside, write_aside
+from ..imaging.atomic import replace_folder_aside
 from .atlas import default_processor, find_atlas_cases
 from .generated_case import generate_case
+from .generated_folder import check_amount, claim_generated_folder, generate_missing
 from .prepare import claim_output, prepare_cases
 from .prepared import PreparedDataset
 from .splits import PAPER_FRACTIONS, make_splits, save_splits
 from .stroke_presets import find_preset
 from .template import TEMPLATE_LICENCE, load_template
-from .workers import run_tasks
 
-__all__ = ["claim_generated_folder", "generate_strokes", "prepare_synthetic"]
+__all__ = ["generate_strokes", "prepare_synthetic"]
 
 _COHORT = "R900"  # no cohort of ATLAS has this number
 _SPACE = "space-MNI152NLin2009aSym"
 _SCAN_SLOPE = 100 / 255
 _GENERATOR_VERSION = 1
-_DESCRIPTION = "dataset_description.json"
 
 
 def generate_strokes(
@@ -71,10 +69,7 @@ def generate_strokes(
         Where it cannot be written.
     """
     output = Path(output)
-    if count < 1:
-        raise DataError(f"count is {count}; ask for at least one case")
-    if seed < 0:
-        raise DataError(f"seed is {seed}; take 0 or more")
+    check_amount("count", count, seed)
     find_preset(preset).volume_ml(0.5, minimum_ml, maximum_ml)  # refuses limits that leave nothing
     load_template(spacing)  # the errors of a missing template belong here, not into the workers
     settings = {
@@ -87,10 +82,8 @@ def generate_strokes(
     }
     claim_generated_folder(output, settings, "strokes")
     missing = [index for index in range(count) if not _case_folder(output, index).is_dir()]
-    results = run_tasks(_write_case, [(output, settings, index) for index in missing], workers, "generating", progress)
-    for index, error in results:
-        if error is not None:
-            raise DataError(f"{output}: case {missing[index]} could not be generated: {error}") from error
+    tasks = [(output, settings, index) for index in missing]
+    generate_missing(_write_case, tasks, [f"case {index}" for index in missing], output, workers, progress)
     return output
 
 
@@ -161,28 +154,6 @@ def _case_name(index: int) -> str:
 
 def _case_folder(output: Path, index: int) -> Path:
     return output / "Training" / _COHORT / _case_name(index)
-
-
-def claim_generated_folder(output: Path, settings: dict, what: str) -> None:
-    """Write a generated folder's description, or check that it is the one of these settings; ``what`` is in it."""
-    path = output / _DESCRIPTION
-    if path.is_file():
-        found = json.loads(path.read_text()).get("GeneratedBy", [{}])[0].get("Settings")
-        if found != settings:
-            raise DataError(f"{output}: holds {what} of other settings ({found}); choose another folder or delete it")
-        return
-    if output.is_dir() and any(output.iterdir()):
-        raise DataError(f"{output}: is not empty and holds no generated {what}; choose another folder")
-    description = {
-        "Name": f"Generated {what} (synthetic, no patients)",
-        "BIDSVersion": "1.8.0",
-        "DatasetType": "derivative",
-        "Synthetic": True,
-        "License": TEMPLATE_LICENCE,
-        "GeneratedBy": [{"Name": "hf_lesionseg", "Settings": settings}],
-    }
-    with write_aside(path) as aside:
-        aside.write_text(json.dumps(description, indent=2) + "\n")
 
 
 def _write_case(output: Path, settings: dict, index: int) -> None:

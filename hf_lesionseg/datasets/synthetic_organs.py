@@ -12,13 +12,13 @@ import nibabel as nib
 
 from ..errors import DataError
 from ..imaging import Scan, write_aside, write_mask, write_volume
+from .generated_folder import check_amount, claim_described_folder, generate_missing
 from .nnunet import find_nnunet_cases
 from .organ_case import ATTRIBUTES, generate_organ
 from .pancreas_ct import default_processor
 from .prepare import claim_output, prepare_cases
 from .prepared import PreparedDataset
 from .splits import make_splits, save_splits
-from .workers import run_tasks
 
 __all__ = ["ATTRIBUTES", "generate_organs", "prepare_synthetic_organs"]
 
@@ -67,20 +67,15 @@ def generate_organs(
         Where it cannot be written.
     """
     output = Path(output)
-    if count < 1:
-        raise DataError(f"count is {count}; ask for at least one case")
-    if seed < 0:
-        raise DataError(f"seed is {seed}; take 0 or more")
+    check_amount("count", count, seed)
     for name, value, (low, high) in (("size", size, _SIZES), ("slices", slices, _SLICES)):
         if not low <= value <= high:
             raise DataError(f"{name} is {value}; take {low} to {high}")
     settings = {"seed": seed, "size": size, "slices": slices, "generator_version": _GENERATOR_VERSION}
     _claim_folder(output, settings)
     missing = [index for index in range(count) if not _record_path(output, index).is_file()]
-    results = run_tasks(_write_case, [(output, settings, index) for index in missing], workers, "generating", progress)
-    for index, error in results:
-        if error is not None:
-            raise DataError(f"{output}: case {missing[index]} could not be generated: {error}") from error
+    tasks = [(output, settings, index) for index in missing]
+    generate_missing(_write_case, tasks, [f"case {index}" for index in missing], output, workers, progress)
     return output
 
 
@@ -149,14 +144,6 @@ def _record_path(output: Path, index: int) -> Path:
 
 def _claim_folder(output: Path, settings: dict) -> None:
     """Write the folder's description, or check that it is the one of these settings."""
-    path = output / "dataset.json"
-    if path.is_file():
-        found = json.loads(path.read_text()).get("generated_by")
-        if found != settings:
-            raise DataError(f"{output}: holds organs of other settings ({found}); choose another folder or delete it")
-        return
-    if output.is_dir() and any(output.iterdir()):
-        raise DataError(f"{output}: is not empty and holds no generated organs; choose another folder")
     description = {
         "name": NAME,
         "description": "Synthetic, no patients",
@@ -167,8 +154,7 @@ def _claim_folder(output: Path, settings: dict) -> None:
         "synthetic": True,
         "generated_by": settings,
     }
-    with write_aside(path) as aside:
-        aside.write_text(json.dumps(description, indent=1) + "\n")
+    claim_described_folder(output / "dataset.json", description, lambda found: found.get("generated_by"), "organs")
 
 
 def _write_case(output: Path, settings: dict, index: int) -> None:

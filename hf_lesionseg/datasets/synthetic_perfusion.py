@@ -15,14 +15,13 @@ from ..errors import DataError
 from ..imaging.atomic import replace_folder_aside, write_aside
 from ..imaging.deconvolution import perfusion_maps
 from ..imaging.perfusion_series import PerfusionSeries
+from .generated_folder import check_amount, claim_generated_folder, generate_missing
 from .isles import FRACTIONS, prepare_isles
 from .isles2018 import default_processor, find_isles2018_cases
 from .perfusion_case import FIELD_OF_VIEW_MM, GeneratedPerfusion, PerfusionPatient, draw_patient, draw_slabs, scan_slab
 from .prepare import claim_output
 from .prepared import PreparedDataset
-from .synthetic import claim_generated_folder
 from .template import TEMPLATE_LICENCE, load_template
-from .workers import run_tasks
 
 __all__ = ["generate_perfusion", "prepare_synthetic_perfusion"]
 
@@ -81,10 +80,7 @@ def generate_perfusion(
         Where it cannot be written.
     """
     output = Path(output)
-    if patients < 1:
-        raise DataError(f"patients is {patients}; ask for at least one")
-    if seed < 0:
-        raise DataError(f"seed is {seed}; take 0 or more")
+    check_amount("patients", patients, seed)
     if prefix not in _FIRST_ID:
         raise DataError(f"prefix is {prefix!r}; take 'CT' or 'MR', the two that ISLES 2018 has")
     limits = (("size", size, _SIZES), ("num_slices", num_slices, _SLICES), ("num_frames", num_frames, _FRAMES))
@@ -107,9 +103,8 @@ def generate_perfusion(
         index for index in range(patients) if not all(_case_folder(output, case).is_dir() for case in cases[index])
     ]
     tasks = [(output, settings, index, cases[index]) for index in missing]
-    for index, error in run_tasks(_write_patient, tasks, workers, "generating", progress):
-        if error is not None:
-            raise DataError(f"{output}: patient {missing[index] + 1} could not be generated: {error}") from error
+    names = [f"patient {index + 1}" for index in missing]
+    generate_missing(_write_patient, tasks, names, output, workers, progress)
     return output
 
 
