@@ -1,13 +1,14 @@
 """Train small EGS-Nets on generated CT perfusion, through `lesionseg train`, and tell whether each stage learns.
 
     python scripts/benchmark_egs_net.py -o egs-net-stages
-    python scripts/benchmark_egs_net.py -o egs-net-stages --epochs 4 --people 12 --settings strong-frozen
+    python scripts/benchmark_egs_net.py -o egs-net-stages --epochs 60 --people 60 --settings paper
 
 Width 8, slices of 64 x 64: minutes on one thread, once for each setting of the losses:
 
-* paper: lambda 2 = 0.002 and two perceptual networks that are both trained;
-* strong: lambda 2 = 0.1. The loss is a 2-norm over the slice, so that its gradient does not grow with the error: at
-  0.002 the segmentation loss, of order 1, decides alone what the generator draws;
+* paper: the weights of the paper and two perceptual networks that are both trained. Lambda 2 = 0.002 weighs a 2-norm
+  over a slice of 256 x 256; at another size it is taken times 256 / size, so that it weighs the same error alike;
+* unscaled: the same with lambda 2 = 0.002 at every size;
+* strong: lambda 2 = 0.1;
 * strong-frozen: as before, and one perceptual network that stays as it was drawn, since trained ones collapse;
 * balanced: as before, and the extractor's error is that of the lesion and of the background, half each, since over all
   pixels alike it is least for an empty map; lambda 1 = 10, so that the other parts do not drown it.
@@ -41,8 +42,10 @@ from hf_lesionseg.training.history import read_history
 from hf_lesionseg.training.recipe import load_recipe
 from hf_lesionseg.training.validation import predict_case
 
+PAPER_DWI_WEIGHT, PAPER_SIZE = 0.002, 256
 SETTINGS = {
     "paper": {},
+    "unscaled": {"dwi_weight": PAPER_DWI_WEIGHT},
     "strong": {"dwi_weight": 0.1},
     "strong-frozen": {"dwi_weight": 0.1, "perceptual": "frozen"},
     "balanced": {
@@ -53,15 +56,16 @@ SETTINGS = {
 PARTS = ("extraction_loss", "dwi_loss", "feature_loss", "segmentation_loss")
 
 
-def recipe_of(settings, epochs):
+def recipe_of(settings, options):
     """A small EGS-Net by the settings; all but the losses is the same for all."""
     full = load_recipe("egs-net-isles2018").processor
+    settings = {"dwi_weight": PAPER_DWI_WEIGHT * PAPER_SIZE / options.size, **settings}
     return {
         "model_type": "egs-net",
         "model": {"base_width": 8, "perceptual_widths": [4, 8, 8, 16, 16], **settings},
         "processor": {
             "channel_names": [*FRAMES, *MAPS],
-            "size": {"height": 64, "width": 64},
+            "size": {"height": options.size, "width": options.size},
             **{name: full[name] for name in ("normalization", "intensity_range")},
         },
         "target_channels": ["dwi"],
@@ -69,10 +73,10 @@ def recipe_of(settings, epochs):
         "optimizer": "rmsprop",
         "learning_rate": 1e-3,
         "batch_size": 5,
-        "epochs": epochs,
+        "epochs": options.epochs,
         "scheduler": "constant",
         "warmup_epochs": 1,  # RMSprop's first steps are ten times the rate: without, the generator can blow up
-        "validation_every": epochs,
+        "validation_every": options.epochs,
         "monitor": "validation_dice",
         "early_stopping_patience": None,
     }
@@ -127,7 +131,7 @@ def measure(name, options, data):
     """Train by one setting and measure it."""
     folder = options.output / name
     recipe = options.output / f"{name}.yaml"
-    recipe.write_text(yaml.safe_dump(recipe_of(SETTINGS[name], options.epochs), sort_keys=False))
+    recipe.write_text(yaml.safe_dump(recipe_of(SETTINGS[name], options), sort_keys=False))
     started = time.monotonic()
     run_command(
         *("train", "--recipe", recipe, "--data_dir", data, "--output_dir", folder, "--cpu"),
@@ -168,22 +172,43 @@ def main():
     )
     parser.add_argument("--people", type=int, default=30, help="generated people, split 4 : 1 : 1 (default 30)")
     parser.add_argument("--epochs", type=int, default=6, help="of each training (default 6)")
+    parser.add_argument("--size", type=int, default=64, help="rows and columns of the slices (default 64)")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the order of the slices (default 0)")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="which to train")
     options = parser.parse_args()
+    if options.size < 32 or options.size % 16:
+        parser.error(f"--size {options.size}: give a multiple of 16 from 32 on")
     options.output.mkdir(parents=True, exist_ok=True)
     data, recipe = options.output / "data", options.output / "data.yaml"
-    recipe.write_text(yaml.safe_dump(recipe_of({}, options.epochs), sort_keys=False))
-    generate = ("prepare", "synthetic-perfusion", "-o", data, "--count", options.people, "--size", 64, "--slices", 4)
+    recipe.write_text(yaml.safe_dump(recipe_of({}, options), sort_keys=False))
+    generate = (
+        "prepare",
+        "synthetic-perfusion",
+        "-o",
+        data,
+        "--count",
+        options.people,
+        "--size",
+        options.size,
+        "--slices",
+        4,
+    )
     run_command(*generate, "--frames", 40, "--seed", 3, "--recipe", recipe)
 
     rows = []
     for name in options.settings:
         rows.append(measure(name, options, data))
-        record = {"synthetic": True, "people": options.people, "epochs": options.epochs, "rows": rows}
+        record = {
+            "synthetic": True,
+            "people": options.people,
+            "epochs": options.epochs,
+            "size": options.size,
+            "rows": rows,
+        }
         with write_aside(options.output / "stages.json") as aside:  # after each, so that a stopped run leaves some
             aside.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"\nSYNTHETIC data, {options.people} people, {options.epochs} epochs, width 8, 64 x 64\n\n{table(rows)}")
+    conditions = f"{options.people} people, {options.epochs} epochs, width 8, {options.size} x {options.size}"
+    print(f"\nSYNTHETIC data, {conditions}\n\n{table(rows)}")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
     python scripts/reproduce.py l-snet-1 --data synthetic --budget 20m
     python scripts/reproduce.py all --data synthetic --budget 15m
-    python scripts/reproduce.py l-snet-4 --data prepared/pancreas --steps 60000 --base_width 64 --learning_rate 1e-4
+    python scripts/reproduce.py res-unet-1 --data prepared/atlas
+    python scripts/reproduce.py l-snet-4 --data prepared/pancreas --steps 60000
 
-``--data synthetic`` generates organs, strokes or CT perfusion, as a table needs, and says so in everything it writes;
-otherwise give a folder made by `lesionseg prepare`. Beside the table (Markdown, JSON, CSV, a CSV of all test cases)
+On a folder made by `lesionseg prepare` every row is trained as its paper says: width, batches, learning rate and number
+of epochs of its recipe, and encoders from published weights where the recipe has some. ``--data synthetic`` generates
+organs, strokes or CT perfusion, as a table needs, trains narrow networks for minutes, and says so in everything it
+writes. Every option holds for both. Beside the table (Markdown, JSON, CSV, a CSV of all test cases)
 lie its figures. Rows that several tables share are trained once for all of them. A run that was stopped goes on where
 it was: give the same command again.
 """
@@ -19,7 +22,9 @@ from hf_lesionseg.errors import LesionSegError
 from hf_lesionseg.training.reproduce import Budget, Prepared, Synthetic, parse_duration, reproduce_tables
 from hf_lesionseg.training.tables import TABLES, find_tables
 
-_CASES, _CASES_IN_A_HURRY = 90, 60
+_CASES = 120
+_WIDTH_IN_A_HURRY = 8
+_EMPTY_SLICES_IN_A_HURRY = 0.2  # most slices are empty, and some hundred steps would see few lesions
 
 
 def parse_arguments(arguments=None):
@@ -49,16 +54,31 @@ def parse_arguments(arguments=None):
         help="wall time of each table, such as 90s, 20m or 1h: every network is tried for seconds, and all rows get "
         "the number of steps that fits the time; tables that share runs put their time together. In place of --steps",
     )
-    parser.add_argument("--steps", type=int, help=f"optimizer steps of each run ({defaults.steps})")
+    parser.add_argument(
+        "--steps", type=int, help=f"optimizer steps of each run (the recipe's epochs; {defaults.steps} if synthetic)"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=defaults.seeds, help="one run for each (0)")
     parser.add_argument(
         "--base_width",
         type=int,
-        default=defaults.base_width,
-        help="64 in the paper; others in proportion (%(default)s)",
+        help="64 in the paper; others in proportion "
+        f"(64; {defaults.base_width} if synthetic; {_WIDTH_IN_A_HURRY} with --budget)",
     )
-    parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="slices per step (%(default)s)")
-    parser.add_argument("--learning_rate", type=float, default=defaults.learning_rate, help="(%(default)s)")
+    parser.add_argument(
+        "--batch_size", type=int, help=f"slices per step (the recipe's; {defaults.batch_size} if synthetic)"
+    )
+    parser.add_argument(
+        "--empty_slices",
+        type=float,
+        metavar="SHARE",
+        help="of the slices without lesion that an epoch takes "
+        f"(the recipe's; {_EMPTY_SLICES_IN_A_HURRY} if synthetic or with --budget)",
+    )
+    parser.add_argument(
+        "--learning_rate",
+        type=float,
+        help="at the beginning (the recipe's; at less than the paper's width one that suits narrow networks)",
+    )
     parser.add_argument(
         "--encoder_weights", help="ResNets to start from; by default ImageNet's at --base_width 64, `none` for none"
     )
@@ -74,9 +94,7 @@ def parse_arguments(arguments=None):
     )
     group = parser.add_argument_group("synthetic data")
     group.add_argument(
-        "--cases",
-        type=int,
-        help=f"generated volumes, people where it is perfusion ({_CASES}; {_CASES_IN_A_HURRY} with --budget)",
+        "--cases", type=int, default=_CASES, help="generated volumes, people where it is perfusion (%(default)s)"
     )
     group.add_argument("--size", type=int, default=128, help="rows and columns of slices of organs (%(default)s)")
     options = parser.parse_args(arguments)
@@ -92,20 +110,26 @@ def main(arguments=None):
         seconds = options.budget and parse_duration(options.budget)
         synthetic = options.data == ["synthetic"]
         if synthetic:
-            cases = options.cases or (_CASES_IN_A_HURRY if options.budget else _CASES)
-            data = Synthetic(options.output, cases, options.size)
+            data = Synthetic(options.output, options.cases, options.size)
         else:
             data = Prepared(tuple(PreparedDataset(folder) for folder in options.data))
         scale = options.size / 512 if synthetic else 1.0
-        budget = Budget(
-            steps=Budget.steps if options.steps is None else options.steps,
+        short = synthetic or options.budget
+        asked = {
+            "steps": options.steps,
+            "base_width": options.base_width or (_WIDTH_IN_A_HURRY if options.budget else None),
+            "empty_slice_fraction": _EMPTY_SLICES_IN_A_HURRY if short else None,
+            "batch_size": options.batch_size,
+            "learning_rate": options.learning_rate,
+        }
+        if options.empty_slices is not None:
+            asked["empty_slice_fraction"] = options.empty_slices
+        budget = (Budget if short else Budget.published)(
             seeds=tuple(options.seeds),
-            base_width=options.base_width,
-            batch_size=options.batch_size,
-            learning_rate=options.learning_rate,
             scale=scale if options.scale is None else options.scale,
             encoder_weights=options.encoder_weights,
             processes=options.num_processes,
+            **{name: value for name, value in asked.items() if value is not None},
         )
         reproduce_tables(tables, data, options.output, budget, seconds=seconds, rows=options.rows)
     except LesionSegError as error:

@@ -38,12 +38,15 @@ class Run:
         Of its recipe.
     dataset : PreparedDataset
     budget : Budget
+    steps : int
+        Of the optimizer.
     """
 
     folder: Path
     settings: dict
     dataset: PreparedDataset
     budget: Budget
+    steps: int
 
     def seed_folder(self, seed):
         """Where the model of a seed is."""
@@ -77,7 +80,7 @@ class Run:
         (folder / SCORES).unlink(missing_ok=True)  # of the weights before
         run_command(
             "train", "--recipe", recipe, "--data_dir", self.dataset.folder, "--output_dir", folder,
-            "--max_steps", self.budget.steps, "--seed", seed, "--resume_from_checkpoint", "latest",
+            "--max_steps", self.steps, "--seed", seed, "--resume_from_checkpoint", "latest",
             *(() if minutes is None else (_LATE, f"{minutes:.4f}")), processes=self.budget.processes,
         )  # fmt: skip
         return folder
@@ -102,18 +105,25 @@ def plan_run(table, row, dataset, runs, budget):
     recipe = load_recipe(table.recipe_of(row))
     defaults = AutoConfig.for_model(row.model_type)
     lengths = {name: value for name, value in budget.in_proportion().items() if hasattr(defaults, name)}
+    if hasattr(defaults, "dwi_weight"):  # of a 2-norm over the slice, which grows with the root of its pixels
+        pixels = (_pixels(settings["size"]) for settings in (recipe.processor, dataset.processor().settings()))
+        lengths["dwi_weight"] = defaults.dwi_weight * math.sqrt(next(pixels) / next(pixels))
     model = budget.narrowed(defaults) | lengths | row.model
+    slice_range = slices_at_the_same_height(recipe.slice_range, dataset)
+    batches = _batches_of_an_epoch(recipe, slice_range, dataset, budget)
+    steps = budget.steps or recipe.epochs * batches
     if hasattr(defaults, "batch_norm_momentum"):
         # Keras' 0.01 lags behind the weights in a run of a few hundred steps.
-        model.setdefault("batch_norm_momentum", max(defaults.batch_norm_momentum, min(0.1, 20 / budget.steps)))
+        model.setdefault("batch_norm_momentum", max(defaults.batch_norm_momentum, min(0.1, 20 / steps)))
     settings = recipe.to_dict() | {
         "model_type": row.model_type,
         "model": model,
-        "batch_size": budget.batch_size // budget.processes,
-        "learning_rate": budget.learning_rate,
+        "batch_size": budget.batch_of(recipe.batch_size),
+        "learning_rate": budget.rate_of(recipe, table.narrow_rate),
         "encoder_weights": budget.weights_to_start_from(recipe),
         "channels_last": True,  # as fast or faster for all of them; training ignores it where it is not safe
-        "slice_range": slices_at_the_same_height(recipe.slice_range, dataset),
+        "slice_range": slice_range,
+        "empty_slice_fraction": budget.empty_slices_of(recipe),
     }
     if row.channels:
         settings["target_channels"] = []
@@ -122,27 +132,35 @@ def plan_run(table, row, dataset, runs, budget):
     for name in _LATER_FIELDS:
         if not settings.get(name):
             settings.pop(name, None)  # runs from before this field was keep their folders
-    settings |= _schedule(recipe, settings, dataset, budget)
-    identity = [settings, budget.steps, dataset.fingerprint()]
+    settings |= _schedule(recipe, math.ceil(steps / batches))
+    if budget.validations:
+        settings["validation_every"] = max(1, settings["epochs"] // budget.validations)
+    identity = [settings, steps, dataset.fingerprint()]
     if budget.processes > 1:
         identity.append(budget.processes)
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     name = f"{row.model_type}-{key}"
-    return Run(Path(runs) / name, settings | {"name": name}, dataset, budget)
+    return Run(Path(runs) / name, settings | {"name": name}, dataset, budget, steps)
 
 
-def _schedule(recipe, settings, dataset, budget):
-    """Epochs of the budget, and the learning rate's course over them."""
+def _pixels(size):
+    return size["height"] * size["width"]
+
+
+def _batches_of_an_epoch(recipe, slice_range, dataset, budget):
     slices = SliceDataset(
         dataset.select("train"),
         slices=recipe.slices,
-        slice_range=settings.get("slice_range"),
-        empty_slice_fraction=recipe.empty_slice_fraction,
+        slice_range=slice_range,
+        empty_slice_fraction=budget.empty_slices_of(recipe),
     )
-    epochs = math.ceil(budget.steps / math.ceil(len(slices) / budget.batch_size))
+    return math.ceil(len(slices) / (budget.batch_of(recipe.batch_size) * budget.processes))
+
+
+def _schedule(recipe, epochs):
+    """The learning rate's course over so many epochs."""
     share, schedule = epochs / recipe.epochs, {}
-    if recipe.scheduler in ("step", "plateau", "multistep") and epochs < recipe.epochs:
-        # Too few to fall in steps, or to wait.
+    if epochs < recipe.epochs:  # too few to fall in steps, to wait, or to end with a high rate
         schedule = {"scheduler": "cosine", "early_stopping_patience": None}
     elif recipe.scheduler == "step":  # at the same shares of the training as in the paper
         schedule["step_epochs"] = round(share * recipe.step_epochs)
@@ -150,7 +168,7 @@ def _schedule(recipe, settings, dataset, budget):
         schedule["milestones"] = [round(share * epoch) for epoch in recipe.milestones]
     if recipe.warmup_epochs:
         schedule["warmup_epochs"] = round(share * recipe.warmup_epochs)
-    return schedule | {"epochs": epochs, "validation_every": max(1, epochs // budget.validations)}
+    return schedule | {"epochs": epochs}
 
 
 def _summary(folder):

@@ -142,6 +142,7 @@ def _result(table, row, run, folders, scores, output):
         "model_type": row.model_type,
         "model": row.model,
         "encoder_weights": run.settings["encoder_weights"],
+        "learning_rate": run.settings["learning_rate"],
         "reported": row.reported,
         "runs": [str(folder.relative_to(output)) for folder in folders],
         "steps": [run.steps_done(seed) for seed in seeds],

@@ -56,7 +56,7 @@ COLUMNS = {
     "rvd": Column("RVD", "percent", "mean 100 (predicted / true volume - 1), signed: 0 is best", "zero"),
     "absolute_rvd": Column("abs. RVD", "percent", "mean of its absolute values; not in the paper", "low"),
     "case_dsc": Column(
-        "DSC", "share", "mean 3-D Dice of the test cases on the grid of their scans, 1 where both are empty"
+        "DSC of scans", "share", "mean 3-D Dice of the test cases on the grid of their scans, 1 where both are empty"
     ),
     "challenge_dc": _challenge("DC", "share", "Dice of the test cases on the grid of their scans: mean (SD)"),
     "challenge_hd": _challenge(

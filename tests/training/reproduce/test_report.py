@@ -32,13 +32,13 @@ def record(synthetic):
             "steps": 10,
             "batch_size": 4,
             "seeds": [0, 1],
-            "learning_rate": 0.001,
             "scale": 0.25,
             "encoder_weights": None,
         },
         "rows": [
             {
                 "row": "L-Net",
+                "learning_rate": 0.001,
                 "runs": ["runs/a", "runs/b"],
                 "steps": [10, 10],
                 "finished": True,
@@ -55,6 +55,15 @@ def record(synthetic):
             }
         ],
     }
+
+
+def test_conditions_of_a_table_trained_as_published():
+    published = record(synthetic=False)
+    published["budget"] |= {"steps": None, "batch_size": None, "base_width": 64}
+    published["rows"].append(published["rows"][0] | {"row": "U-Net", "learning_rate": 0.002})
+    text = markdown_table(published)
+    assert "width 64 for 64" in text
+    assert "the steps of each row's recipe of its slices at a rate of 0.001 or 0.002 that falls" in text
 
 
 def test_table_as_text():

@@ -3,14 +3,15 @@
 import json
 
 import pytest
+from transformers import AutoConfig
 
 from hf_lesionseg.datasets.prepared import PreparedDataset
-from hf_lesionseg.errors import DataError
+from hf_lesionseg.errors import DataError, UsageError
 from hf_lesionseg.training.recipe import load_recipe
 from hf_lesionseg.training.reproduce import Budget, Prepared
 from hf_lesionseg.training.reproduce.runs import plan_run
 from hf_lesionseg.training.reproduce.table_run import plan_table
-from hf_lesionseg.training.tables import find_table
+from hf_lesionseg.training.tables import TABLES, find_table
 
 
 @pytest.fixture
@@ -67,6 +68,49 @@ def test_milestones_and_warm_up_keep_their_shares(dataset, tmp_path):
     long = plan_run(table, table.rows[0], dataset, tmp_path, Budget(steps=720 * per_epoch)).settings
     assert (long["epochs"], long["milestones"]) == (2 * recipe.epochs, [360, 600])
     assert long["warmup_epochs"] == 2 * recipe.warmup_epochs
+
+
+def test_as_published_means_by_the_recipe(dataset, tmp_path):
+    """Width, batches, rate, epochs and validations of the row's recipe; whatever else is asked for comes first."""
+    table = find_table("ms-dcnn-1")
+    recipe = load_recipe("ms-dcnn-isles2018")
+    run = plan_run(table, table.rows[0], dataset, tmp_path, Budget.published())
+    slices = sum(case.num_slices for case in dataset.select("train"))
+    assert run.steps == 70 * -(-slices // 4)  # 70 epochs of batches of 4, in the paper
+    for name in ("batch_size", "epochs", "learning_rate", "scheduler", "validation_every", "monitor"):
+        assert run.settings[name] == getattr(recipe, name), name
+    assert run.settings["model"]["growth_rate"] == AutoConfig.for_model("ms-dcnn").growth_rate
+    two = plan_run(table, table.rows[0], dataset, tmp_path, Budget.published(processes=2))
+    assert (two.settings["batch_size"], two.steps) == (2, run.steps)
+    asked = plan_run(table, table.rows[0], dataset, tmp_path, Budget.published(steps=9, learning_rate=5e-4)).settings
+    assert (asked["epochs"], asked["learning_rate"]) == (-(-9 // -(-slices // 4)), 5e-4)
+    with pytest.raises(UsageError, match="4 slices for 3 processes"):
+        plan_run(table, table.rows[0], dataset, tmp_path, Budget.published(processes=3))
+
+
+def test_short_runs_fall_along_a_cosine_and_take_few_empty_slices(dataset, tmp_path):
+    table = find_table("res-unet-1")  # whose recipe has a constant rate, and takes every slice
+    dataset = replace_slices(dataset)
+    short = plan_run(table, table.rows[0], dataset, tmp_path, Budget(steps=4, empty_slice_fraction=0.25)).settings
+    assert (short["scheduler"], short["empty_slice_fraction"]) == ("cosine", 0.25)
+    by_recipe = plan_run(table, table.rows[0], dataset, tmp_path, Budget.published()).settings
+    assert (by_recipe["scheduler"], by_recipe["empty_slice_fraction"]) == ("constant", 1.0)
+
+
+def test_the_dwi_loss_weighs_an_error_alike_at_every_size(dataset, tmp_path):
+    """It is a 2-norm over the slice: of the paper's 0.002 at 256 x 256, four times that at a quarter of the length."""
+    size = dataset.processor().settings()["size"]
+    weight = plan("egs-net-1", 3, dataset, tmp_path).settings["model"]["dwi_weight"]
+    assert weight == pytest.approx(0.002 * 256 / (size["height"] * size["width"]) ** 0.5)
+
+
+def test_narrow_networks_have_the_rate_of_their_table(dataset, tmp_path):
+    rates = {table.id: table.narrow_rate for table in TABLES.values()}
+    assert plan("ms-dcnn-1", 0, dataset, tmp_path).settings["learning_rate"] == rates["ms-dcnn-1"]
+    assert plan("egs-net-1", 0, dataset, tmp_path).settings["learning_rate"] == rates["egs-net-1"]
+    assert plan("ms-dcnn-1", 0, dataset, tmp_path, learning_rate=0.5).settings["learning_rate"] == 0.5
+    wide = plan("ms-dcnn-1", 0, dataset, tmp_path, base_width=64).settings["learning_rate"]
+    assert wide == load_recipe("ms-dcnn-isles2018").learning_rate
 
 
 def with_channels(dataset, channels, targets=()):
