@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ...errors import UsageError
 
 PUBLISHED_WIDTH = 64  # feature maps of the stem of every published ResNet
+_NARROWEST_STEM = 8  # of four maps, some networks learnt nothing
 _LISTS_OF_WIDTHS = ("up_widths", "perceptual_widths")
 
 
@@ -20,7 +21,7 @@ class Budget:
         One run for each.
     base_width : int
         Feature maps of the encoders' stem where the paper has 64; widths of other networks are brought down in
-        proportion.
+        proportion, a stem of fewer to 8 at the lowest.
     batch_size : int, optional
         Slices per step, of all processes together; by default those of each row's recipe.
     learning_rate : float, optional
@@ -105,10 +106,11 @@ class Budget:
         }
 
     def narrowed(self, defaults):
-        """Widths of a network's configuration, brought down as the budget's is from 64."""
+        """Widths of a network's configuration, brought down as the budget's is from 64; no stem falls below 8 maps."""
         widths = {name: getattr(defaults, name) for name in ("base_width", "growth_rate") if hasattr(defaults, name)}
         lists = {name: getattr(defaults, name) for name in _LISTS_OF_WIDTHS if hasattr(defaults, name)}
-        return {name: self._narrow(width) for name, width in widths.items()} | {
+        floor = {"base_width": min(_NARROWEST_STEM, self.base_width, widths.get("base_width", 1))}
+        return {name: max(floor.get(name, 1), self._narrow(width)) for name, width in widths.items()} | {
             name: [self._narrow(width) for width in each] for name, each in lists.items()
         }
 

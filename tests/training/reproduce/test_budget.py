@@ -49,6 +49,8 @@ def test_widths_come_down_in_proportion():
     }  # fmt: skip
     assert budget.narrowed(AutoConfig.for_model("egs-net"))["perceptual_widths"] == [8, 16, 32, 64, 128]
     assert Budget(base_width=64).narrowed(AutoConfig.for_model("dense-unet")) == {"base_width": 96, "growth_rate": 48}
+    assert Budget(base_width=8).narrowed(AutoConfig.for_model("unet-bn")) == {"base_width": 8}  # of 32: not 4
+    assert Budget(base_width=4).narrowed(AutoConfig.for_model("unet-bn")) == {"base_width": 4}
     assert Budget(base_width=1).narrowed(AutoConfig.for_model("unet-bn")) == {"base_width": 1}
 
 
