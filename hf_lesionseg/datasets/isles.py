@@ -1,7 +1,7 @@
 """What the readers of ISLES 2018, 2022 and 2024 share: from the volumes of a case to records, and prepared folders."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ __all__ = [
     "FoundCase",
     "build_records",
     "challenge_of",
+    "find_volumes",
     "foreign_error",
     "keep_volume",
     "named_as",
@@ -34,6 +35,8 @@ FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 NO_MASK = "no lesion mask"
 """Reason of a case without a truth, such as those of a challenge's test set: left out, but no failure."""
+
+_PERSON = re.compile(r"^sub-[A-Za-z0-9]+")
 
 # By what a file's name says, the most telling first: 2024 has dwi and adc as 2022 does.
 _CHALLENGES = (
@@ -127,6 +130,54 @@ def keep_volume(case: FoundCase, kind: str, path: Path, source: Path, rank: tupl
         else:
             case.images[kind] = path
     return None
+
+
+def find_volumes(
+    source: Path,
+    title: str,
+    pattern: re.Pattern,
+    *,
+    case: str,
+    rank: Callable[[re.Match, Path], tuple] = lambda match, path: (),
+) -> tuple[list[FoundCase], list[RejectedCase]]:
+    """Gather the volumes of a data set with BIDS names by case; no volume is opened.
+
+    Parameters
+    ----------
+    source : folder, searched in depth; hidden files and folders are skipped
+    title : of the data set, as `challenge_of` gives it
+    pattern : of the names, with the groups ``person`` and ``kind``; a kind that ends in "msk" is the truth
+    case : the group that tells the cases apart
+    rank : of a file among those of its kind, from its match and its path below ``source``; see `keep_volume`
+
+    Returns
+    -------
+    cases : without a truth, and with files of another data set, they have that as their problem: images of the same
+        names are in many data sets
+    rejected : second copies
+    """
+    cases: dict[str, FoundCase] = {}
+    rejected, foreign = [], {}
+    for path in walk_files(source, NIFTI):
+        match = pattern.match(path.name)
+        if match is None:
+            other, person = challenge_of(path.name), _PERSON.match(path.name)
+            if other is not None and person is not None and other[0] != title:
+                foreign.setdefault(person.group(), f"{path.name} is {named_as(*other)}")
+            continue
+        kind = match["kind"].lower()
+        copy = keep_volume(
+            cases.setdefault(match[case], FoundCase(match[case], match["person"], path)),
+            "mask" if kind.endswith("msk") else kind,
+            path,
+            source,
+            rank(match, path.relative_to(source)),
+        )
+        if copy is not None:
+            rejected.append(copy)
+    for each in cases.values():
+        each.problem = None if each.mask else foreign.get(each.person)
+    return list(cases.values()), rejected
 
 
 def build_records(

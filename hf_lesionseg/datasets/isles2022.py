@@ -11,17 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .file_search import NIFTI, walk_files
-from .isles import (
-    FRACTIONS,
-    FoundCase,
-    build_records,
-    challenge_of,
-    foreign_error,
-    keep_volume,
-    named_as,
-    prepare_isles,
-)
+from .file_search import NIFTI
+from .isles import FRACTIONS, build_records, find_volumes, foreign_error, prepare_isles
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
 
@@ -36,7 +27,6 @@ CHANNELS = ("dwi", "adc", "flair")
 _VOLUME = re.compile(
     r"^(?P<case>(?P<person>sub-[A-Za-z0-9]+)(?:_ses-[A-Za-z0-9]+)?)_(?P<kind>dwi|adc|flair|msk)" + NIFTI, re.IGNORECASE
 )
-_PERSON = re.compile(r"^sub-[A-Za-z0-9]+")
 _REMEDY = "give the unpacked folder, with files like sub-strokecase0001_ses-0001_dwi.nii.gz and ..._msk.nii.gz"
 
 
@@ -68,27 +58,11 @@ def find_isles2022_cases(
         Where ``source`` is no folder, or holds no case of ISLES 2022.
     """
     source = Path(source)
-    cases: dict[str, FoundCase] = {}
-    rejected, foreign = [], {}
-    for path in walk_files(source, NIFTI):
-        match = _VOLUME.match(path.name)
-        if match is None:
-            other, person = challenge_of(path.name), _PERSON.match(path.name)
-            if other is not None and person is not None and other[0] != "ISLES 2022":
-                foreign.setdefault(person.group(), f"{path.name} is {named_as(*other)}")
-            continue
-        case = cases.setdefault(match["case"], FoundCase(match["case"], match["person"], path))
-        kind = match["kind"].lower()
-        copy = keep_volume(case, "mask" if kind == "msk" else kind, path, source)
-        if copy is not None:
-            rejected.append(copy)
-    # DWI and ADC alone may be of any data set: a truth of this one's name makes the difference.
-    for case in cases.values():
-        case.problem = None if case.mask else foreign.get(case.person)
-    if not any(case.problem is None for case in cases.values()):
+    cases, copies = find_volumes(source, "ISLES 2022", _VOLUME, case="case")
+    if not any(case.problem is None for case in cases):
         raise foreign_error(source, "ISLES 2022", _REMEDY)
-    records, refused = build_records(source, cases.values(), channels, known=CHANNELS)
-    return records, [*rejected, *refused]
+    records, refused = build_records(source, cases, channels, known=CHANNELS)
+    return records, [*copies, *refused]
 
 
 def prepare_isles2022(

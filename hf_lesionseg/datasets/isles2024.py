@@ -14,18 +14,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .file_search import NIFTI, walk_files
-from .isles import (
-    FRACTIONS,
-    PERFUSION_MAPS,
-    FoundCase,
-    build_records,
-    challenge_of,
-    foreign_error,
-    keep_volume,
-    named_as,
-    prepare_isles,
-)
+from .file_search import NIFTI
+from .isles import FRACTIONS, PERFUSION_MAPS, build_records, find_volumes, foreign_error, prepare_isles
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
 
@@ -42,7 +32,6 @@ _VOLUME = re.compile(
     r"_(?P<kind>ncct|cta|ctp|tmax|mtt|cbf|cbv|dwi|adc|lesion-msk)" + NIFTI,
     re.IGNORECASE,
 )
-_PERSON = re.compile(r"^sub-[A-Za-z0-9]+")
 _REMEDY = (
     "give the unpacked folder, with files like sub-stroke0014_ses-01_space-ncct_cbf.nii.gz and ..._lesion-msk.nii.gz"
 )
@@ -76,29 +65,17 @@ def find_isles2024_cases(
         Where ``source`` is no folder, or holds no case of ISLES 2024.
     """
     source = Path(source)
-    cases: dict[str, FoundCase] = {}
-    rejected, foreign = [], {}
-    for path in walk_files(source, NIFTI):
-        match = _VOLUME.match(path.name)
-        if match is None:
-            other, person = challenge_of(path.name), _PERSON.match(path.name)
-            if other is not None and person is not None and other[0] != "ISLES 2024":
-                foreign.setdefault(person.group(), f"{path.name} is {named_as(*other)}")
-            continue
-        person, kind = match["person"], match["kind"].lower()
-        case = cases.setdefault(person, FoundCase(person, person, path))
-        # Compressed before not: the one mask that is known to lie in native space was left as .nii.
-        rank = (match["space"] is None, "derivatives" not in path.relative_to(source).parts, path.suffix != ".gz")
-        copy = keep_volume(case, "mask" if kind == "lesion-msk" else kind, path, source, rank)
-        if copy is not None:
-            rejected.append(copy)
+    cases, copies = find_volumes(source, "ISLES 2024", _VOLUME, case="person", rank=_rank)
     # ISLES 2022 has dwi and adc by the same names, but no perfusion and another name for the truth.
-    for case in cases.values():
-        case.problem = None if case.mask else foreign.get(case.person)
-    if not any(case.problem is None and (case.mask or set(case.images) - {"dwi", "adc"}) for case in cases.values()):
+    if not any(case.problem is None and (case.mask or set(case.images) - {"dwi", "adc"}) for case in cases):
         raise foreign_error(source, "ISLES 2024", _REMEDY)
-    records, refused = build_records(source, cases.values(), channels, known=CHANNELS)
-    return records, [*rejected, *refused]
+    records, refused = build_records(source, cases, channels, known=CHANNELS)
+    return records, [*copies, *refused]
+
+
+def _rank(match, path):
+    """In the space of the CT, then a derivative, then compressed: a mask known to lie in native space was not."""
+    return match["space"] is None, "derivatives" not in path.parts, path.suffix != ".gz"
 
 
 def prepare_isles2024(
