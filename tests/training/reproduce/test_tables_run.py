@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from hf_lesionseg.training.reproduce import Budget
 from hf_lesionseg.training.tables import TABLES
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "reproduce.py"
@@ -192,6 +194,21 @@ def test_wrong_arguments_are_named(script, tmp_path, monkeypatch, capsys, argume
     assert script.main(arguments) == status
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_asked_for_depends_on_the_data(script):
+    def budget(*arguments):
+        return script.make_budget(script.parse_arguments(["res-unet-1", "--data", *arguments]))
+
+    by_recipe = Budget(steps=None, base_width=64, batch_size=None, validations=None)
+    assert budget("prepared") == by_recipe
+    assert budget("prepared", "--steps", "9", "--seeds", "1", "2") == replace(by_recipe, steps=9, seeds=(1, 2))
+    short = Budget(empty_slice_fraction=0.2)
+    assert budget("prepared", "--budget", "1h") == replace(short, base_width=8)
+    assert budget("synthetic") == replace(short, scale=0.25)
+    assert budget("synthetic", "--empty_slices", "1", "--base_width", "64", "--scale", "1") == Budget(
+        base_width=64, empty_slice_fraction=1.0
+    )
 
 
 def test_steps_are_given_or_chosen(script, capsys):
