@@ -11,6 +11,7 @@ from hf_lesionseg.models.nifti_volume import read_nifti_series
 from hf_lesionseg.models.volume_geometry import VolumeError
 
 from .scan import Scan
+from .time_axis import find_time_axis
 
 __all__ = ["FALLBACK_FRAME_SECONDS", "FEWEST_FRAMES", "PerfusionSeries", "fill_gaps", "read_perfusion_series"]
 
@@ -97,7 +98,8 @@ def read_perfusion_series(path, frame_seconds=None):
     Raises
     ------
     ScanError
-        For a missing or damaged file, one volume, fewer than 6 frames, two axes beside space, no voxel above 0 HU,
+        For a missing or damaged file, one volume, time along another axis than the fourth (see
+        :mod:`~hf_lesionseg.imaging.time_axis`), fewer than 6 frames, two axes beside space, no voxel above 0 HU,
         frames that are all equal, or a ``frame_seconds`` that is no time. One line, with the remedy.
     """
     path = Path(path)
@@ -106,19 +108,14 @@ def read_perfusion_series(path, frame_seconds=None):
     except VolumeError as error:
         raise ScanError(str(error)) from error
     data, warnings = volume.data, list(volume.warnings)
-    frames, slices = data.shape[3], data.shape[2]
-    if frames < FEWEST_FRAMES:
-        turned = f"; if time is the third axis ({slices}), swap the last two" if slices > 2 * FEWEST_FRAMES else ""
-        raise ScanError(
-            f"{path}: {frames} frames, but a first pass of contrast needs {FEWEST_FRAMES} at least; give the whole "
-            f"series{turned}"
-        )
-    if frames < 11:
-        warnings.append(f"{path}: only {frames} frames; what a network sees of the first pass is interpolated")
-    seconds = _frame_seconds(volume.header, frame_seconds, path, warnings)
     if volume.replaced:
         data = fill_gaps(data)
         warnings.append(f"{path}: {volume.replaced} NaN or Inf values filled from the frames before and after, or 0")
+    _check_time_axis(data, path)
+    frames = data.shape[3]
+    if frames < 11:
+        warnings.append(f"{path}: only {frames} frames; what a network sees of the first pass is interpolated")
+    seconds = _frame_seconds(volume.header, frame_seconds, path, warnings)
     _check_frames(data, path)
     data = _to_hounsfield(data, path, warnings)
     return PerfusionSeries(path, data, volume.affine, volume.header, seconds, tuple(warnings))
@@ -153,6 +150,20 @@ def fill_gaps(data):
     curves[empty] = 0
     data[damaged] = curves
     return data
+
+
+def _check_time_axis(data, path):
+    axis = find_time_axis(data)
+    if axis < 3:
+        raise ScanError(
+            f"{path}: of shape {data.shape}, time is the {('first', 'second', 'third')[axis]} axis and not the fourth; "
+            f"move it to the end (numpy.moveaxis(data, {axis}, 3)) and store the voxel size of the other three"
+        )
+    if data.shape[3] < FEWEST_FRAMES:
+        raise ScanError(
+            f"{path}: {data.shape[3]} frames, but a first pass of contrast needs {FEWEST_FRAMES} at least; give the "
+            "whole series, time as its fourth axis"
+        )
 
 
 def _frame_seconds(header, given, path, warnings):
