@@ -11,6 +11,8 @@ from scipy import ndimage
 
 from hf_lesionseg.errors import ScanError
 
+from .frame_order import check_frame_order
+
 __all__ = [
     "NUM_FRAMES",
     "FirstPass",
@@ -25,8 +27,6 @@ __all__ = [
 NUM_FRAMES = 11
 #: share of the rise over the baseline: contrast has arrived, its first pass has ended
 _ONSET_SHARE, _END_SHARE = 0.10, 0.40
-#: in ranges of the curve: a bolus goes up and down, which is 2 at most; frames in random order have T / 3
-_LARGEST_VARIATION = 3.5
 
 
 @dataclass(frozen=True)
@@ -99,27 +99,14 @@ def find_first_pass(curve, name="series"):
     Raises
     ------
     ScanError
-        For a flat curve, frames that are not in the order of time, and a series that runs backwards or begins after
-        contrast has arrived.
+        For a flat curve, frames that are not in the order of time, and a series that begins after contrast has
+        arrived; see :func:`~hf_lesionseg.imaging.frame_order.check_frame_order`.
     """
     curve = np.asarray(curve, np.float64)
     smooth = smooth_curve(curve)
-    span = smooth.max() - smooth.min()
     if np.ptp(curve) <= 1e-6 * max(1.0, np.abs(curve).max()):
         raise ScanError(f"{name}: the curve over time is flat; no contrast passes, give the perfusion series itself")
-    if _jumps(curve):
-        raise ScanError(
-            f"{name}: the mean curve jumps up and down from frame to frame; either it is flat but for noise and no "
-            "contrast passes, or the frames are not in the order of time: sort them by acquisition time"
-        )
-    edge = max(2, len(curve) // 15)
-    first, last = smooth[:edge].mean() - smooth.min(), smooth[-edge:].mean() - smooth.min()
-    backwards = first > 0.05 * span and _rises_slower_than_it_falls(smooth)
-    if last < 0.5 * first and (first > 0.2 * span or backwards):
-        raise ScanError(
-            f"{name}: enhancement is there from the first frame and gone in the last one; the frames run backwards, or "
-            "the scan began after contrast had arrived: sort them by acquisition time and export the series again"
-        )
+    check_frame_order(curve, smooth, name)
     peak = int(smooth.argmax())
     base = _baseline(smooth, peak)
     rise = smooth[peak] - base
@@ -132,22 +119,6 @@ def find_first_pass(curve, name="series"):
     ends = [int(low[0])] if low.size else []
     end = peak + min([*ends, *climbs[:1], len(after) - 1])
     return FirstPass(onset, peak, max(end, onset + 1))
-
-
-def _jumps(curve):
-    """Whether neighbours in time differ about as much as any two frames do: frames in random order, or noise only."""
-    if np.abs(np.diff(curve)).sum() <= _LARGEST_VARIATION * np.ptp(curve):
-        return False
-    any_two = np.abs(curve[:, None] - curve[None, :]).sum() / (len(curve) * (len(curve) - 1))
-    return np.abs(np.diff(curve)).mean() > 0.6 * any_two
-
-
-def _rises_slower_than_it_falls(smooth):
-    """Whether it takes much longer from half the height to the peak than from there to half: no bolus does so."""
-    peak = int(smooth.argmax())
-    low = smooth <= (smooth.max() + smooth.min()) / 2
-    before, after = np.flatnonzero(low[:peak]), np.flatnonzero(low[peak:])
-    return bool(before.size and after.size and peak - before[-1] > 1.1 * after[0])
 
 
 def _baseline(smooth, peak):
