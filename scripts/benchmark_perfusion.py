@@ -24,15 +24,18 @@ THRESHOLDS = (0.005, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30)
 #: seconds from frame to frame, and when the bolus arrives
 SCANS = ((1.0, 6.3), (1.5, 6.3), (2.0, 6.3), (1.0, 3.0), (1.0, 1.0))
 
+#: frames of a second each, of scans that end early
+LENGTHS = (20, 25, 30, 35, 40, 50)
 
-def measure(options, noise_hu, perfusion_options, frame_seconds=1.0, arrival=BolusShape.arrival):
+
+def measure(options, noise_hu, perfusion_options, frame_seconds=1.0, arrival=BolusShape.arrival, num_frames=None):
     """Errors (draws, tissue, 4) of CBF, CBV and MTT in percent and Tmax in s, and the seconds that the maps took."""
     errors, seconds = [], []
     for seed in range(options.repeats if noise_hu else 1):
         phantom = draw_phantom(
             size=options.size,
             num_slices=options.num_slices,
-            num_frames=round(options.num_frames / frame_seconds),
+            num_frames=num_frames or round(options.num_frames / frame_seconds),
             noise_hu=noise_hu,
             seed=seed,
             frame_seconds=frame_seconds,
@@ -58,6 +61,18 @@ def print_table(rows, header):
     for row in rows:
         print("| " + " | ".join(row) + " |")
     print()
+
+
+def print_lengths(options, noises):
+    rows = []
+    for noise in noises:
+        for num_frames in LENGTHS:
+            errors = measure(options, noise, PerfusionOptions(), num_frames=num_frames)[0].mean(axis=0)
+            cells = [f"{error:+.0f} %" for error in errors[:, 1]]
+            worst = errors[np.abs(errors[:, 3]).argmax(), 3]
+            rows.append([f"{noise:g} HU", f"{num_frames} s", *cells, f"{worst:+.1f} s"])
+    print("Scans that end early; error of CBV, and the largest of Tmax:\n")
+    print_table(rows, ["noise", "scan", *(tissue.name for tissue in TISSUES), "Tmax"])
 
 
 def main():
@@ -105,6 +120,7 @@ def main():
             rows.append([f"{noise:g} HU", f"{frame_seconds:g} s", f"{arrival:g} s", *cells])
     print("Slower frames and earlier boluses; error of CBF, the largest of CBV in any draw, and the largest of Tmax:\n")
     print_table(rows, ["noise", "frames", "arrival", *(tissue.name for tissue in TISSUES), "CBV", "Tmax"])
+    print_lengths(options, noises)
     shape = f"{options.size} x {options.size} x {options.num_slices} x {options.num_frames}"
     print(f"Maps of {shape} took {results[1][1]:.1f} s of one core at {options.noise_hu:g} HU.")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arterial_input import brain_mask
-from .first_pass import FirstPass, find_first_pass, time_intensity_curve
+from .first_pass import FirstPass, find_first_pass, smooth_curve, time_intensity_curve
 
 __all__ = ["BrainCurve", "find_brain_curve"]
 
@@ -24,6 +24,18 @@ class BrainCurve:
     mask: np.ndarray
     curve: np.ndarray
     first_pass: FirstPass
+
+    @property
+    def remaining(self):
+        """Share of the largest enhancement that is still there in the last three frames."""
+        smooth = smooth_curve(self.curve)
+        base = smooth[: self.first_pass.onset + 1].mean()
+        return float((smooth[-3:].mean() - base) / (smooth[self.first_pass.peak] - base))
+
+    @property
+    def is_cut(self):
+        """Whether the series ends before the first pass does."""
+        return self.first_pass.end == len(self.curve) - 1
 
 
 def find_brain_curve(series, mask=None):

@@ -30,6 +30,7 @@ _FLUID_HU = 18.0  # between fluid, 0 to 15, and infarcted white matter, from 22 
 _BRAIN_HU = (20.0, 60.0)
 _LONGEST_FRAME_SECONDS = 1.25  # above, the phantom's flow is more than a quarter too low even without noise
 _FEWEST_BASELINE_FRAMES = 3  # with less, noise of the baseline is an offset of the whole curve, and of its area
+_LARGEST_REMAINING = 0.20  # of the enhancement at the end; above, the phantom's late tissue loses a sixth of its volume
 _VESSEL_PEAK_SHARE = 0.12  # of the arterial peak; grey matter has 0.03, and noise must not make vessels of it
 
 
@@ -163,11 +164,11 @@ def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress
     spread[brain] = vessels
     return PerfusionMaps(
         **maps, brain=brain, vessels=spread, vascular_input=inputs, curve=found.curve, first_pass=first_pass,
-        warnings=tuple(_doubts(series, inputs)),
+        warnings=tuple(_doubts(series, inputs, found)),
     )  # fmt: skip
 
 
-def _doubts(series, inputs):
+def _doubts(series, inputs, found):
     """What makes the values of a series' maps less sure than on the phantom of docs/perfusion.md."""
     if series.frame_seconds > _LONGEST_FRAME_SECONDS:
         yield (
@@ -178,6 +179,12 @@ def _doubts(series, inputs):
         yield (
             f"{series.path}: contrast arrives after {inputs.num_baseline_frames} frames, too few for a baseline: "
             "the volume of blood is unsure where there is little; start the scan earlier"
+        )
+    if found.remaining > _LARGEST_REMAINING:
+        yield (
+            f"{series.path}: ends with {found.remaining:.0%} of the contrast still in the brain: tissue that fills "
+            "late gets too little volume and flow (on a phantom a sixth of the volume is lost at 25 %, half at 50 %, "
+            "nearly all at 90 %); scan for longer"
         )
 
 

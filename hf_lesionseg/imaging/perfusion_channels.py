@@ -42,11 +42,14 @@ class SeriesChannels:
         Where frames of it or their maxima were asked for.
     maps : PerfusionMaps or None
         Where maps were asked for.
+    warnings : tuple of str
+        What in the series makes them less sure.
     """
 
     channels: dict[str, np.ndarray]
     first_pass: FirstPass | None
     maps: PerfusionMaps | None
+    warnings: tuple[str, ...] = ()
 
     def describe(self, series):
         """How the channels were made, for a run record: JSON-able, times in s, voxels by index in the file."""
@@ -79,15 +82,21 @@ def make_channels(series, names, options=None, mask=None):
     ScanError
         For a series without a first pass, and for maps where no brain or no artery is found.
     """
-    found, first_pass, maps = {}, None, None
+    found, first_pass, maps, warnings = {}, None, None, []
     brain_curve = find_brain_curve(series, mask)
     if any(name in FIRST_PASS_NAMES for name in names):
         first_pass = brain_curve.first_pass
         found |= _first_pass_channels(series, first_pass)
+        if brain_curve.is_cut:
+            warnings.append(
+                f"{series.path}: ends before the first pass of contrast does, so that its {NUM_FRAMES} frames do not "
+                "show how contrast leaves the brain; scan for longer"
+            )
     if any(name in MAP_NAMES for name in names):
         maps = perfusion_maps(series, options, brain_curve=brain_curve)
         found |= {name: getattr(maps, name) for name in MAP_NAMES}
-    return SeriesChannels({name: found[name] for name in names}, first_pass, maps)
+        warnings += maps.warnings
+    return SeriesChannels({name: found[name] for name in names}, first_pass, maps, tuple(warnings))
 
 
 def map_channels(series, options=None):

@@ -67,7 +67,7 @@ def read_case(files: Mapping[str, Path], channel_names: Sequence[str], frame_sec
         mask = brain.data > 0
     made = make_channels(series, lacking, mask=mask)
     scans = {name: given[name] if name in given else series.volume(made.channels[name]) for name in channel_names}
-    told = [*series.warnings, *(made.maps.warnings if made.maps else ()), *_mixed_maps(series.path, given, lacking)]
+    told = [*series.warnings, *made.warnings, *_mixed_maps(series.path, given, lacking)]
     return CaseScans(scans, sources, made.describe(series), tuple(told))
 
 

@@ -1,5 +1,6 @@
 """Maps against the matrix form of the method and against a phantom of known truth."""
 
+import re
 import time
 from pathlib import Path
 
@@ -109,6 +110,23 @@ def test_slow_frames_and_an_early_bolus_are_warned_of(maps):
     assert "phantom.nii.gz: 2 s from frame to frame: flow comes out far too low" in slow
     (early,) = warnings(bolus=BolusShape(arrival=1.0), frame_seconds=1.25)
     assert "contrast arrives after 1 frames" in early
+
+
+@pytest.mark.parametrize(("frames", "told"), [(20, "9"), (25, "5"), (30, "2")])
+def test_a_scan_that_ends_while_contrast_is_there_is_warned_of(frames, told):
+    """Without noise, and the volume of late tissue is far too low: the reason for the warning."""
+    phantom = draw_phantom(size=64, num_slices=1, num_frames=frames)
+    found = make_channels(as_series(phantom), ("cbv", "ctp_00"))
+    late = np.median(found.channels["cbv"][phantom.tissue == 4]) / TISSUES[4].cbv - 1
+    assert late < -0.15
+    assert any(re.search(rf"ends with {told}\d% of the contrast still in the brain", each) for each in found.warnings)
+    cut = [each for each in found.warnings if "ends before the first pass" in each]
+    assert len(cut) == (1 if frames < 30 else 0)
+    assert make_channels(as_series(phantom), ("ctp_00",)).warnings == tuple(cut)
+
+
+def test_a_whole_scan_is_not_warned_of(phantom):
+    assert make_channels(as_series(phantom), ("cbv", "ctp_00")).warnings == ()
 
 
 def test_arteries_and_veins_are_found(maps, phantom):
