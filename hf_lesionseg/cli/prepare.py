@@ -12,6 +12,8 @@ from .app import app
 prepare = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 app.add_typer(prepare, name="prepare")
 
+_MOST_WARNINGS = 20  # that are printed: a data set may have a trap in each header
+
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the prepared data.", show_default=False)
 ]
@@ -337,7 +339,7 @@ def _print_label_checks(dataset: Any) -> None:
 
 
 def _print_summary(dataset: Any, output: Path) -> None:
-    """What is in each split."""
+    """What is in each split, and what was odd in the cases."""
     from rich.console import Console
     from rich.table import Table
 
@@ -357,6 +359,11 @@ def _print_summary(dataset: Any, output: Path) -> None:
             f"{volumes[len(volumes) // 2]:.2f}" if volumes else "–",
         )
     Console().print(table)
+    told = [warning for case in dataset.cases for warning in case.warnings]
+    for warning in told[:_MOST_WARNINGS]:
+        print(f"warning: {warning}", file=sys.stderr)
+    if len(told) > _MOST_WARNINGS:
+        print(f"warning: {len(told) - _MOST_WARNINGS} more of such warnings, see dataset.json", file=sys.stderr)
 
 
 def _tell_rejected(dataset: Any, left_out: set[str]) -> int:

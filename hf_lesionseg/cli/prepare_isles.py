@@ -75,6 +75,8 @@ def isles2018(
     split; a warning says where the patient is unknown. A case that lacks a map or cannot be read is named with its
     reason and makes the exit status 1; the others are prepared.
 
+    Where no case has any map, maps are made from the raw series (CT_4DPWI), as `lesionseg perfusion` makes them.
+
     A recipe that learns from a DWI (egs-net-isles2018) takes that of the first release, or your own folder of --dwi;
     where no case has one, a warning says so, and the data are prepared without.
 
@@ -136,6 +138,9 @@ def isles2024(
 
     Maps and masks in the space of the non-contrast CT are taken where there are some. A case that lacks a map or cannot
     be read is named with its reason and makes the exit status 1; the others are prepared.
+
+    Where no case has any map, maps are made from the raw series (ctp), as `lesionseg perfusion` makes them; it must lie
+    on the grid of the mask.
 
     A recipe that learns from a DWI (egs-net-isles2018) takes that in the space of the CT where there is one; of one in
     its own space --resample-dwi goes by the affines. --dwi gives a folder of your own.
@@ -221,7 +226,9 @@ def _prepare_with_targets(
 
 def _finish(dataset: Any, output: Path) -> None:
     """Print what was made; only cases that never had a truth, those of a test set, are no failure."""
-    from ..datasets.isles import NO_MASK
+    from ..datasets.isles import NO_MASK, PERFUSION_MAPS
 
     _print_summary(dataset, output)
+    if any(name in PERFUSION_MAPS for case in dataset.cases for name in case.made_from_series):
+        print("no case has perfusion maps: all are made from the raw series, as `lesionseg perfusion` makes them")
     raise typer.Exit(_tell_rejected(dataset, {each["path"] for each in dataset.rejected if each["reason"] == NO_MASK}))

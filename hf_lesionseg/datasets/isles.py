@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import DataError, UsageError
-from .case_channels import file_of, lacking_channels
+from .case_channels import SERIES, file_of, lacking_channels, with_maps_of_series
 from .file_search import NIFTI, rejection, walk_files
 from .prepare import prepare_cases
 from .prepared import PreparedDataset
@@ -185,6 +185,9 @@ def build_records(
 ) -> tuple[list[CaseRecord], list[RejectedCase]]:
     """Turn complete cases into records, and refuse the others by name.
 
+    Where no case with a truth has a map of perfusion, the maps that are asked for are those of the cases' series, to be
+    made when they are read. Where one has, they are not: maps of different software do not mix.
+
     Parameters
     ----------
     source : folder of the data set
@@ -201,19 +204,24 @@ def build_records(
     if unknown:
         raise DataError(f"{source}: has no channel {unknown[0]!r}; choose among {', '.join(known)}")
     records, rejected = [], []
+    cases = list(cases)
+    without_maps = not any(name in case.images for case in cases if case.mask for name in PERFUSION_MAPS)
     for case in sorted(cases, key=lambda each: (each.mask is None, each.id, str(each.place))):
-        missing = lacking_channels(case.images, channels)
+        images = with_maps_of_series(case.images, channels) if without_maps else case.images
+        missing = lacking_channels(images, channels)
         if case.problem is not None:
             rejected.append(rejection(source, case.place, case.problem))
         elif case.mask is None:
             rejected.append(rejection(source, case.place, NO_MASK))
         elif missing:
             reason = f"has no {' and no '.join(missing)}; the processor asks for {', '.join(channels)}"
+            if SERIES in images and not images.keys() & set(PERFUSION_MAPS) and set(missing) <= set(PERFUSION_MAPS):
+                reason += ", and maps are made of series only where no case has any: do not mix those of two programs"
             rejected.append(rejection(source, case.place, reason))
         elif any(case.id == record.id for record in records):
             rejected.append(rejection(source, case.place, f"second case named {case.id}"))
         else:
-            records.append(CaseRecord(case.id, case.person, case.images, (case.mask,), notes=case.notes))
+            records.append(CaseRecord(case.id, case.person, images, (case.mask,), notes=case.notes))
     return records, rejected
 
 
@@ -244,10 +252,9 @@ def prepare_isles(
     records, without, target_channels = settle_targets(records, target_channels, name=name, folder=dwi)
     rejected = [*rejected, *without]
     if not records:
-        raise DataError(
-            f"{source}: none of its {len(rejected)} cases can be used, {rejected[0].path}: {rejected[0].reason}; "
-            "give a folder of training cases with their lesion masks"
-        )
+        first = rejected[0]
+        masks = "; give a folder of training cases with their lesion masks" if first.reason == NO_MASK else ""
+        raise DataError(f"{source}: none of its {len(rejected)} cases can be used, {first.path}: {first.reason}{masks}")
     dataset = prepare_cases(
         records,
         output,

@@ -221,10 +221,10 @@ def _prepare_case(
     resample_targets: bool = False,
 ) -> None:
     """Read, slice and write one case; runs in a worker."""
-    scans = read_channels(record.images, processor.channel_names)
+    read = read_channels(record.images, processor.channel_names)
+    scans, warnings = read.scans, [*read.warnings]
     first = scans[processor.channel_names[0]]
     truth = np.zeros(first.shape, np.uint8)
-    warnings = [warning for scan in scans.values() for warning in scan.warnings]
     for path in record.masks:
         mask = read_mask(path, like=first, values=record.values)
         truth |= mask.data
@@ -258,9 +258,10 @@ def _prepare_case(
         "lesion_ml": int(truth.sum()) * geometry.voxel_ml,
         "lesion_slices": np.flatnonzero(labels.any(axis=(1, 2))).tolist(),
         "tissue_slices": _tissue_slices(values[:, 0]).tolist(),
-        "warnings": warnings,
+        "warnings": list(dict.fromkeys(warnings)),
         **({"targets": measured} if measured else {}),
-        **({"perfusion_maps": sorted(origins)} if (origins := map_origins(scans)) else {}),
+        **({"made_from_series": list(read.made)} if read.made else {}),
+        **({"perfusion_maps": sorted(origins)} if (origins := map_origins(scans, read.made)) else {}),
         "geometry": geometry.to_dict(),
     }
     with replace_folder_aside(output / CASES / record.id) as aside:

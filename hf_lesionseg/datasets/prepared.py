@@ -45,6 +45,8 @@ class PreparedCase:
     lesion_slices, tissue_slices : int arrays, numbers of the slices that show some
     sources : files of the channels, relative to the data set's folder
     notes : what the reader or generator noted of the case
+    warnings : what was odd in the files and how it was read
+    made_from_series : channels that are no file of the case, but made from its raw perfusion series
     target_sha256 : hash of the file of each target, by name
     """
 
@@ -63,6 +65,8 @@ class PreparedCase:
         self.tissue_slices = np.asarray(record["tissue_slices"], np.int32)
         self.sources: tuple[str, ...] = tuple(record["images"].values())
         self.notes: Mapping = record.get("notes") or {}
+        self.warnings: tuple[str, ...] = tuple(record.get("warnings") or ())
+        self.made_from_series: tuple[str, ...] = tuple(record.get("made_from_series") or ())
         self.target_sha256 = {name: each.get("sha256") for name, each in (record.get("targets") or {}).items()}
 
     def __repr__(self) -> str:

@@ -6,6 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from hf_lesionseg.datasets.perfusion_phantom import draw_phantom
+
 
 def write(path, mask=False):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +75,29 @@ def test_a_folder_of_another_challenge_is_one_line(lesionseg, training, tmp_path
     status, text, errors = lesionseg("prepare", "isles2022", training, "-o", tmp_path / "out")
     assert (status, text, errors.count("\n")) == (1, "", 1)
     assert "use `lesionseg prepare isles2018`" in errors
+
+
+def test_what_is_odd_in_a_series_is_printed_once_and_maps_from_it_are_told(lesionseg, tmp_path):
+    """One ends within the first pass, the header of another does not tell its frame time."""
+    phantom = draw_phantom(size=64, num_slices=1, num_frames=40, noise_hu=2)
+    affine = np.diag([*phantom.spacing, 1])
+    for number in (1, 2, 3):
+        home = tmp_path / "in" / f"case_{number}"
+        home.mkdir(parents=True)
+        series = nib.Nifti1Image(phantom.data[..., : 20 if number == 1 else 40], affine)
+        series.header["pixdim"][4] = 0 if number == 2 else 1
+        nib.save(series, home / f"SMIR.Brain.XX.O.CT_4DPWI.{number}.nii")
+        nib.save(
+            nib.Nifti1Image((phantom.tissue == 2).astype(np.uint8), affine), home / f"SMIR.Brain.XX.O.OT.{number}.nii"
+        )
+    status, text, errors = lesionseg("prepare", "isles2018", tmp_path / "in", "-o", tmp_path / "out")
+    assert status == 0, errors
+    assert "no case has perfusion maps: all are made from the raw series" in text
+    kept = json.loads((tmp_path / "out" / "dataset.json").read_text())["cases"]
+    assert ["of the contrast still in the brain" in " ".join(case["warnings"]) for case in kept] == [True, False, False]
+    assert ["the header's frame time is 0" in " ".join(case["warnings"]) for case in kept] == [False, True, False]
+    for warning in (warning for case in kept for warning in case["warnings"]):
+        assert errors.count(f"warning: {warning}") == 1
 
 
 @pytest.mark.parametrize("recipe", ["ms-dcnn-isles2018", "egs-net-isles2018"])
