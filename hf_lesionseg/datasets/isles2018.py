@@ -8,8 +8,6 @@ Two cases may be slabs of one patient. The JSON of ``OT`` tells, in the third pa
 and ``Train_40_B``); copies without it need a CSV file. Without either a patient could be in training and test at once.
 """
 
-import csv
-import json
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +26,7 @@ from .isles import (
     named_as,
     prepare_isles,
 )
+from .isles2018_people import LeakageWarning, people_warning, tell_people
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
 from .template import TEMPLATE_LICENCE
@@ -60,12 +59,7 @@ _KINDS = {
     "ot": "mask",
 }
 _CASE = re.compile(r"case_?\d+", re.IGNORECASE)
-_PATIENT = re.compile(r"(?P<person>[A-Za-z]+_?\d+)(?:_(?P<slab>[A-Z]))?")
 _REMEDY = "give the unpacked TRAINING folder, with files like case_1/SMIR.Brain.XX.O.CT_CBF.345562/...nii"
-
-
-class LeakageWarning(UserWarning):
-    """Cases whose patient is unknown: one person may be in two splits."""
 
 
 def default_processor():
@@ -84,7 +78,8 @@ def find_isles2018_cases(
     ----------
     source : folder, searched in depth; ``__MACOSX`` and hidden files are skipped
     channels : maps that a case must have
-    people : CSV file with the columns "case" and "person", such as ``case_64,Train_40``; goes before the JSON files
+    people : CSV file with the columns "case" and "person", such as ``case_64,Train_40``; goes before the JSON files;
+        where it names one slab of a patient, the others go with it
 
     Returns
     -------
@@ -95,10 +90,10 @@ def find_isles2018_cases(
     Raises
     ------
     DataError
-        Where ``source`` is no folder, holds no volume of ISLES 2018, or the CSV file cannot be read.
+        Where ``source`` is no folder, holds no volume of ISLES 2018, or the CSV file cannot be read or names other
+        cases.
     """
     source = Path(source)
-    known = {} if people is None else _read_people(Path(people))
     cases: dict[Path, FoundCase] = {}
     rejected = []
     for path in walk_files(source, NIFTI):
@@ -126,27 +121,9 @@ def find_isles2018_cases(
             case.notes["mtt_id"] = match["id"]
     if not any(case.images or case.mask for case in cases.values()):
         raise foreign_error(source, "ISLES 2018", _REMEDY)
-    for case in cases.values():
-        _tell_person(case, known)
+    tell_people(list(cases.values()), None if people is None else Path(people))
     records, refused = build_records(source, cases.values(), channels, known=CHANNELS)
     return records, [*rejected, *refused]
-
-
-def people_warning(cases: Iterable) -> str | None:
-    """Say of how many cases the patient is unknown, None where all are known.
-
-    Parameters
-    ----------
-    cases : objects with ``id`` and ``notes``
-    """
-    unknown = [case.id for case in cases if case.notes.get("person_from") == "case"]
-    if not unknown:
-        return None
-    return (
-        f"the patient of {len(unknown)} cases is unknown ({unknown[0]}{', ...' if len(unknown) > 1 else ''}): each "
-        "counts as a person of its own, and slabs of one patient may come into training and test; give the JSON files "
-        "of OT, or a CSV file of cases and people"
-    )
 
 
 def prepare_isles2018(
@@ -257,54 +234,3 @@ def _case_folder(path: Path, source: Path) -> Path:
             break
     own = path.name.split(".nii")[0]
     return path.parent.parent if path.parent.name == own and path.parent != source else path.parent
-
-
-def _tell_person(case: FoundCase, known: Mapping[str, str]) -> None:
-    """Set whose case it is, and note how that is known."""
-    record = _read_json(case.mask)
-    if record.get("synthetic") is True:  # told by whoever generated the case; scores on it must say so
-        case.notes["synthetic"] = True
-    number = re.sub(r"\D", "", case.id)
-    told = known.get(case.id.lower()) or known.get(number)
-    if told is not None:
-        case.person, case.notes["person_from"] = told, "mapping"
-    elif patient := _patient_of(record):
-        case.person, case.notes["person_from"] = patient["person"], "json"
-        if patient["slab"]:
-            case.notes["slab"] = patient["slab"]
-    else:
-        case.notes["person_from"] = "case"
-
-
-def _read_json(mask: Path | None) -> dict:
-    """What stands in the JSON beside a truth; nothing where it is missing or damaged, which `people_warning` tells."""
-    if mask is None:
-        return {}
-    try:
-        record = json.loads((mask.parent / (mask.name.split(".nii")[0] + ".json")).read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def _patient_of(record: Mapping) -> re.Match | None:
-    """The patient in the third part of a description, or None."""
-    parts = str(record.get("description", "")).split(" - ")
-    return _PATIENT.fullmatch(parts[2].strip()) if len(parts) > 2 else None
-
-
-def _read_people(path: Path) -> dict[str, str]:
-    """Person of each case, by the case's name in lower case or its number."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [{key.strip().lower(): value for key, value in row.items() if key} for row in csv.DictReader(file)]
-        people = {row["case"].strip().lower(): row["person"].strip() for row in rows}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, AttributeError) as error:
-        raise DataError(
-            f"{path}: cannot be read as CSV with the columns case and person ({error!r}); write lines like "
-            "case_64,Train_40 under a line case,person"
-        ) from error
-    empty = [case for case, person in people.items() if not case or not person]
-    if empty or not people:
-        raise DataError(f"{path}: {f'case {empty[0]!r} has no person' if empty else 'has no line'}; complete it")
-    return people

@@ -135,7 +135,9 @@ def test_without_json_cases_count_as_people_and_a_warning_says_so(source, tmp_pa
         path.unlink()
     records, _ = find_isles2018_cases(source)
     assert [record.person for record in records] == [record.id for record in records]
-    with pytest.warns(LeakageWarning, match=r"patient of 5 cases is unknown \(case_1, \.\.\.\)"):
+    with pytest.warns(
+        LeakageWarning, match=r"patient of 5 cases is unknown \(case_1: SMIR.*OT.*json is missing, \.\.\.\)"
+    ):
         prepare_isles2018(source, tmp_path / "out", progress=False)
 
 
@@ -145,6 +147,7 @@ def test_a_json_that_does_not_tell_the_patient(source, content):
     records, _ = find_isles2018_cases(source)
     assert [record.notes["person_from"] for record in records] == ["json", "json", "json", "case", "json"]
     assert records[3].person == "case_4"
+    assert records[3].notes["person_unknown"].startswith("SMIR.Brain.XX.O.OT.")
 
 
 def test_people_from_a_csv_file(source, tmp_path):
@@ -160,6 +163,41 @@ def test_people_from_a_csv_file(source, tmp_path):
             find_isles2018_cases(source, people=people)
     with pytest.raises(DataError, match=r"absent\.csv: cannot be read"):
         find_isles2018_cases(source, people=tmp_path / "absent.csv")
+
+
+def test_a_csv_file_that_names_one_slab_takes_the_others_along(source, tmp_path):
+    """case_2 and case_3 are slabs of Train_40."""
+    people = tmp_path / "people.csv"
+    people.write_text("case,person\nCASE 2,P1\n")
+    records, _ = find_isles2018_cases(source, people=people)
+    assert [record.person for record in records] == ["Train_1", "P1", "P1", "Train_7", "Train_9"]
+    assert all("patient" not in record.notes for record in records)
+    people.write_text("case,person\n2,P1\n3,P2\n")
+    records, _ = find_isles2018_cases(source, people=people)
+    assert [record.person for record in records[1:3]] == ["P1", "P2"], "who names all of them may part them"
+
+
+def test_a_csv_file_that_leaves_it_open_whose_a_slab_is(source, tmp_path):
+    write_case(source / "TRAINING" / "case_6", 6, patient="Train_40_C")
+    people = tmp_path / "people.csv"
+    people.write_text("case,person\n2,P1\n3,P2\n")
+    with pytest.raises(DataError, match=r"case_2 is P1 and case_3 is P2, .* both are Train_40, as case_6 is"):
+        find_isles2018_cases(source, people=people)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("case_1,P1\ncase_99,P2", r"99 is no case of this folder, which holds case_\d and \d more"),
+        ("Case1,P1\nfoo,P2\nbar,P3", r"bar, foo are no cases of this folder"),
+        ("1,P1\ncase_1,P2", r"'case_1' has two people, P1 and P2"),
+    ],
+)
+def test_lines_of_a_csv_file_that_cannot_be_meant(source, tmp_path, lines, message):
+    people = tmp_path / "people.csv"
+    people.write_text(f"case,person\n{lines}\n")
+    with pytest.raises(DataError, match=rf"people\.csv: .*{message}"):
+        find_isles2018_cases(source, people=people)
 
 
 def test_what_cannot_be_used_is_named_and_the_others_go_on(source, tmp_path):
