@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..imaging import Scan, read_scan
-from ..imaging.perfusion_channels import FIRST_PASS_NAMES, MAP_NAMES, SERIES
+from ..imaging.perfusion_channels import FIRST_PASS_NAMES, MAP_NAMES, SERIES, check_map
 
 __all__ = [
     "FIRST_PASS_NAMES",
@@ -79,6 +79,8 @@ def read_channels(images: Mapping[str, Path], channels: Sequence[str]) -> CaseCh
         made = {name: series.volume(data) for name, data in found.channels.items()}
         warnings = [*series.warnings, *found.warnings]
     scans = {name: made[name] if name in made else read_scan(images[name]) for name in channels}
+    for name, scan in scans.items():
+        check_map(scan, name)
     warnings += [warning for scan in scans.values() for warning in scan.warnings]
     return CaseChannels(scans, tuple(names), tuple(dict.fromkeys(warnings)))
 

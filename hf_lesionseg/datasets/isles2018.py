@@ -33,6 +33,7 @@ from .template import TEMPLATE_LICENCE
 
 __all__ = [
     "LeakageWarning",
+    "channel_of",
     "default_processor",
     "find_isles2018_cases",
     "find_mtt_id",
@@ -60,6 +61,19 @@ _KINDS = {
 }
 _CASE = re.compile(r"case_?\d+", re.IGNORECASE)
 _REMEDY = "give the unpacked TRAINING folder, with files like case_1/SMIR.Brain.XX.O.CT_CBF.345562/...nii"
+
+
+def channel_of(name: str) -> str | None:
+    """Image that a file of this data set holds, None for the names of others, and of its truth.
+
+    Examples
+    --------
+    >>> channel_of("SMIR.Brain.XX.O.CT.345562.nii"), channel_of("SMIR.Brain.XX.O.CT_CBF.345563.nii")
+    ('ct', 'cbf')
+    """
+    match = _VOLUME.match(name)
+    kind = _KINDS.get(match["kind"].lower()) if match else None
+    return kind if kind in CHANNELS else None
 
 
 def default_processor():

@@ -106,8 +106,8 @@ def _take_along(cases: Sequence[FoundCase], people: Path | None) -> None:
         for case in others:
             if case.person != others[0].person:
                 raise DataError(
-                    f"{people}: {others[0].id} is {others[0].person} and {case.id} is {case.person}, but the JSON files "
-                    f"say that both are {slab.person}, as {slab.id} is, which has no line; give it one"
+                    f"{people}: {others[0].id} is {others[0].person} and {case.id} is {case.person}, but the JSON "
+                    f"files say that both are {slab.person}, as {slab.id} is, which has no line; give it one"
                 )
         if others:
             slab.person, slab.notes["person_from"] = others[0].person, "mapping"

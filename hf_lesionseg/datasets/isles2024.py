@@ -19,7 +19,7 @@ from .isles import FRACTIONS, PERFUSION_MAPS, build_records, find_volumes, forei
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
 
-__all__ = ["default_processor", "find_isles2024_cases", "prepare_isles2024"]
+__all__ = ["channel_of", "default_processor", "find_isles2024_cases", "prepare_isles2024"]
 
 LICENCE = (
     "ISLES 2024 (Riedel et al., arXiv:2408.11142, 2024): used under the terms of the copy that you downloaded, which "
@@ -35,6 +35,19 @@ _VOLUME = re.compile(
 _REMEDY = (
     "give the unpacked folder, with files like sub-stroke0014_ses-01_space-ncct_cbf.nii.gz and ..._lesion-msk.nii.gz"
 )
+
+
+def channel_of(name: str) -> str | None:
+    """Image that a file of this data set holds, None for the names of others, and of its truth.
+
+    Examples
+    --------
+    >>> channel_of("sub-stroke0014_ses-01_ncct.nii.gz"), channel_of("sub-stroke0014_ses-01_space-ncct_cbf.nii.gz")
+    ('ncct', 'cbf')
+    """
+    match = _VOLUME.match(name)
+    kind = match["kind"].lower() if match else None
+    return kind if kind in CHANNELS else None
 
 
 def default_processor():

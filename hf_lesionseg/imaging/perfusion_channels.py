@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hf_lesionseg.errors import ScanError
+
 from .brain_curve import find_brain_curve
 from .deconvolution import PerfusionMaps, perfusion_maps
 from .first_pass import (
@@ -18,6 +20,7 @@ __all__ = [
     "MAP_NAMES",
     "SERIES",
     "SeriesChannels",
+    "check_map",
     "first_pass_channels",
     "make_channels",
     "map_channels",
@@ -59,6 +62,26 @@ class SeriesChannels:
         if self.maps is not None:
             told["arterial_input"] = self.maps.vascular_input.describe(series)
         return told
+
+
+def check_map(scan, name):
+    """Raise for a map of perfusion without a value above 0, which no brain has: its scaling or sign is lost.
+
+    Parameters
+    ----------
+    scan : Scan
+    name : str
+        Channel; other ones than :data:`MAP_NAMES` pass.
+
+    Raises
+    ------
+    ScanError
+    """
+    if name in MAP_NAMES and not (scan.data > 0).any():
+        raise ScanError(
+            f"{scan.path}: no value of {name} is above 0 (highest {scan.data.max():g}), as flow, volume and time are; "
+            "check the slope and intercept of its header and export it again"
+        )
 
 
 def make_channels(series, names, options=None, mask=None):

@@ -20,6 +20,7 @@ from ..imaging.perfusion_channels import FIRST_PASS_NAMES, MAP_NAMES, SERIES
 BRAIN = "brain"
 _SERIES_WORDS = (SERIES, "4dpwi")  # as ISLES 2024 and 2018 name it
 SCAN_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img")
+_SPACE = re.compile(r"_space-[A-Za-z0-9]+(?=_|$)", re.IGNORECASE)
 _CHANNEL = re.compile(r"[A-Za-z][A-Za-z0-9_-]*=")
 
 
@@ -211,8 +212,17 @@ def _words(name: str) -> list[str]:
 
 
 def _is_named(path: Path, channel: str) -> bool:
-    """True if the words of ``channel`` stand in the file's name; whole words, so that dwi is not found in 4DPWI."""
-    words, wanted = _words(scan_stem(path)), _words(channel)
+    """True if a file is this channel by its name.
+
+    A name of ISLES tells one channel. Of others the words of ``channel`` must stand in it: whole words, so that dwi is
+    not found in 4DPWI, and not those of the space that an image lies in.
+    """
+    from ..datasets import isles2018, isles2024
+
+    known = isles2018.channel_of(path.name) or isles2024.channel_of(path.name)
+    if known is not None:
+        return known == channel
+    words, wanted = _words(_SPACE.sub("_", scan_stem(path))), _words(channel)
     return any(words[i : i + len(wanted)] == wanted for i in range(len(words) - len(wanted) + 1))
 
 
@@ -249,6 +259,9 @@ def _find_channels(folder: Path, channel_names: Sequence[str]) -> dict[str, Path
     found = {}
     for channel in channel_names:
         named = [path for path in scans if _is_named(path, channel)]
+        # "ct" stands in p_ct_cbf, too, which ends with the name of another image
+        others = {*channel_names, *MAP_NAMES} - {channel}
+        named = [path for path in named if _words(scan_stem(path))[-1] not in others] or named
         if not named and len(channel_names) == 1 and len(scans) == 1:
             named = scans
         if named:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..imaging import Scan, read_mask, read_perfusion_series, read_scan
-from ..imaging.perfusion_channels import MAP_NAMES, SERIES, make_channels
+from ..imaging.perfusion_channels import MAP_NAMES, SERIES, check_map, make_channels
 from .case_input import BRAIN
 
 
@@ -49,11 +49,13 @@ def read_case(files: Mapping[str, Path], channel_names: Sequence[str], frame_sec
     Raises
     ------
     ScanError
-        A file cannot be used, such as a series without a first pass or an artery.
+        A file cannot be used, such as a series without a first pass or an artery, or a map without a value above 0.
     GridMismatchError
         The mask of the brain is not on the grid of the series.
     """
     given = {name: read_scan(files[name]) for name in channel_names if name in files}
+    for name, scan in given.items():
+        check_map(scan, name)
     sources = {name: scan.shape for name, scan in given.items()}
     lacking = [name for name in channel_names if name not in given]
     if not lacking:

@@ -79,6 +79,16 @@ def test_beside_maps_of_other_software_none_are_made(raw, phantom, tmp_path):
     assert "do not mix those of two programs" in rejected[0].reason
 
 
+def test_a_map_that_is_negative_everywhere_is_refused(raw, phantom, tmp_path):
+    for case in (1, 2):
+        for name in ("CBF", "CBV", "MTT", "Tmax"):
+            sign = -1 if case == 2 and name == "MTT" else 1
+            save(smir(raw, case, f"CT_{name}"), sign * phantom.cbf, phantom.spacing)
+    dataset = prepare_isles2018(raw, tmp_path / "out", fractions={"train": 1}, progress=False)
+    assert [case.id for case in dataset.cases] == ["case_1"]
+    assert "no value of mtt is above 0" in next(e["reason"] for e in dataset.rejected if "case_2" in e["path"])
+
+
 def test_without_series_the_remedy_is_not_that_of_missing_masks(raw, phantom, tmp_path):
     for case in (1, 2, 3):
         smir(raw, case, "CT_4DPWI").unlink()

@@ -65,6 +65,12 @@ def other_shape(folder):
     return folder
 
 
+def negative_flow(folder):
+    for name in MAPS:
+        save(folder / f"p_{name}.nii.gz", a_map() * (-1 if name == "cbf" else 1))
+    return folder
+
+
 def isles_2022(folder):
     stem = "sub-strokecase0009_ses-0001"
     for kind in ("adc", "dwi", "flair"):
@@ -84,6 +90,7 @@ BAD = {
     "missing map": (missing_map, r"channel mtt is missing; this network needs .*raw perfusion series as ctp=FILE"),
     "another grid": (other_grid, r"p_mtt\.nii\.gz: .*grid differ.*onto one grid"),
     "another shape": (other_shape, r"p_cbv\.nii\.gz: shape \(32, 30, 2\)"),
+    "negative flow": (negative_flow, r"p_cbf\.nii\.gz: no value of cbf is above 0 .*slope and intercept"),
     "another challenge": (isles_2022, r"channel tmax is missing.*named as in ISLES 2022"),
     "three time points": (of_series(lambda data: data[..., 8:11]), r"ctp\.nii\.gz: 3 frames.*give the whole series"),
     "negative everywhere": (of_series(lambda data: data - 1024), r"ctp\.nii\.gz: no voxel is above 0 HU.*intercept"),

@@ -94,6 +94,30 @@ def test_folder_of_channels_as_isles_2018_lays_them_out(tmp_path):
         case.files(("cbf", "dwi"))  # 4DPWI is none
 
 
+def test_plain_ct_is_told_from_maps_that_have_it_in_their_names(tmp_path):
+    kinds = ("CT", "CT_4DPWI", "CT_CBF", "CT_Tmax")
+    names = {kind: f"{kind}.1/SMIR.Brain.XX.O.{kind}.1.nii" for kind in kinds}
+    smir = touch(tmp_path / "smir", *names.values())
+    assert parse_case(smir).files(("ct", "cbf")) == {"ct": smir / names["CT"], "cbf": smir / names["CT_CBF"]}
+
+    stem = "sub-stroke0014_ses-01"
+    names = {kind: f"{stem}_{kind}.nii.gz" for kind in ("ncct", "space-ncct_cbf", "space-ncct_tmax")}
+    bids = touch(tmp_path / "bids", *names.values())
+    assert parse_case(bids).files(("ncct", "cbf")) == {
+        "ncct": bids / names["ncct"],
+        "cbf": bids / names["space-ncct_cbf"],
+    }
+
+    own = touch(tmp_path / "own", "p_ct.nii", "p_ct_cbf.nii", "p_space-flair_t1w.nii", "p_flair.nii")
+    found = parse_case(own).files(("ct", "cbf", "flair", "t1w"))
+    assert [path.name for path in found.values()] == [
+        "p_ct.nii",
+        "p_ct_cbf.nii",
+        "p_flair.nii",
+        "p_space-flair_t1w.nii",
+    ]
+
+
 def test_folder_with_two_candidates_leaves_no_guess(tmp_path):
     touch(tmp_path, "a_tmax.nii", "b_tmax.nii.gz")
     with pytest.raises(ScanError, match=r"a_tmax.nii and b_tmax.nii.gz could both be channel tmax"):
