@@ -7,11 +7,10 @@ Width 8, slices of 64 x 64: minutes on one thread, once for each setting of the 
 
 * paper: the weights of the paper and two perceptual networks that are both trained. Lambda 2 = 0.002 weighs a 2-norm
   over a slice of 256 x 256; at another size it is taken times 256 / size, so that it weighs the same error alike;
-* unscaled: the same with lambda 2 = 0.002 at every size;
-* strong: lambda 2 = 0.1;
-* strong-frozen: as before, and one perceptual network that stays as it was drawn, since trained ones collapse;
-* balanced: as before, and the extractor's error is that of the lesion and of the background, half each, since over all
-  pixels alike it is least for an empty map; lambda 1 = 10, so that the other parts do not drown it.
+* balanced: as before, but the extractor's error is that of the lesion and of the background, half each, since over all
+  pixels alike it is least for an empty map;
+* frozen: the paper's weights, and one perceptual network that stays as it was drawn, since trained ones collapse;
+* unscaled: lambda 2 = 0.002 at every size.
 
 Tells for each part of the loss its mean over the first and over the last epoch. On held-out people: how well the
 extractor's map parts lesion from brain (area under the ROC curve, 0.5 for an empty or constant map) and its Dice, which
@@ -45,13 +44,9 @@ from hf_lesionseg.training.validation import predict_case
 PAPER_DWI_WEIGHT, PAPER_SIZE = 0.002, 256
 SETTINGS = {
     "paper": {},
+    "balanced": {"extraction_balanced": True},
+    "frozen": {"perceptual": "frozen"},
     "unscaled": {"dwi_weight": PAPER_DWI_WEIGHT},
-    "strong": {"dwi_weight": 0.1},
-    "strong-frozen": {"dwi_weight": 0.1, "perceptual": "frozen"},
-    "balanced": {
-        **{"dwi_weight": 0.1, "perceptual": "frozen"},
-        **{"extraction_weight": 10.0, "extraction_balanced": True},
-    },
 }
 PARTS = ("extraction_loss", "dwi_loss", "feature_loss", "segmentation_loss")
 

@@ -8,7 +8,7 @@
 On a folder made by `lesionseg prepare` every row is trained as its paper says: width, batches, learning rate and number
 of epochs of its recipe, and encoders from published weights where the recipe has some. ``--data synthetic`` generates
 organs, strokes or CT perfusion, as a table needs, trains narrow networks for minutes, and says so in everything it
-writes. Every option holds for both. Beside the table (Markdown, JSON, CSV, a CSV of all test cases)
+writes. Beside the table (Markdown, JSON, CSV, a CSV of all test cases)
 lie its figures. Rows that several tables share are trained once for all of them. A run that was stopped goes on where
 it was: give the same command again.
 """
@@ -25,7 +25,7 @@ from hf_lesionseg.training.tables import TABLES, find_tables
 SYNTHETIC = ["synthetic"]
 _CASES = 120
 _WIDTH_IN_A_HURRY = 8
-_EMPTY_SLICES_IN_A_HURRY = 0.2  # most slices are empty, and some hundred steps would see few lesions
+_EMPTY_SLICES = 0.2  # most slices are empty, and some hundred steps would see few lesions
 
 
 def parse_arguments(arguments=None):
@@ -63,7 +63,7 @@ def parse_arguments(arguments=None):
         "--base_width",
         type=int,
         help="64 in the paper; others in proportion "
-        f"(64; {defaults.base_width} if synthetic; {_WIDTH_IN_A_HURRY} with --budget)",
+        f"(64; {defaults.base_width} if synthetic, and {_WIDTH_IN_A_HURRY} with --budget then)",
     )
     parser.add_argument(
         "--batch_size", type=int, help=f"slices per step (the recipe's; {defaults.batch_size} if synthetic)"
@@ -72,8 +72,7 @@ def parse_arguments(arguments=None):
         "--empty_slices",
         type=float,
         metavar="SHARE",
-        help="of the slices without lesion that an epoch takes "
-        f"(the recipe's; {_EMPTY_SLICES_IN_A_HURRY} if synthetic or with --budget)",
+        help=f"of the slices without lesion that an epoch takes (the recipe's; {_EMPTY_SLICES} if synthetic)",
     )
     parser.add_argument(
         "--learning_rate",
@@ -106,13 +105,10 @@ def parse_arguments(arguments=None):
 
 def make_budget(options):
     """By each row's recipe on the papers' data, short and narrow on generated ones; what is asked for goes first."""
-    synthetic = options.data == SYNTHETIC
-    short = synthetic or options.budget
-    settings = {"scale": options.size / 512} if synthetic else {}
-    if short:
-        settings["empty_slice_fraction"] = _EMPTY_SLICES_IN_A_HURRY
-    if options.budget:
-        settings["base_width"] = _WIDTH_IN_A_HURRY
+    settings, synthetic = {}, options.data == SYNTHETIC
+    if synthetic:
+        settings |= {"scale": options.size / 512, "empty_slice_fraction": _EMPTY_SLICES}
+        settings |= {"base_width": _WIDTH_IN_A_HURRY} if options.budget else {}
     asked = {
         "steps": options.steps,
         "seeds": tuple(options.seeds),
@@ -125,7 +121,7 @@ def make_budget(options):
         "processes": options.num_processes,
     }
     settings |= {name: value for name, value in asked.items() if value is not None}
-    return Budget(**settings) if short else Budget.published(**settings)
+    return Budget(**settings) if synthetic else Budget.published(**settings)
 
 
 def main(arguments=None):

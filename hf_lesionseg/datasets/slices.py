@@ -27,6 +27,7 @@ class SliceDataset(Dataset):
     slices : "all", "tissue" (slices that show some tissue, and all with a lesion) or "lesion"
     slice_range : first slice and the one behind the last, of every case; all by default
     empty_slice_fraction : share of the slices without a lesion that an epoch takes, drawn anew for each
+    copies : how often an epoch takes each slice; with an augmentation each copy is another
     augmentation : called as ``augmentation(pixel_values, labels, rng)`` with arrays (C, H, W) and (H, W) and a numpy
         generator; returns both, of the same shapes. The targets go through it as further channels, so that they stay
         in place
@@ -36,7 +37,7 @@ class SliceDataset(Dataset):
     Raises
     ------
     UsageError
-        For an unknown kind of slices, or a fraction outside 0..1.
+        For an unknown kind of slices, a fraction outside 0..1, or no copy.
     DataError
         Where no slice is left.
     """
@@ -48,6 +49,7 @@ class SliceDataset(Dataset):
         slices: str = "all",
         slice_range: Sequence[int] | None = None,
         empty_slice_fraction: float = 1.0,
+        copies: int = 1,
         augmentation: Callable | None = None,
         targets: Sequence[str] = (),
         seed: int = 0,
@@ -56,7 +58,10 @@ class SliceDataset(Dataset):
             raise UsageError(f"slices {slices!r} is unknown: take one of {', '.join(_KINDS)}")
         if not 0 <= empty_slice_fraction <= 1:
             raise UsageError(f"empty_slice_fraction is {empty_slice_fraction}: take a share between 0 and 1")
+        if copies < 1:
+            raise UsageError(f"copies is {copies}: take 1 or more")
         self.cases = list(cases)
+        self.copies = copies
         self.augmentation = augmentation
         self.targets = tuple(targets)
         self.seed = seed
@@ -80,7 +85,7 @@ class SliceDataset(Dataset):
         self._chosen: tuple[int, np.ndarray] | None = None
 
     def __len__(self) -> int:
-        return len(self._with_lesion) + self._empty_taken
+        return self.copies * (len(self._with_lesion) + self._empty_taken)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the empty slices and the augmentation of an epoch."""
@@ -91,7 +96,8 @@ class SliceDataset(Dataset):
             raise IndexError(index)
         index = int(index) % len(self)
         epoch = int(self._epoch)
-        number, plane = self._of_epoch(epoch)[index]
+        slices = self._of_epoch(epoch)
+        number, plane = slices[index % len(slices)]
         case = self.cases[number]
         values, labels = case.pixel_values(int(plane)), case.labels(int(plane))
         channels = len(values)
@@ -113,7 +119,7 @@ class SliceDataset(Dataset):
         return torch.from_numpy(np.ascontiguousarray(array, dtype=dtype))
 
     def _of_epoch(self, epoch: int) -> np.ndarray:
-        """(len, 2) case and slice numbers of an epoch, ordered by both."""
+        """(n, 2) case and slice numbers of an epoch, ordered by both."""
         if self._chosen is None or self._chosen[0] != epoch:
             empty = self._empty
             if self._empty_taken < len(empty):

@@ -60,7 +60,8 @@ class EGSNetConfig(LesionConfig):
     heat_map_peak, heat_map_decay : float
         The weight is ``1 + heat_map_peak`` in the lesion and falls outside over so many pixels [assumed].
     extraction_weight, dwi_weight, feature_weight, segmentation_weight : float
-        The paper's lambda 1 to 4.
+        The paper's lambda 1 to 4. The second weighs a 2-norm over slices of 256 x 256 pixels; over N x N the same
+        error has the same weight at ``0.002 * 256 / N``.
     extraction_balanced : bool
         Mean absolute error of the lesion and that of the background, half each. The paper's, over all pixels alike, is
         least for an empty map wherever a lesion is less likely than not.

@@ -97,6 +97,7 @@ def train(arguments):
         slices=recipe.slices,
         slice_range=recipe.slice_range,
         empty_slice_fraction=recipe.empty_slice_fraction,
+        copies=recipe.copies,
         augmentation=recipe.slice_augmentation(),
         targets=getattr(model.config, "target_channels", ()),
         seed=arguments.seed,

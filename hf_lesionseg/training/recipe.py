@@ -26,6 +26,7 @@ _RANGES = {
     "learning_rate": (lambda value: 0 < value < 10, "above 0 and below 10"),
     "weight_decay": (lambda value: 0 <= value < 10, "0 or more"),
     "empty_slice_fraction": (lambda value: 0 <= value <= 1, "0 to 1"),
+    "copies": (lambda value: value >= 1, "1 or more"),
     "batch_size": (lambda value: value >= 1, "1 or more"),
     "epochs": (lambda value: value >= 1, "1 or more"),
     "gradient_accumulation_steps": (lambda value: value >= 1, "1 or more"),
@@ -79,6 +80,8 @@ class Recipe:
         network will be used. For data in one space, such as ATLAS.
     empty_slice_fraction : float
         Share of the slices without lesion that is drawn anew in each epoch.
+    copies : int
+        How often an epoch takes each slice, changed anew each time.
     augmentation : dict
         Random changes of the training slices' geometry, in their order: names of
         :data:`~hf_lesionseg.datasets.augmentation.AUGMENTATIONS`, each with its settings.
@@ -124,6 +127,7 @@ class Recipe:
     slices: str = "all"
     slice_range: list | None = None
     empty_slice_fraction: float = 1.0
+    copies: int = 1
     augmentation: dict = field(default_factory=dict)
     optimizer: str = "adam"
     learning_rate: float = 1e-4

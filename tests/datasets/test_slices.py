@@ -111,7 +111,24 @@ def test_smaller_planes_are_padded(prepared, small_processor, make_records, tmp_
     assert small["labels"].sum() == dataset.cases[1].labels(3).sum()
 
 
+def test_copies_are_changed_each_for_itself(prepared):
+    def shift(values, labels, rng):
+        return values + np.float32(rng.random()), labels
+
+    once, thrice = (SliceDataset(prepared.cases[:2], augmentation=shift, copies=copies) for copies in (1, 3))
+    assert len(thrice) == 3 * len(once)
+    plain = SliceDataset(prepared.cases[:2])
+    shifts = {float((thrice[index]["pixel_values"] - plain[5]["pixel_values"]).mean()) for index in (5, 5 + len(once))}
+    assert len(shifts) == 2  # the same slice, changed in two ways
+    for index in range(len(once)):
+        assert torch.equal(thrice[index + 2 * len(once)]["labels"], once[index]["labels"])
+    with pytest.raises(IndexError):
+        thrice[3 * len(once)]
+
+
 def test_impossible_requests_are_refused(prepared):
+    with pytest.raises(UsageError, match="copies is 0"):
+        SliceDataset(prepared.cases, copies=0)
     with pytest.raises(UsageError, match="'some' is unknown: take one of all, tissue, lesion"):
         SliceDataset(prepared.cases, slices="some")
     with pytest.raises(UsageError, match="between 0 and 1"):

@@ -37,11 +37,48 @@ def test_res_unet_has_the_papers_parameters(block, parameters):
     assert count(model.parameters()) == parameters
 
 
+def by_arithmetic(encoder="plain", width=32):
+    """Weights and biases layer by layer: 3x3 convolutions, batch norm, 2x2 transposed convolutions, a head."""
+
+    def conv(taken, given, size=3):
+        return size * size * taken * given + given
+
+    def block(taken, given):
+        return conv(taken, given) + conv(given, given) + 2 * 2 * given  # two of batch norm
+
+    def residual(taken, given):
+        return conv(taken, given) + conv(given, given) + conv(taken, given, size=1) + 2 * 2 * given
+
+    widths = [width * 2**level for level in range(5)]
+    taken = [1, *widths[:-1]]
+    if encoder == "plain":
+        down, skips = sum(map(block, taken, widths)), widths[:-1]
+    elif encoder == "residual":  # four halve the size, then a plain one of the deepest width; skips are their inputs
+        down = sum(map(residual, taken[:4], widths[:4])) + block(widths[3], widths[4])
+        skips = taken[:4]
+    else:
+        down, skips = sum(map(residual, taken, widths)), widths[:-1]
+    # From 512 maps at 1/16: each level halves the maps of what comes from below and takes in its skip.
+    up = sum(
+        conv(2 * given, given, size=2) + block(given + skip, given)
+        for given, skip in zip(widths[:4], skips, strict=True)
+    )
+    return down + up + conv(width, 1, size=1)
+
+
+@pytest.mark.parametrize("width", [32, 8])
+@pytest.mark.parametrize("block", ["plain", "residual", "residual-full-resolution"])
+def test_res_unet_layer_by_layer(block, width):
+    with torch.device("meta"):
+        model = ResUNetForSemanticSegmentation(ResUNetConfig(encoder_block=block, base_width=width))
+    assert count(model.parameters()) == by_arithmetic(block, width)
+
+
 def test_unet_bn_has_the_papers_parameters():
     with torch.device("meta"):
         model = UNetBNForSemanticSegmentation(UNetBNConfig())
     statistics = [buffer for name, buffer in model.named_buffers() if "running" in name]
-    assert count(model.parameters()) == 7_765_409
+    assert count(model.parameters()) == 7_765_409 == by_arithmetic()
     assert count(model.parameters()) + count(statistics) == 7_771_297
 
 

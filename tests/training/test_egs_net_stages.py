@@ -12,23 +12,23 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_egs_net.py"
 
 
 def check(row):
-    """Each part of the loss falls, features stay; people never seen: lesions are extracted, the DWI is like theirs."""
+    """Every part of the loss falls; in people never seen lesions are found and segmented, their DWI is alike."""
     for part, first in row["first"].items():
         assert row["last"][part] < 0.8 * first, part
-    first, last = row["true_feature_norm"]
-    assert last > 0.1 * first
-    assert row["extractor"]["auc"] > 0.6  # an empty map has 0.5, and a Dice of 0
-    assert row["extractor"]["dice"] > 0
-    assert row["correlation"]["brain"] > max(0.5, row["correlation"]["nearest_input_brain"])
+    assert row["extractor"]["auc"] > 0.7  # an empty map has 0.5, and a Dice of 0
+    assert row["extractor"]["dice"] > 0.2
+    assert row["correlation"]["brain"] > 0.5
     assert row["correlation"]["slice"] > row["correlation"]["brain"]
+    assert row["test_dice"] > 0.2
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # some minutes
+@pytest.mark.timeout(1800)
 def test_each_stage_trains(tmp_path):
     pytest.importorskip("nilearn", reason='generated strokes need nilearn: pip install "hf-lesionseg[synthetic]"')
-    command = [sys.executable, str(SCRIPT), "-o", str(tmp_path), "--settings", "balanced"]
+    command = [sys.executable, str(SCRIPT), "-o", str(tmp_path), "--settings", "balanced", "--epochs", "40"]
     done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "SYNTHETIC data, 30 people, 6 epochs" in done.stdout
+    assert "SYNTHETIC data, 30 people, 40 epochs" in done.stdout
     (row,) = json.loads((tmp_path / "stages.json").read_text())["rows"]
     check(row)

@@ -1,11 +1,12 @@
 """What every row of a table may spend, and how networks are narrowed to it."""
 
+import math
 from dataclasses import dataclass
 
 from ...errors import UsageError
 
 PUBLISHED_WIDTH = 64  # feature maps of the stem of every published ResNet
-_NARROWEST_STEM = 8  # of four maps, some networks learnt nothing
+_NARROWEST_STEM = 8
 _LISTS_OF_WIDTHS = ("up_widths", "perceptual_widths")
 
 
@@ -21,7 +22,7 @@ class Budget:
         One run for each.
     base_width : int
         Feature maps of the encoders' stem where the paper has 64; widths of other networks are brought down in
-        proportion, a stem of fewer to 8 at the lowest.
+        proportion, those that have 32 there to 8 at the lowest: of 4 maps, some learnt nothing.
     batch_size : int, optional
         Slices per step, of all processes together; by default those of each row's recipe.
     learning_rate : float, optional
@@ -58,8 +59,10 @@ class Budget:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}; give 1 or more")
-        if self.batch_size is not None:
-            self.batch_of(self.batch_size)
+        if self.batch_size is not None and self.batch_size % self.processes:
+            raise UsageError(
+                f"batch_size is {self.batch_size} slices for {self.processes} processes together; give a multiple"
+            )
         if self.learning_rate is not None and not 0 < self.learning_rate < 10:
             raise UsageError(f"learning_rate is {self.learning_rate}; give a number above 0 and below 10")
         if self.empty_slice_fraction is not None and not 0 <= self.empty_slice_fraction <= 1:
@@ -74,18 +77,9 @@ class Budget:
         """Width, batches, rate and epochs of the paper of each row, as its recipe has them."""
         return cls(**{"steps": None, "base_width": PUBLISHED_WIDTH, "batch_size": None, "validations": None} | others)
 
-    def batch_of(self, batch_size):
-        """Slices per step of each process, of so many in a recipe.
-
-        Raises
-        ------
-        UsageError
-            If the processes cannot share them.
-        """
-        whole = self.batch_size or batch_size
-        if whole % self.processes:
-            raise UsageError(f"batch_size is {whole} slices for {self.processes} processes together; give a multiple")
-        return whole // self.processes
+    def batch_of(self, recipe):
+        """Slices per step of each process; where they cannot share the recipe's, so many that no process has fewer."""
+        return math.ceil((self.batch_size or recipe.batch_size) / self.processes)
 
     def rate_of(self, recipe, narrow_rate):
         """The learning rate of a row: as asked for, or its recipe's, or its table's for narrow networks."""
@@ -106,7 +100,7 @@ class Budget:
         }
 
     def narrowed(self, defaults):
-        """Widths of a network's configuration, brought down as the budget's is from 64; no stem falls below 8 maps."""
+        """A network's widths, brought down as the budget's is from 64, its ``base_width`` to 8 at the lowest."""
         widths = {name: getattr(defaults, name) for name in ("base_width", "growth_rate") if hasattr(defaults, name)}
         lists = {name: getattr(defaults, name) for name in _LISTS_OF_WIDTHS if hasattr(defaults, name)}
         floor = {"base_width": min(_NARROWEST_STEM, self.base_width, widths.get("base_width", 1))}

@@ -144,14 +144,19 @@ class Synthetic:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Folders made by ``lesionseg prepare``: a row takes the first that has its channels, in their order."""
+    """Folders made by ``lesionseg prepare``.
+
+    A row takes one that has its channels, in their order: the first that was prepared by its recipe, else the first.
+    """
 
     datasets: tuple[PreparedDataset, ...]
 
     def of_row(self, table, row):
         """The data that a row is trained on, or None where no folder has its channels."""
-        wanted = channels_of_row(table, row)
-        return next((each for each in self.datasets if each.channel_names == wanted), None)
+        recipe, wanted = load_recipe(table.recipe_of(row)), channels_of_row(table, row)
+        fitting = [each for each in self.datasets if each.channel_names == wanted]
+        exact = [each for each in fitting if not prepared_otherwise(recipe, each)]
+        return next(iter(exact or fitting), None)
 
 
 def channels_of_row(table, row):
@@ -183,11 +188,10 @@ def lacking_for_row(table, row, dataset):
     return f"it learns from {' and '.join(lacking)}, and {dataset.folder} has none; prepare the data {WITH_TARGETS}"
 
 
-def as_prepared(recipe, dataset):
-    """The recipe's settings of the processor, but for those that generated data were prepared with otherwise."""
+def prepared_otherwise(recipe, dataset):
+    """The processor's settings of some data that are not those of a recipe, by name; none where it says nothing."""
     found, wanted = dataset.processor().settings(), LesionImageProcessor(**recipe.processor).settings()
-    other = {name: found[name] for name in recipe.processor if found[name] != wanted[name]}
-    return recipe.processor | json.loads(json.dumps(other))
+    return json.loads(json.dumps({name: found[name] for name in recipe.processor if found[name] != wanted[name]}))
 
 
 def slices_at_the_same_height(slice_range, dataset):

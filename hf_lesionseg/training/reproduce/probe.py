@@ -53,6 +53,7 @@ def measure(recipe, dataset, seconds, folder):
         slices=recipe.slices,
         slice_range=recipe.slice_range,
         empty_slice_fraction=recipe.empty_slice_fraction,
+        copies=recipe.copies,
         augmentation=recipe.slice_augmentation(),
         targets=getattr(model.config, "target_channels", ()),
     )

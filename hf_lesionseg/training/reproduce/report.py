@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..tables import COLUMNS
+from .conditions import describe_conditions
 from .spreadsheets import mean_and_sd
 
 
@@ -15,34 +16,16 @@ def _heading(record):
 def _note(record):
     """The conditions."""
     budget = record["budget"]
-    empty = budget.get("empty_slice_fraction")
-    several = f" in {budget['processes']} processes" if budget.get("processes", 1) > 1 else ""
-    conditions = [
-        f"width {budget['base_width']} for 64 and others in proportion",
-        f"{_steps(budget)}{several} at {_rate(record)}",
-        *([] if empty is None else [f"{100 * empty:g} % of the slices without lesion in each epoch"]),
-        f"encoders from {budget['encoder_weights'] or 'scratch'}",
-        f"lengths in pixels x {budget['scale']:g}",
-        f"seeds {', '.join(map(str, budget['seeds']))}",
-    ]
+    conditions = describe_conditions(record["rows"])
+    if budget["scale"] != 1:
+        conditions.append(f"lengths in pixels x {budget['scale']:g}")
+    conditions.append(f"seeds {', '.join(map(str, budget['seeds']))}")
     return (
         f"Paper: {record['paper_data']}, full width. Here: {record['data']}"
-        f"{' (synthetic: comparable among themselves only)' if record['synthetic'] else ''}, {', '.join(conditions)}. "
+        f"{' (synthetic: comparable among themselves only)' if record['synthetic'] else ''}, {'; '.join(conditions)}. "
         f"In brackets: 95 % confidence interval, bootstrapped over the {record['test_people']} people of "
         f"{record['test_cases']} test cases{', ± between seeds' if len(budget['seeds']) > 1 else ''}."
     )
-
-
-def _steps(budget):
-    steps = "the steps of each row's recipe" if budget["steps"] is None else f"{budget['steps']} steps"
-    return f"{steps} of {budget['batch_size'] or 'its'} slices"
-
-
-def _rate(record):
-    """The rates that the rows began with."""
-    rates = sorted({row["learning_rate"] for row in record["rows"]})
-    shown = " or ".join(f"{rate:g}" for rate in rates)
-    return f"a rate of {shown} that falls to 0 or by the recipe's steps"
 
 
 def _remarks(record):

@@ -18,7 +18,7 @@ from ...imaging.atomic import write_aside
 from ..recipe import load_recipe
 from .budget import Budget
 from .command import run_command
-from .data import as_prepared, slices_at_the_same_height
+from .data import prepared_otherwise, slices_at_the_same_height
 
 #: Fields of a recipe that came after the first tables; nothing by default.
 _LATER_FIELDS = ("slice_range", "augmentation", "milestones", "warmup_epochs", "target_channels")
@@ -40,6 +40,8 @@ class Run:
     budget : Budget
     steps : int
         Of the optimizer.
+    other_settings : str
+        In which settings the data were prepared otherwise than the recipe says; of generated data it is meant so.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class Run:
     dataset: PreparedDataset
     budget: Budget
     steps: int
+    other_settings: str = ""
 
     def seed_folder(self, seed):
         """Where the model of a seed is."""
@@ -118,7 +121,7 @@ def plan_run(table, row, dataset, runs, budget):
     settings = recipe.to_dict() | {
         "model_type": row.model_type,
         "model": model,
-        "batch_size": budget.batch_of(recipe.batch_size),
+        "batch_size": budget.batch_of(recipe),
         "learning_rate": budget.rate_of(recipe, table.narrow_rate),
         "encoder_weights": budget.weights_to_start_from(recipe),
         "channels_last": True,  # as fast or faster for all of them; training ignores it where it is not safe
@@ -127,20 +130,23 @@ def plan_run(table, row, dataset, runs, budget):
     }
     if row.channels:
         settings["target_channels"] = []
-    if dataset.synthetic or row.channels:
-        settings["processor"] = as_prepared(recipe, dataset)
+    others = prepared_otherwise(recipe, dataset)
+    settings["processor"] = recipe.processor | others
+    told = "" if dataset.synthetic or row.channels or not others else f"prepared with another {' and '.join(others)}"
     for name in _LATER_FIELDS:
         if not settings.get(name):
             settings.pop(name, None)  # runs from before this field was keep their folders
     settings |= _schedule(recipe, math.ceil(steps / batches))
     if budget.validations:
         settings["validation_every"] = max(1, settings["epochs"] // budget.validations)
+    if budget.steps:  # then they decide nothing but what counts as an epoch
+        settings.pop("copies")
     identity = [settings, steps, dataset.fingerprint()]
     if budget.processes > 1:
         identity.append(budget.processes)
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     name = f"{row.model_type}-{key}"
-    return Run(Path(runs) / name, settings | {"name": name}, dataset, budget, steps)
+    return Run(Path(runs) / name, settings | {"name": name}, dataset, budget, steps, told)
 
 
 def _pixels(size):
@@ -153,8 +159,9 @@ def _batches_of_an_epoch(recipe, slice_range, dataset, budget):
         slices=recipe.slices,
         slice_range=slice_range,
         empty_slice_fraction=budget.empty_slices_of(recipe),
+        copies=1 if budget.steps else recipe.copies,
     )
-    return math.ceil(len(slices) / (budget.batch_of(recipe.batch_size) * budget.processes))
+    return math.ceil(len(slices) / (budget.batch_of(recipe) * budget.processes))
 
 
 def _schedule(recipe, epochs):

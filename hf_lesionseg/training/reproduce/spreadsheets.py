@@ -65,11 +65,12 @@ def write_cases(record, path):
                         "row": row["row"],
                         "run": run,
                         "case": case["case"],
+                        "person": case.get("person"),
                         **figures,
                         "synthetic": record["synthetic"],
                     }
                 )
-    _write(path, ("table", "row", "run", "case", *columns, "synthetic"), lines)
+    _write(path, ("table", "row", "run", "case", "person", *columns, "synthetic"), lines)
 
 
 def mean_and_sd(reported):

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ...errors import DataError, UsageError
 from ...imaging.atomic import write_aside
-from ..recipe import load_recipe
+from .conditions import conditions_of
 from .data import lacking_for_row
 from .figures import draw_table
 from .measured import compare_with_first, measure_column
@@ -142,7 +142,7 @@ def _result(table, row, run, folders, scores, output):
         "model_type": row.model_type,
         "model": row.model,
         "encoder_weights": run.settings["encoder_weights"],
-        "learning_rate": run.settings["learning_rate"],
+        "conditions": conditions_of(run),
         "reported": row.reported,
         "runs": [str(folder.relative_to(output)) for folder in folders],
         "steps": [run.steps_done(seed) for seed in seeds],
@@ -155,7 +155,6 @@ def _result(table, row, run, folders, scores, output):
 
 def _record(table, dataset, budget, results, left_out, time_budget):
     """The table as its JSON file holds it."""
-    weights = budget.weights_to_start_from(load_recipe(table.recipe))
     return {
         "table": table.id,
         "title": table.title,
@@ -168,7 +167,7 @@ def _record(table, dataset, budget, results, left_out, time_budget):
         "test_people": len({case.person for case in dataset.select("test")}),
         "paper_data": table.data,
         "columns": list(table.columns),
-        "budget": asdict(budget) | {"encoder_weights": weights},
+        "budget": asdict(budget),
         "time_budget": time_budget and {**asdict(time_budget), "text": time_budget.describe()},
         "rows": results,
         "reported_only": [{"row": each.name, "reported": each.reported} for each in table.reported_only],

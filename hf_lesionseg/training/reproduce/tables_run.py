@@ -5,7 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from .table_run import plan_table, reproduce
+from ...errors import DataError
+from .data import Prepared
+from .table_run import chosen_rows, plan_table, reproduce
 from .time_budget import choose_steps, groups_that_share_runs
 
 
@@ -28,8 +30,16 @@ def reproduce_tables(tables, data, output, budget, *, seconds=None, rows=None, c
     -------
     list of dict
         The tables' records.
+
+    Raises
+    ------
+    UsageError
+        For a row that one of the tables does not have; before anything is trained.
+    DataError
+        If there are data for no table.
     """
     console = console or Console()
+    tables = _trainable(tables, data, output, budget, rows, console)
     if seconds is None:
         return [reproduce(table, data, output, budget, rows=rows, console=console) for table in tables]
     records = []
@@ -49,3 +59,23 @@ def reproduce_tables(tables, data, output, budget, *, seconds=None, rows=None, c
             records.append(reproduce(table, data, output, chosen, **options))
         console.print(f"{', '.join(table.id for table in group)}: {time.monotonic() - started:.0f} of {allowed:.0f} s")
     return records
+
+
+def _trainable(tables, data, output, budget, rows, console):
+    """The tables that there are data for; the others are told now, not after days."""
+    for table in tables:
+        chosen_rows(table, rows)
+    if not isinstance(data, Prepared):
+        return tables  # they are generated, all that is asked for
+    found, lacking = [], []
+    for table in tables:
+        try:
+            plan_table(table, data, Path(output) / "runs", budget, rows)
+            found.append(table)
+        except DataError as error:
+            lacking.append(error)
+    if not found:
+        raise lacking[0]
+    for error in lacking:
+        console.print(f"left out: {error}", style="yellow")
+    return found

@@ -13,8 +13,6 @@ class Column(NamedTuple):
         A share is shown in percent, parameters in millions.
     meaning : str
         How it is made; all are means over the test data.
-    best : {"high", "low", "zero", ""}
-        Which value is best; none says nothing about it.
     spread : bool
         Show the standard deviation over the cases beside the mean, as the paper does.
     """
@@ -22,12 +20,11 @@ class Column(NamedTuple):
     heading: str
     unit: str
     meaning: str
-    best: str = "high"
     spread: bool = False
 
 
-def _challenge(heading, unit, meaning, best="high"):
-    return Column(heading, unit, meaning, best, spread=True)
+def _challenge(heading, unit, meaning):
+    return Column(heading, unit, meaning, spread=True)
 
 
 COLUMNS = {
@@ -38,13 +35,13 @@ COLUMNS = {
     "dsc_small_organs": Column(
         "DSC small organs", "share", "mean 3-D Dice of the third of the test organs that are smallest"
     ),
+    "dsc_all_slices": Column("DSC all slices", "share", "mean Dice of all test slices, 1 where both are empty"),
+    "dsc_volume": Column("DSC volumes", "share", "mean 3-D Dice of the test cases, of all their slices together"),
     "miou_single": Column("mIoU single", "share", "mIoU on the slices with one component alone"),
     "miou": Column("mIoU", "share", "mean IoU of the first stage's best box with each true component's, test"),
-    "miou_train": Column("mIoU train", "share", "the same on training cases"),
+    "miou_train": Column("mIoU train", "share", "the same on the first 20 training cases"),
     "miou_validation": Column("mIoU val", "share", "the same on validation cases"),
-    "first_stage_parameters": Column(
-        "params", "parameters", "parameters of the first stage at the paper's width", best=""
-    ),
+    "first_stage_parameters": Column("params", "parameters", "parameters of the first stage at the paper's width"),
     "volume_dsc": Column("DSC", "share", "mean 3-D Dice of the test volumes with foreground"),
     "volume_precision": Column("P", "share", "mean precision of these volumes, 0 where nothing was predicted"),
     "volume_recall": Column("R", "share", "mean recall of these volumes"),
@@ -52,19 +49,19 @@ COLUMNS = {
     "volume_auc": Column(
         "AUC", "share", "mean area under the ROC curve of these volumes, of the pixels that the network sees"
     ),
-    "voe": Column("VOE", "percent", "mean 100 (1 - IoU) of these volumes; lower is better", "low"),
-    "rvd": Column("RVD", "percent", "mean 100 (predicted / true volume - 1), signed: 0 is best", "zero"),
-    "absolute_rvd": Column("abs. RVD", "percent", "mean of its absolute values; not in the paper", "low"),
+    "voe": Column("VOE", "percent", "mean 100 (1 - IoU) of these volumes; lower is better"),
+    "rvd": Column("RVD", "percent", "mean 100 (predicted / true volume - 1), signed: 0 is best"),
+    "absolute_rvd": Column("abs. RVD", "percent", "mean of its absolute values; not in the paper"),
     "case_dsc": Column(
         "DSC of scans", "share", "mean 3-D Dice of the test cases on the grid of their scans, 1 where both are empty"
     ),
     "challenge_dc": _challenge("DC", "share", "Dice of the test cases on the grid of their scans: mean (SD)"),
     "challenge_hd": _challenge(
-        "HD", "mm", "Hausdorff distance: mean (SD), 1e8 where it is undefined, as the challenge counts it", "low"
+        "HD", "mm", "Hausdorff distance: mean (SD), 1e8 where it is undefined, as the challenge counts it"
     ),
     "challenge_precision": _challenge("P", "share", "precision: mean (SD)"),
     "challenge_recall": _challenge("R", "share", "recall: mean (SD)"),
-    "challenge_avd": _challenge("AVD", "mL", "absolute difference of the volumes: mean (SD)", "low"),
-    "undefined_hd": Column("HD undefined", "count", "test cases without one, since a mask is empty", "low"),
-    "defined_hd": Column("HD defined", "mm", "mean Hausdorff distance of the others; not in the paper", "low"),
+    "challenge_avd": _challenge("AVD", "mL", "absolute difference of the volumes: mean (SD)"),
+    "undefined_hd": Column("HD undefined", "count", "test cases without one, since a mask is empty"),
+    "defined_hd": Column("HD defined", "mm", "mean Hausdorff distance of the others; not in the paper"),
 }

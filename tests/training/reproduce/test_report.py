@@ -5,6 +5,7 @@ import io
 
 from rich.console import Console
 
+from hf_lesionseg.training.reproduce.conditions import describe_conditions
 from hf_lesionseg.training.reproduce.report import markdown_table, print_table
 from hf_lesionseg.training.reproduce.spreadsheets import write_cases, write_tidy
 
@@ -27,18 +28,11 @@ def record(synthetic):
         "data": "organs",
         "synthetic": synthetic,
         "paper_data": "Pancreas-CT",
-        "budget": {
-            "base_width": 8,
-            "steps": 10,
-            "batch_size": 4,
-            "seeds": [0, 1],
-            "scale": 0.25,
-            "encoder_weights": None,
-        },
+        "budget": {"seeds": [0, 1], "scale": 0.25},
         "rows": [
             {
                 "row": "L-Net",
-                "learning_rate": 0.001,
+                "conditions": {"width": "width 8 for 64", "rate": "a rate of 0.001 that stays", "data": ""},
                 "runs": ["runs/a", "runs/b"],
                 "steps": [10, 10],
                 "finished": True,
@@ -57,13 +51,14 @@ def record(synthetic):
     }
 
 
-def test_conditions_of_a_table_trained_as_published():
-    published = record(synthetic=False)
-    published["budget"] |= {"steps": None, "batch_size": None, "base_width": 64}
-    published["rows"].append(published["rows"][0] | {"row": "U-Net", "learning_rate": 0.002})
-    text = markdown_table(published)
-    assert "width 64 for 64" in text
-    assert "the steps of each row's recipe of its slices at a rate of 0.001 or 0.002 that falls" in text
+def test_conditions_that_differ_name_their_rows():
+    rows = [
+        {"row": "A", "conditions": {"width": "width 8 for 64", "steps": "9 steps", "data": ""}},
+        {"row": "B", "conditions": {"width": "width 8 for 32", "steps": "9 steps", "data": "other size"}},
+        {"row": "C", "conditions": {"width": "width 8 for 64", "steps": "9 steps", "data": ""}},
+    ]
+    assert describe_conditions(rows) == ["width 8 for 64 (A, C), width 8 for 32 (B)", "9 steps", "other size (B)"]
+    assert describe_conditions(rows[:1]) == ["width 8 for 64", "9 steps"]
 
 
 def test_table_as_text():
@@ -71,10 +66,9 @@ def test_table_as_text():
     assert "| row | mIoU paper | mIoU here | DSC | params |" in text
     assert "| L-Net | 86.58 | 70.12 ± 1.50 [60.00, 75.50] | – | 14.50 M |" in text
     assert "SYNTHETIC data" in text
-    assert "10 steps of 4 slices at a rate of 0.001" in text
     assert "bootstrapped over the 1 people of 2 test cases" in text
     assert "Difference from" not in text  # one row
-    assert "encoders from scratch, lengths in pixels x 0.25, seeds 0, 1." in text
+    assert "width 8 for 64; a rate of 0.001 that stays; lengths in pixels x 0.25; seeds 0, 1." in text
     assert "SYNTHETIC" not in markdown_table(record(synthetic=False))
     console = Console(file=io.StringIO(), width=40)  # a file is as wide as the table
     print_table(record(synthetic=True), console)

@@ -6,6 +6,7 @@ import pytest
 from transformers import AutoConfig
 
 from hf_lesionseg.datasets.prepared import PreparedDataset
+from hf_lesionseg.datasets.slices import SliceDataset
 from hf_lesionseg.errors import DataError, UsageError
 from hf_lesionseg.training.recipe import load_recipe
 from hf_lesionseg.training.reproduce import Budget, Prepared
@@ -84,8 +85,13 @@ def test_as_published_means_by_the_recipe(dataset, tmp_path):
     assert (two.settings["batch_size"], two.steps) == (2, run.steps)
     asked = plan_run(table, table.rows[0], dataset, tmp_path, Budget.published(steps=9, learning_rate=5e-4)).settings
     assert (asked["epochs"], asked["learning_rate"]) == (-(-9 // -(-slices // 4)), 5e-4)
+    three = plan_run(table, table.rows[0], dataset, tmp_path, Budget.published(processes=3))
+    assert (three.settings["batch_size"], three.steps) == (
+        2,
+        70 * -(-slices // 6),
+    )  # 6 for 4: none has fewer than its share
     with pytest.raises(UsageError, match="4 slices for 3 processes"):
-        plan_run(table, table.rows[0], dataset, tmp_path, Budget.published(processes=3))
+        Budget.published(batch_size=4, processes=3)
 
 
 def test_short_runs_fall_along_a_cosine_and_take_few_empty_slices(dataset, tmp_path):
@@ -95,6 +101,16 @@ def test_short_runs_fall_along_a_cosine_and_take_few_empty_slices(dataset, tmp_p
     assert (short["scheduler"], short["empty_slice_fraction"]) == ("cosine", 0.25)
     by_recipe = plan_run(table, table.rows[0], dataset, tmp_path, Budget.published()).settings
     assert (by_recipe["scheduler"], by_recipe["empty_slice_fraction"]) == ("constant", 1.0)
+
+
+def test_copies_count_only_where_epochs_do(dataset, tmp_path):
+    table = find_table("res-unet-1")
+    dataset = replace_slices(dataset)
+    published = plan_run(table, table.rows[0], dataset, tmp_path, Budget.published(batch_size=2))
+    assert published.settings["copies"] == 3  # "repeated 3 times"
+    once = SliceDataset(dataset.select("train"), slice_range=published.settings["slice_range"])
+    assert published.steps == 100 * -(-3 * len(once) // 2)
+    assert "copies" not in plan_run(table, table.rows[0], dataset, tmp_path, Budget(steps=5)).settings
 
 
 def test_the_dwi_loss_weighs_an_error_alike_at_every_size(dataset, tmp_path):

@@ -196,6 +196,25 @@ def test_wrong_arguments_are_named(script, tmp_path, monkeypatch, capsys, argume
     assert not list(tmp_path.iterdir())
 
 
+def test_nothing_is_trained_before_all_tables_are_looked_at(script, prepared, tmp_path, monkeypatch, capsys):
+    """A row that the second table lacks, and a table that there are no data for."""
+    monkeypatch.chdir(tmp_path)
+    assert script.main(["clci-net-1", "clci-net-2", "--data", str(prepared), "--rows", "PSPNet"]) == 2
+    assert "clci-net-2 has no row 'PSPNet'" in capsys.readouterr().err
+    assert script.main(["ms-dcnn-1", "egs-net-1", "--data", str(prepared)]) == 1
+    assert "ms-dcnn-1: there is nothing to train" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    trained = []
+    monkeypatch.setattr(
+        sys.modules["hf_lesionseg.training.reproduce.tables_run"],
+        "reproduce",
+        lambda table, *_, **__: trained.append(table.id),
+    )
+    assert script.main(["ms-dcnn-1", "clci-net-1", "--data", str(prepared)]) == 0
+    assert trained == ["clci-net-1"]
+    assert "left out: ms-dcnn-1: there is nothing to train" in " ".join(capsys.readouterr().out.split())
+
+
 def test_what_is_not_asked_for_depends_on_the_data(script):
     def budget(*arguments):
         return script.make_budget(script.parse_arguments(["res-unet-1", "--data", *arguments]))
@@ -204,7 +223,8 @@ def test_what_is_not_asked_for_depends_on_the_data(script):
     assert budget("prepared") == by_recipe
     assert budget("prepared", "--steps", "9", "--seeds", "1", "2") == replace(by_recipe, steps=9, seeds=(1, 2))
     short = Budget(empty_slice_fraction=0.2)
-    assert budget("prepared", "--budget", "1h") == replace(short, base_width=8)
+    assert budget("prepared", "--budget", "1h") == by_recipe
+    assert budget("synthetic", "--budget", "1h") == replace(short, base_width=8, scale=0.25)
     assert budget("synthetic") == replace(short, scale=0.25)
     assert budget("synthetic", "--empty_slices", "1", "--base_width", "64", "--scale", "1") == Budget(
         base_width=64, empty_slice_fraction=1.0
