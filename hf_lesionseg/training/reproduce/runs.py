@@ -122,7 +122,7 @@ def plan_run(table, row, dataset, runs, budget):
         "model_type": row.model_type,
         "model": model,
         "batch_size": budget.batch_of(recipe),
-        "learning_rate": budget.rate_of(recipe, table.narrow_rate),
+        "learning_rate": budget.rate_of(recipe, row.narrow_rate or table.narrow_rate),
         "encoder_weights": budget.weights_to_start_from(recipe),
         "channels_last": True,  # as fast or faster for all of them; training ignores it where it is not safe
         "slice_range": slice_range,

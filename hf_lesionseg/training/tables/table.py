@@ -21,6 +21,8 @@ class Row:
         The packaged recipe that it is trained by, where that is not the table's.
     channels : tuple of str
         What it takes in, where that is not what the recipe says: it is prepared in a folder of its own.
+    narrow_rate : float, optional
+        In place of the table's.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Row:
     reported: dict = field(default_factory=dict)
     recipe: str = ""
     channels: tuple[str, ...] = ()
+    narrow_rate: float | None = None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,6 @@ def test_short_and_narrow(conditions):
     short = Budget(steps=6, base_width=8, batch_size=4, processes=2, empty_slice_fraction=0.2)
     found = conditions("clci-net-1", short, number=5)
     assert (found["width"], found["steps"]) == ("width 8 for 32", "6 steps of 4 slices in 2 processes")
-    assert found["rate"] == "a rate of 0.01 falling to 0 along a cosine"
+    assert found["rate"] == "a rate of 0.003 falling to 0 along a cosine"
     assert found["slices"] == "20 % of the slices without lesion in each epoch"
     assert conditions("l-snet-1", short)["slices"] == ""  # it takes none of them anyway

@@ -124,6 +124,7 @@ def test_narrow_networks_have_the_rate_of_their_table(dataset, tmp_path):
     rates = {table.id: table.narrow_rate for table in TABLES.values()}
     assert plan("ms-dcnn-1", 0, dataset, tmp_path).settings["learning_rate"] == rates["ms-dcnn-1"]
     assert plan("egs-net-1", 0, dataset, tmp_path).settings["learning_rate"] == rates["egs-net-1"]
+    assert plan("clci-net-1", 0, dataset, tmp_path).settings["learning_rate"] == 3e-4 < rates["clci-net-1"]
     assert plan("ms-dcnn-1", 0, dataset, tmp_path, learning_rate=0.5).settings["learning_rate"] == 0.5
     wide = plan("ms-dcnn-1", 0, dataset, tmp_path, base_width=64).settings["learning_rate"]
     assert wide == load_recipe("ms-dcnn-isles2018").learning_rate
