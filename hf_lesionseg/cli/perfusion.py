@@ -30,6 +30,14 @@ def perfusion(
             show_default=False,
         ),
     ] = None,
+    trust_frame_order: Annotated[
+        bool,
+        typer.Option(
+            "--trust-frame-order",
+            help="Take frames as they are, also where the curve over time is not that of a bolus.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = False,
     brain: Annotated[
         Path | None,
         typer.Option(
@@ -113,6 +121,7 @@ def perfusion(
             series,
             output,
             frame_seconds=frame_seconds,
+            trust_frame_order=trust_frame_order,
             brain=brain,
             arterial_input=arterial_input,
             options=options,

@@ -94,6 +94,14 @@ def segment(
             show_default=False,
         ),
     ] = None,
+    trust_frame_order: Annotated[
+        bool,
+        typer.Option(
+            "--trust-frame-order",
+            help="Take frames of a raw perfusion series as they are, also where their curve is not that of a bolus.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -163,6 +171,7 @@ def segment(
             threshold=threshold,
             minimum_lesion_ml=minimum_lesion_ml,
             frame_seconds=frame_seconds,
+            trust_frame_order=trust_frame_order,
             keep_largest=keep_largest,
             median_filter=median_filter,
             deterministic=deterministic,

@@ -59,7 +59,7 @@ def find_brain_curve(series, mask=None):
     """
     if mask is None or not np.any(mask):
         curve = time_intensity_curve(series.data)
-        first_pass = find_first_pass(curve, series.path)
+        first_pass = find_first_pass(curve, series.path, series.order_is_sure)
         if mask is None:
             baseline = series.data[..., : max(1, first_pass.onset)].mean(axis=-1)
             mask = brain_mask(baseline.swapaxes(series.slice_axis, 2)).swapaxes(series.slice_axis, 2)
@@ -67,4 +67,4 @@ def find_brain_curve(series, mask=None):
             return BrainCurve(np.asarray(mask, bool), curve, first_pass)
     mask = np.asarray(mask, bool)
     curve = time_intensity_curve(series.data, mask)
-    return BrainCurve(mask, curve, find_first_pass(curve, series.path))
+    return BrainCurve(mask, curve, find_first_pass(curve, series.path, series.order_is_sure))

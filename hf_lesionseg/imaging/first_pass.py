@@ -82,7 +82,7 @@ def smooth_curve(curve):
     return ndimage.gaussian_filter1d(np.asarray(curve, np.float64), 1.0, axis=-1, mode="nearest", radius=2)
 
 
-def find_first_pass(curve, name="series"):
+def find_first_pass(curve, name="series", order_is_sure=False):
     """Find arrival, peak and end of the first pass in a curve.
 
     Parameters
@@ -91,6 +91,8 @@ def find_first_pass(curve, name="series"):
         As :func:`time_intensity_curve` gives it, not smoothed.
     name : str or os.PathLike
         Of the series, for errors.
+    order_is_sure : bool
+        Take the frames' order as it is.
 
     Returns
     -------
@@ -106,7 +108,8 @@ def find_first_pass(curve, name="series"):
     smooth = smooth_curve(curve)
     if np.ptp(curve) <= 1e-6 * max(1.0, np.abs(curve).max()):
         raise ScanError(f"{name}: the curve over time is flat; no contrast passes, give the perfusion series itself")
-    check_frame_order(curve, smooth, name)
+    if not order_is_sure:
+        check_frame_order(curve, smooth, name)
     peak = int(smooth.argmax())
     base = _baseline(smooth, peak)
     rise = smooth[peak] - base

@@ -18,7 +18,10 @@ _SHORTER = 0.75
 _LARGEST_FALL, _LARGEST_CLIMB = 0.10, 0.40
 _LATE_START = 0.20
 _NOISE_FACTOR = 8.0  # from crest to trough of many frames of noise
-_REMEDY = "sort them by acquisition time and export the series again"
+_REMEDY = (
+    "sort them by acquisition time and export the series again; where you know that the order is right, "
+    "`lesionseg perfusion` and `segment` take --trust-frame-order"
+)
 
 
 def check_frame_order(curve, smooth, name="series"):

@@ -42,6 +42,8 @@ class PerfusionSeries:
         From one frame to the next, s.
     warnings : tuple of str
         What was odd in the file and how it was read.
+    order_is_sure : bool
+        The frames are in the order of time, whatever their curve looks like.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class PerfusionSeries:
     header: nib.Nifti1Header
     frame_seconds: float
     warnings: tuple[str, ...] = ()
+    order_is_sure: bool = False
 
     @property
     def shape(self):
@@ -77,7 +80,7 @@ class PerfusionSeries:
         return Scan(self.path, np.asarray(data, np.float32), self.affine, self.header)
 
 
-def read_perfusion_series(path, frame_seconds=None):
+def read_perfusion_series(path, frame_seconds=None, order_is_sure=False):
     """Read a CT perfusion series and refuse what no curve can be taken from.
 
     Accepted, with an entry in ``warnings``: an axis of length 1 beside time; a header without a usable frame time;
@@ -90,6 +93,8 @@ def read_perfusion_series(path, frame_seconds=None):
         4-D NIfTI file, (X, Y, Z, T).
     frame_seconds : float, optional
         Time from frame to frame, s; overrules the header, whose own falls back to 1 s where it is not plausible.
+    order_is_sure : bool
+        Do not doubt the order of the frames where their curve is no bolus'.
 
     Returns
     -------
@@ -118,7 +123,7 @@ def read_perfusion_series(path, frame_seconds=None):
     seconds = _frame_seconds(volume.header, frame_seconds, path, warnings)
     _check_frames(data, path)
     data = _to_hounsfield(data, path, warnings)
-    return PerfusionSeries(path, data, volume.affine, volume.header, seconds, tuple(warnings))
+    return PerfusionSeries(path, data, volume.affine, volume.header, seconds, tuple(warnings), order_is_sure)
 
 
 def fill_gaps(data):

@@ -33,7 +33,12 @@ class CaseScans:
     warnings: tuple[str, ...] = ()
 
 
-def read_case(files: Mapping[str, Path], channel_names: Sequence[str], frame_seconds: float | None = None) -> CaseScans:
+def read_case(
+    files: Mapping[str, Path],
+    channel_names: Sequence[str],
+    frame_seconds: float | None = None,
+    trust_frame_order: bool = False,
+) -> CaseScans:
     """Read the channels of a case; those without a file are made from its series.
 
     Parameters
@@ -45,6 +50,8 @@ def read_case(files: Mapping[str, Path], channel_names: Sequence[str], frame_sec
         Of the network.
     frame_seconds : float, optional
         Between two frames of a series, s; overrules its header.
+    trust_frame_order : bool
+        Take the frames of a series as they are, also where their curve is no bolus'.
 
     Raises
     ------
@@ -60,7 +67,7 @@ def read_case(files: Mapping[str, Path], channel_names: Sequence[str], frame_sec
     lacking = [name for name in channel_names if name not in given]
     if not lacking:
         return CaseScans(given, sources)
-    series = read_perfusion_series(files[SERIES], frame_seconds)
+    series = read_perfusion_series(files[SERIES], frame_seconds, trust_frame_order)
     sources[SERIES] = series.data.shape
     mask = None
     if BRAIN in files:

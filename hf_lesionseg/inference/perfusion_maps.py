@@ -28,6 +28,7 @@ def write_perfusion_maps(
     output: str | Path,
     *,
     frame_seconds: float | None = None,
+    trust_frame_order: bool = False,
     brain: str | Path | None = None,
     arterial_input: str | Path | None = None,
     options: PerfusionOptions | None = None,
@@ -47,6 +48,8 @@ def write_perfusion_maps(
         the brain), ``<stem>_perfusion.png`` and ``<stem>_perfusion.json``. All of them are written, or none.
     frame_seconds : float, optional
         Overrules the header, s.
+    trust_frame_order : bool
+        Take frames whose curve is no bolus' as they are.
     brain, arterial_input : path, optional
         Masks on the grid of the series; found where not given.
     options : PerfusionOptions, optional
@@ -82,7 +85,7 @@ def write_perfusion_maps(
     start = time.perf_counter()
     if progress is not None:
         progress("reading", 0, 1)
-    read = read_perfusion_series(series, frame_seconds)
+    read = read_perfusion_series(series, frame_seconds, trust_frame_order)
     grid = read.volume(np.empty(read.shape, np.float32))
     masks = {name: None if path is None else read_mask(path, like=grid).data > 0
              for name, path in (("brain", brain), ("arterial_input", arterial_input))}  # fmt: skip
@@ -95,6 +98,7 @@ def write_perfusion_maps(
         "masks": {name: None if path is None else {"file": str(path), "sha256": file_sha256(path)}
                   for name, path in (("brain", brain), ("arterial_input", arterial_input))},
         "frame_seconds": read.frame_seconds,
+        "trust_frame_order": trust_frame_order,
         "options": dataclasses.asdict(options),
         "units": UNITS,
         "brain_voxels": int(maps.brain.sum()),

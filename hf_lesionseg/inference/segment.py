@@ -99,6 +99,7 @@ def segment_cases(
     threshold: float | None = None,
     minimum_lesion_ml: float | None = None,
     frame_seconds: float | None = None,
+    trust_frame_order: bool = False,
     keep_largest: int | None = None,
     median_filter: int | None = None,
     deterministic: bool = False,
@@ -127,6 +128,8 @@ def segment_cases(
         Smaller lesions are dropped; mL; by default the image processor's.
     frame_seconds : float, optional
         Between two frames of a raw perfusion series, s; overrules its header.
+    trust_frame_order : bool
+        Take the frames of a raw perfusion series as they are, also where their curve is no bolus'.
     keep_largest : int, optional
         Keep so many of the largest lesions only, 0 all; by default the image processor's.
     median_filter : int, optional
@@ -177,6 +180,8 @@ def segment_cases(
     }
     if frame_seconds is not None:
         settings["frame_seconds"] = frame_seconds
+    if trust_frame_order:
+        settings["trust_frame_order"] = True
     segmenter = LesionSegmentationPipeline(model=loaded.model, image_processor=processor, device=loaded.device)
     outcomes = []
     for case in cases:
@@ -263,7 +268,8 @@ def _segment_case(case, segmenter, loaded, output, settings, batch_size, skip_ex
             input_sha256 = {channel: file_sha256(path) for channel, path in files.items()}
             if skip_existing and any(path.exists() for path in targets.values()):
                 return _kept(case, targets, fingerprint(input_sha256, loaded, settings))
-            read = read_case(files, loaded.processor.channel_names, settings.get("frame_seconds"))
+            order = {name: settings[name] for name in ("frame_seconds", "trust_frame_order") if name in settings}
+            read = read_case(files, loaded.processor.channel_names, **order)
         with clock.stage("preprocess"):
             prepared = segmenter.preprocess(read)
         with clock.stage("network"):

@@ -65,6 +65,14 @@ def test_a_wrong_order_is_refused_by_name_with_a_remedy(patients, phantoms, name
             assert message in str(error.value) or "changed places" in str(error.value)
 
 
+def test_who_knows_the_order_is_believed(phantoms):
+    backwards = phantoms[0][::-1]
+    found = find_first_pass(backwards, order_is_sure=True)
+    assert found.onset < found.peak < found.end
+    with pytest.raises(ScanError, match="--trust-frame-order"):
+        find_first_pass(backwards)
+
+
 def test_the_order_of_time_passes(patients, phantoms):
     for curve in (*patients, *phantoms):
         found = find_first_pass(curve)

@@ -193,6 +193,16 @@ def test_both_networks_segment_a_raw_series(network, series, tmp_path):
     assert "from another scan, network or settings" in other.outcomes[0].reason
 
 
+def test_a_doubted_order_of_frames_is_taken_where_it_is_vouched_for(network, series, tmp_path):
+    backwards = altered(tmp_path / "ctp.nii", series, lambda data: np.ascontiguousarray(data[..., ::-1]))
+    failed = segment_cases([backwards], network, tmp_path / "masks")
+    assert "--trust-frame-order" in failed.failed[0].reason
+    run = segment_cases([backwards], network, tmp_path / "masks", trust_frame_order=True)
+    assert run.exit_status == 0
+    record = json.loads((tmp_path / "masks" / "ctp_record.json").read_text())
+    assert record["settings"]["trust_frame_order"] is True
+
+
 def test_the_pipeline_takes_series_and_folders_too(network, series, case, tmp_path):
     segmenter = LesionSegmentationPipeline(model=network.model, image_processor=network.processor)
     raw = segmenter(str(series), return_probability=True)

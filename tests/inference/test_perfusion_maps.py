@@ -144,6 +144,20 @@ def test_the_command_line_in_a_process_of_its_own(series, tmp_path):
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [f"ctp_{ending}" for ending in ENDINGS]
 
 
+def test_who_knows_the_order_of_the_frames_is_believed(series, tmp_path):
+    image = nib.load(series)
+    first, *others = range(image.shape[-1])
+    exchanged = [*others[20:], first, *others[:20]]  # a scan that a sorting rule has cut in two
+    scan = tmp_path / "cut.nii.gz"
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[..., exchanged], image.affine), scan)
+    refused = lesionseg("perfusion", scan, "-o", tmp_path / "maps")
+    assert refused.returncode == 1
+    assert "`lesionseg perfusion` and `segment` take --trust-frame-order" in " ".join(refused.stderr.split())
+    done = lesionseg("perfusion", scan, "-o", tmp_path / "maps", "--trust-frame-order")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "maps" / "cut_perfusion.json").read_text())["trust_frame_order"] is True
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
