@@ -50,7 +50,11 @@ def _differences(record):
     if not columns:
         return []
     first, *others = record["rows"]
-    lines = ["", f"Difference from {first['row']} on the same cases [95 % confidence interval, paired by person]:", ""]
+    lines = [
+        "",
+        f"Difference from the row {first['row']} on the same cases [95 % confidence interval, paired by person]:",
+        "",
+    ]
     lines.append("| row | " + " | ".join(COLUMNS[column].heading for column in columns) + " |")
     lines.append("|---|" + "---:|" * len(columns))
     for row in others:

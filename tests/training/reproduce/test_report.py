@@ -110,7 +110,7 @@ def test_differences_are_printed():
     second = columns | {"miou": columns["miou"] | {"difference": [-1.0, -2.5, 0.25]}}
     table["rows"].append(table["rows"][0] | {"row": "U-Net", "columns": second})
     text = markdown_table(table)
-    assert "Difference from L-Net on the same cases" in text
+    assert "Difference from the row L-Net on the same cases" in text
     assert "| row | mIoU |\n|---|---:|\n| U-Net | -1.00 [-2.50, +0.25] |" in text
 
 
