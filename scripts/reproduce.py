@@ -94,7 +94,10 @@ def parse_arguments(arguments=None):
     )
     group = parser.add_argument_group("synthetic data")
     group.add_argument(
-        "--cases", type=int, default=_CASES, help="generated volumes, people where it is perfusion (%(default)s)"
+        "--cases",
+        type=int,
+        default=_CASES,
+        help="generated volumes, half as many people where it is perfusion (%(default)s)",
     )
     group.add_argument("--size", type=int, default=128, help="rows and columns of slices of organs (%(default)s)")
     options = parser.parse_args(arguments)

@@ -111,7 +111,7 @@ class Synthetic:
     output : Path
         Folder of the folders.
     cases : int
-        Volumes, people where it is perfusion.
+        Volumes; of perfusion half as many people, who take longer to generate and to score.
     size : int
         Rows and columns of slices of organs.
     perfusion_size : int
@@ -138,7 +138,8 @@ class Synthetic:
             name, generate = f"perfusion-{'-'.join(row.channels) or recipe}", generate_perfusion
             options = {"size": self.perfusion_size, "recipe": recipe, "channels": row.channels}
         if name not in self._ready:
-            self._ready[name] = generate(output / name, count=self.cases, **options)
+            count = self.cases if table.generator != "perfusion" else max(1, self.cases // 2)
+            self._ready[name] = generate(output / name, count=count, **options)
         return self._ready[name]
 
 
