@@ -172,8 +172,18 @@ def find_checkpoint(wanted, folder):
     return path
 
 
-def load_checkpoint(accelerator, path, scheduler, identity):
+def load_checkpoint(accelerator, path, scheduler, identity, defaults=()):
     """Restore weights, optimizer, random states and scheduler; return the :class:`TrainingState`.
+
+    Parameters
+    ----------
+    accelerator : accelerate.Accelerator
+    path : Path
+    scheduler : torch.optim.lr_scheduler.LRScheduler
+    identity : dict
+        What has to be as it was when the checkpoint was written.
+    defaults : dict, optional
+        Values of settings that a checkpoint does not hold since it was written before there were such.
 
     Raises
     ------
@@ -185,6 +195,7 @@ def load_checkpoint(accelerator, path, scheduler, identity):
         saved = record["identity"]
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path / STATE_FILE}: cannot be read ({error}); resume from another step") from error
+    saved = {**dict(defaults), **saved}
     for name, value in identity.items():
         if saved.get(name) != value:
             raise CheckpointError(

@@ -30,6 +30,7 @@ from .history import History, read_history
 from .launch import allow_unused_weights, make_accelerator, start_tracking
 from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
 from .network import build_network, describe_stages, enable_activation_checkpointing, put_channels_last
+from .recipe import Recipe
 from .step import phases_of, step_over_batch
 from .validation import validate, validation_record
 from .watch import CollapseWatch, scalars
@@ -116,8 +117,9 @@ def train(arguments):
     steps_per_epoch = math.ceil(len(loader) / recipe.gradient_accumulation_steps)
     scheduler = make_scheduler(optimizer.optimizer, recipe, steps_per_epoch)
 
+    model_config = accelerator.unwrap_model(model).config
     identity = {
-        **_network_settings(accelerator.unwrap_model(model).config),
+        **_network_settings(model_config),
         **_settings_to_keep(recipe),
         "mixed_precision": accelerator.mixed_precision,
         "data": dataset.fingerprint(),
@@ -126,7 +128,11 @@ def train(arguments):
         "processes": accelerator.num_processes,
         "seed": arguments.seed,
     }
-    state = load_checkpoint(accelerator, resume, scheduler, identity) if resume else TrainingState()
+    defaults = {
+        **_network_settings(type(model_config)()),
+        **_settings_to_keep(Recipe(name="", model_type=recipe.model_type)),
+    }
+    state = load_checkpoint(accelerator, resume, scheduler, identity, defaults) if resume else TrainingState()
     history = None
     if accelerator.is_main_process:
         if resume:

@@ -162,6 +162,19 @@ def test_a_checkpoint_of_another_run_is_refused(run):
             run(resume_from_checkpoint="latest", **option)
 
 
+def test_a_checkpoint_from_before_a_setting_was_there_is_one_with_its_default(run, whole):
+    output, _ = run(max_steps=6)
+    state = list_checkpoints(output / "checkpoints")[-1] / STATE_FILE
+    record = json.loads(state.read_text())
+    for name in ("copies", "warmup_epochs", "model.dice_smooth"):
+        del record["identity"][name]
+    state.write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match=r"was written with model\.base_width"):
+        run(resume_from_checkpoint="latest", base_width=4)
+    run(resume_from_checkpoint="latest")
+    assert_same_run(output, whole[0] / "run")
+
+
 def test_a_damaged_checkpoint_is_named(run):
     output, _ = run(max_steps=2)
     (folder,) = list_checkpoints(output / "checkpoints")
