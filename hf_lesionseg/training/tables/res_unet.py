@@ -22,7 +22,6 @@ TABLES = (
             ),
         ),
         generator="strokes",
-        narrow_rate=3e-3,
         note="A volume is here the stack of the slices that are trained on, 70 to 89 of 189 or those at their height; "
         "the last column is of whole scans.",
     ),
