@@ -1,4 +1,4 @@
-"""Reproduce tables of the papers: train their rows under one budget, print the papers' figures beside ours.
+"""Reproduce tables of the papers: train their rows, print the papers' figures beside ours.
 
     python scripts/reproduce.py l-snet-1 --data synthetic --budget 20m
     python scripts/reproduce.py all --data synthetic --budget 15m
@@ -8,9 +8,8 @@
 On a folder made by `lesionseg prepare` every row is trained as its paper says: width, batches, learning rate and number
 of epochs of its recipe, and encoders from published weights where the recipe has some. ``--data synthetic`` generates
 organs, strokes or CT perfusion, as a table needs, trains narrow networks for minutes, and says so in everything it
-writes. Beside the table (Markdown, JSON, CSV, a CSV of all test cases)
-lie its figures. Rows that several tables share are trained once for all of them. A run that was stopped goes on where
-it was: give the same command again.
+writes. Beside the table (Markdown, JSON, CSV, a CSV of all test cases) lie its figures. Rows that several tables share
+are trained once for all of them. A run that was stopped goes on where it was: give the same command again.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Train the rows of a paper's table under one budget and print the paper's figures beside ours.
+"""Train the rows of a paper's table, by their recipes or within a budget; print the paper's figures beside ours.
 
 Every run is a subprocess with a folder of its own, named after what decides its result, so that tables which share a
 network share its runs, and a run that was stopped goes on where it was.

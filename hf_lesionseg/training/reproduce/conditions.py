@@ -2,6 +2,8 @@
 
 from transformers import AutoConfig
 
+_CURVES = {"cosine": "cosine", "linear": "line"}
+
 
 def conditions_of(run):
     """What a run was trained with, each in a few words.
@@ -66,6 +68,3 @@ def _course(settings):
             when = f"at epochs {' and '.join(map(str, settings['milestones']))}"
         return f"times {settings['step_factor']:g} {when}, of {epochs}"
     return "that stays" if scheduler == "constant" else f"falling to 0 along a {_CURVES[scheduler]}"
-
-
-_CURVES = {"cosine": "cosine", "linear": "line"}

@@ -28,7 +28,7 @@ SCORES = "scores.json"
 
 @dataclass(frozen=True)
 class Run:
-    """One network of a table under one budget, ready to be trained.
+    """One network of a table, with all that decides its result, ready to be trained.
 
     Attributes
     ----------
@@ -109,8 +109,8 @@ def plan_run(table, row, dataset, runs, budget):
     defaults = AutoConfig.for_model(row.model_type)
     lengths = {name: value for name, value in budget.in_proportion().items() if hasattr(defaults, name)}
     if hasattr(defaults, "dwi_weight"):  # of a 2-norm over the slice, which grows with the root of its pixels
-        pixels = (_pixels(settings["size"]) for settings in (recipe.processor, dataset.processor().settings()))
-        lengths["dwi_weight"] = defaults.dwi_weight * math.sqrt(next(pixels) / next(pixels))
+        published, prepared = _pixels(recipe.processor["size"]), _pixels(dataset.processor().settings()["size"])
+        lengths["dwi_weight"] = defaults.dwi_weight * math.sqrt(published / prepared)
     model = budget.narrowed(defaults) | lengths | row.model
     slice_range = slices_at_the_same_height(recipe.slice_range, dataset)
     batches = _batches_of_an_epoch(recipe, slice_range, dataset, budget)
