@@ -13,6 +13,7 @@ from . import (  # noqa: F401
     folds,
     perfusion,
     prepare,
+    prepare_heads,
     prepare_isles,
     push,
     segment,

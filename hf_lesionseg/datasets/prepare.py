@@ -17,14 +17,14 @@ from ..errors import DataError
 from ..imaging import read_mask, replace_folder_aside, write_aside, write_mask
 from ..imaging.map_origin import map_origins
 from .case_channels import lacking_channels, read_channels
-from .prepared import CASES, DATASET, FORMAT_VERSION, PROCESSOR, SPLITS, PreparedDataset
+from .prepared import CASES, DATASET, FORMAT_VERSION, HEADS, PROCESSOR, SPLITS, PreparedDataset
 from .records import CaseRecord, RejectedCase
 from .target_channels import file_sha256, read_target, target_planes
 from .workers import run_tasks
 
 __all__ = ["claim_output", "prepare_cases"]
 
-_OURS = {DATASET, PROCESSOR, SPLITS, CASES, "source"}
+_OURS = {DATASET, PROCESSOR, SPLITS, CASES, HEADS, "source"}
 _TISSUE_LEVEL = 0.05  # of the scan's range above its background
 _TISSUE_PIXELS = 16
 

@@ -23,13 +23,14 @@ from ..errors import DataError
 from ..models.slice_stack import stack_slices, stacked_channels
 from .splits import load_splits
 
-__all__ = ["CASES", "DATASET", "FORMAT_VERSION", "PROCESSOR", "SPLITS", "PreparedCase", "PreparedDataset"]
+__all__ = ["CASES", "DATASET", "FORMAT_VERSION", "HEADS", "PROCESSOR", "SPLITS", "PreparedCase", "PreparedDataset"]
 
 FORMAT_VERSION = 1
 DATASET = "dataset.json"
 PROCESSOR = "preprocessor_config.json"
 SPLITS = "splits.json"
 CASES = "cases"
+HEADS = "heads"
 
 
 class PreparedCase:
@@ -179,6 +180,16 @@ class PreparedDataset:
     def __repr__(self) -> str:
         return f"PreparedDataset({str(self.folder)!r}, {len(self.cases)} cases)"
 
+    @cached_property
+    def heads(self):
+        """The catalogue of heads whose slices training renders, or None."""
+        folder = self.folder / HEADS
+        if not folder.is_dir():
+            return None
+        from .heads.catalogue import HeadCatalogue
+
+        return HeadCatalogue(folder)
+
     @property
     def num_channels(self) -> int:
         """Channels of ``pixel_values`` as they are read: what the network takes."""
@@ -214,6 +225,8 @@ class PreparedDataset:
             hashes = [[case.target_sha256.get(name) for name in self.target_channels] for case in self.cases]
             if any(any(each) for each in hashes):  # nor do those of versions that kept none get another
                 identity["targets"] = hashes
+        if self.heads is not None:
+            identity["heads"] = self.heads.fingerprint
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

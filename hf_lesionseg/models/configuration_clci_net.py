@@ -2,17 +2,18 @@
 
 from huggingface_hub.dataclasses import strict
 
-from .configuration_segmenter import LesionConfig, check_choice, check_dropout
+from .configuration_segmenter import SegmenterConfig, check_choice, check_dropout
 
 
 @strict
-class CLCINetConfig(LesionConfig):
+class CLCINetConfig(SegmenterConfig):
     r"""Configuration of :class:`~hf_lesionseg.models.modeling_clci_net.CLCINetForSemanticSegmentation`.
 
     The defaults are the network of Yang et al., "CLCI-Net: Cross-Level Fusion and Context Inference Networks for Lesion
     Segmentation of Chronic Stroke" (MICCAI 2019, arXiv:1907.07008): 36,813,025 trainable parameters.
 
-    Beside the fields below: those of :class:`~hf_lesionseg.models.configuration_segmenter.LesionConfig`.
+    Beside the fields below: those of :class:`~hf_lesionseg.models.configuration_segmenter.SegmenterConfig`,
+    whose default loss, the Dice loss of the batch, is the paper's.
 
     Parameters
     ----------
@@ -33,8 +34,6 @@ class CLCINetConfig(LesionConfig):
         network uses; not torch's ``hardsigmoid``.
     batch_norm_eps, batch_norm_momentum : float
         Keras' defaults in torch's convention: eps 1e-3, momentum 0.01.
-    dice_smooth : float
-        Smoothing term of the batch Dice loss.
     """
 
     model_type = "clci-net"
@@ -48,7 +47,6 @@ class CLCINetConfig(LesionConfig):
     gate_activation: str = "hard_sigmoid"
     batch_norm_eps: float = 1e-3
     batch_norm_momentum: float = 0.01
-    dice_smooth: float | int = 1.0
 
     #: Height and width are padded to this multiple inside the network.
     stride = 16

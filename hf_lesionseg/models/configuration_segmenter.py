@@ -3,7 +3,7 @@
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-SEGMENTATION_LOSSES = ("focal-dice", "dice", "bce")
+SEGMENTATION_LOSSES = ("focal-dice", "dice", "bce", "bce-dice")
 
 
 @strict
@@ -42,14 +42,16 @@ class SegmenterConfig(LesionConfig):
 
     Parameters
     ----------
-    loss : {"dice", "focal-dice", "bce"}
+    loss : {"dice", "focal-dice", "bce", "bce-dice"}
         "dice" is the Dice loss of the batch (CLCI-Net, Section 3), "focal-dice" the focal loss plus ``dice_weight``
-        times the Dice loss (L-SNet, eq. 6), "bce" binary cross-entropy.
+        times the Dice loss (L-SNet, eq. 6), "bce" binary cross-entropy, "bce-dice" ``bce_weight`` times the latter plus
+        the mean of the Dice losses of the batch and of each image.
     focal_gamma, focal_alpha
         Of the focal loss; without ``focal_alpha`` foreground and background weigh the same.
     dice_weight : float
     dice_smooth : float
-        Smoothing term of the batch Dice loss.
+        Smoothing term of the Dice losses.
+    bce_weight : float
     """
 
     loss: str = "dice"
@@ -57,6 +59,7 @@ class SegmenterConfig(LesionConfig):
     focal_alpha: float | int | None = None
     dice_weight: float | int = 0.2
     dice_smooth: float | int = 1.0
+    bce_weight: float | int = 1.0
 
     #: Height and width are padded to this multiple inside the network.
     stride = 32
@@ -64,7 +67,7 @@ class SegmenterConfig(LesionConfig):
     def validate_loss(self):
         if self.loss not in SEGMENTATION_LOSSES:
             raise ValueError(f"loss is {self.loss!r}; use one of {', '.join(SEGMENTATION_LOSSES)}")
-        for name in ("focal_gamma", "dice_weight", "dice_smooth"):
+        for name in ("focal_gamma", "dice_weight", "dice_smooth", "bce_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
         if self.focal_alpha is not None and not 0 < self.focal_alpha < 1:

@@ -146,6 +146,34 @@ def focal_dice_loss(logits, targets, gamma=2.0, alpha=None, dice_weight=0.2, smo
     return focal_loss(logits, targets, gamma=gamma, alpha=alpha) + dice_weight * dice
 
 
+def bce_dice_loss(logits, targets, bce_weight=1.0, smooth=1.0):
+    """Binary cross-entropy plus the mean of two Dice losses: of the whole batch, and of each image by itself.
+
+    The Dice loss of the batch (:func:`batch_dice_loss`) is led by large lesions; that of each image makes small ones
+    count, and weighs false positives where an image has no lesion.
+
+    Parameters
+    ----------
+    logits, targets : torch.Tensor of shape (batch, height, width)
+    bce_weight : float
+        Weight of the cross-entropy, a mean over pixels.
+    smooth : float
+        See :func:`batch_dice_loss`.
+
+    Returns
+    -------
+    torch.Tensor of shape ()
+        float32.
+    """
+    probabilities = logits.float().sigmoid()
+    targets = targets.to(probabilities.dtype)
+    of_batch = batch_dice_loss(probabilities, targets, smooth=smooth)
+    overlap = (probabilities * targets).sum(dim=(1, 2))
+    sizes = (targets.square() + probabilities.square()).sum(dim=(1, 2))
+    of_images = (1 - (2 * overlap + smooth) / (sizes + smooth)).mean()
+    return bce_weight * focal_loss(logits, targets, gamma=0) + (of_batch + of_images) / 2
+
+
 def segmentation_loss(logits, targets, config):
     """The loss that a configuration names, of masks or heat maps.
 
@@ -155,8 +183,9 @@ def segmentation_loss(logits, targets, config):
     targets : torch.Tensor of shape (batch, height, width)
         1 in the foreground, 0 elsewhere, or in between; any dtype.
     config
-        With ``loss``: "focal-dice" (:func:`focal_dice_loss`), "dice" (:func:`batch_dice_loss`) or "bce" (binary
-        cross-entropy), and ``focal_gamma``, ``focal_alpha``, ``dice_weight``, ``dice_smooth``.
+        With ``loss``: "focal-dice" (:func:`focal_dice_loss`), "dice" (:func:`batch_dice_loss`), "bce" (binary
+        cross-entropy) or "bce-dice" (:func:`bce_dice_loss`), and ``focal_gamma``, ``focal_alpha``, ``dice_weight``,
+        ``dice_smooth``, ``bce_weight``.
 
     Returns
     -------
@@ -168,6 +197,8 @@ def segmentation_loss(logits, targets, config):
         return batch_dice_loss(foreground.sigmoid(), targets, smooth=config.dice_smooth)
     if config.loss == "bce":
         return focal_loss(foreground, targets, gamma=0)
+    if config.loss == "bce-dice":
+        return bce_dice_loss(foreground, targets, bce_weight=config.bce_weight, smooth=config.dice_smooth)
     return focal_dice_loss(
         foreground,
         targets,

@@ -22,8 +22,8 @@ from .layers import (
     image_context,
     pad_to_stride,
 )
-from .losses import batch_dice_loss, check_labels
-from .outputs import LesionSegmenterOutput, lesion_probability
+from .losses import check_labels, segmentation_loss
+from .outputs import LesionSegmenterOutput
 
 LEVELS = 4  # levels of encoder and decoder beside the bottleneck
 
@@ -202,7 +202,7 @@ class CLCINetForSemanticSegmentation(PreTrainedModel):
         Returns
         -------
         LesionSegmenterOutput
-            ``loss`` is the batch Dice loss of the paper (:func:`~hf_lesionseg.models.losses.batch_dice_loss`).
+            ``loss`` is ``config.loss`` (:func:`~hf_lesionseg.models.losses.segmentation_loss`).
 
         Raises
         ------
@@ -234,7 +234,7 @@ class CLCINetForSemanticSegmentation(PreTrainedModel):
         loss = None
         if labels is not None:
             check_labels(labels, logits)
-            loss = batch_dice_loss(lesion_probability(logits), labels == 1, smooth=self.config.dice_smooth)
+            loss = segmentation_loss(logits, labels == 1, self.config)
         return LesionSegmenterOutput(
             loss=loss, logits=logits, hidden_states=tuple(hidden_states) if output_hidden_states else None
         )

@@ -19,11 +19,13 @@ from accelerate.utils import set_seed, tqdm
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
+from ..datasets.heads.slices import HeadSlices
 from ..datasets.prepared import PreparedDataset
 from ..datasets.slices import SliceDataset
 from ..datasets.splits import ids_sha256
 from ..errors import DataError, ModelError, UsageError
 from ..models.image_processing_lesion import LesionImageProcessor
+from .averaging import averaged_model
 from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, restore_best, save_checkpoint, writing
 from .cross_validation import splits_of
 from .history import History, read_history
@@ -66,7 +68,7 @@ def train(arguments):
     known, fold = splits_of(arguments, dataset, write=accelerator.is_main_process)
     wanted = {split: set(known.get(split, ())) for split in ("train", "validation", "test")}
     cases = {split: [case for case in dataset.cases if case.id in ids] for split, ids in wanted.items()}
-    for split in ("train", "validation"):
+    for split in ("train", "validation") if dataset.heads is None else ("validation",):
         if not cases[split]:
             raise DataError(f"{arguments.data_dir}: the split has no case for {split}; prepare more cases")
     output = Path(arguments.output_dir)
@@ -93,16 +95,7 @@ def train(arguments):
         put_channels_last(model, accelerator.device)
     if arguments.activation_checkpointing:
         enable_activation_checkpointing(model)
-    slices = SliceDataset(
-        cases["train"],
-        slices=recipe.slices,
-        slice_range=recipe.slice_range,
-        empty_slice_fraction=recipe.empty_slice_fraction,
-        copies=recipe.copies,
-        augmentation=recipe.slice_augmentation(),
-        targets=getattr(model.config, "target_channels", ()),
-        seed=arguments.seed,
-    )
+    slices = training_slices(recipe, dataset, cases["train"], processor, model.config, arguments.seed)
     optimizer = OPTIMIZERS[recipe.optimizer](
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -113,7 +106,11 @@ def train(arguments):
         num_workers=arguments.num_workers,
         pin_memory=accelerator.device.type == "cuda",
     )
+    averaged = None if recipe.ema_decay is None else averaged_model(model, recipe.ema_decay).to(accelerator.device)
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    if averaged is not None:
+        accelerator.register_for_checkpointing(averaged)
+    kept = model if averaged is None else averaged.module  # what is validated and saved
     steps_per_epoch = math.ceil(len(loader) / recipe.gradient_accumulation_steps)
     scheduler = make_scheduler(optimizer.optimizer, recipe, steps_per_epoch)
 
@@ -195,6 +192,8 @@ def train(arguments):
             bar.update()
             if not accelerator.sync_gradients:
                 continue
+            if averaged is not None:
+                averaged.update_parameters(accelerator.unwrap_model(model))
             losses = accelerator.reduce(torch.stack(pending).mean(dim=0), reduction="mean").tolist()
             value = sum(losses)
             if not math.isfinite(value):
@@ -229,13 +228,13 @@ def train(arguments):
         record = {"loss": state.loss_sum / state.batches, "learning_rate": optimizer.param_groups[0]["lr"]}
         if state.finished or (state.epoch + 1) % recipe.validation_every == 0 or state.epoch + 1 == recipe.epochs:
             validated = validate(
-                accelerator, model, processor, cases["validation"],
+                accelerator, kept, processor, cases["validation"],
                 batch_size=arguments.eval_batch_size, mixed_precision=accelerator.mixed_precision,
                 slice_range=recipe.slice_range,
             )  # fmt: skip
             record |= validation_record(validated)
             if state.note(record, recipe.monitor):
-                save_best(accelerator, model, processor, output)
+                save_best(accelerator, kept, processor, output)
             if whole_epoch and recipe.scheduler == "plateau":
                 scheduler.step(state.monitored(record, recipe.monitor))
         log("epoch", epoch=state.epoch + 1, **record)
@@ -247,7 +246,7 @@ def train(arguments):
 
     state.seconds = elapsed()
     if not state.best_step and not (output / "config.json").is_file():
-        save_best(accelerator, model, processor, output)  # resumed where nothing was left to do, before any validation
+        save_best(accelerator, kept, processor, output)  # resumed where nothing was left to do, before any validation
     summary = finish_model_folder(
         accelerator, output, arguments, recipe, dataset, cases, state, known, fold=fold, stages=stages
     )
@@ -259,6 +258,29 @@ def train(arguments):
         url = publish(output, arguments.hub_model_id, private=arguments.hub_private, token=arguments.hub_token)
         print(f"published: {url}", flush=True)
     return summary
+
+
+def training_slices(recipe, dataset, cases, processor, config, seed):
+    """What an epoch goes through: slices of prepared cases, or of heads that are rendered as they are asked for."""
+    if dataset.heads is not None:
+        return HeadSlices(
+            dataset.heads,
+            processor,
+            length=recipe.heads.get("slices", 8000),
+            epochs=recipe.epochs,
+            **{name: value for name, value in recipe.heads.items() if name != "slices"},
+            seed=seed,
+        )
+    return SliceDataset(
+        cases,
+        slices=recipe.slices,
+        slice_range=recipe.slice_range,
+        empty_slice_fraction=recipe.empty_slice_fraction,
+        copies=recipe.copies,
+        augmentation=recipe.slice_augmentation(),
+        targets=getattr(config, "target_channels", ()),
+        seed=seed,
+    )
 
 
 def _say_what_the_data_decide(accelerator, recipe, processor):
@@ -378,6 +400,9 @@ def _print_epoch(accelerator, epoch, epochs, record, seconds):
         shown += "".join(
             f"  {name} {record[f'validation_{field}']:.4f}" for name, field in others if f"validation_{field}" in record
         )
+    if "validation_false_ml" in record:
+        shown += f"  with lesion {record['validation_dice_with_lesion']:.4f}"
+        shown += f"  false mL {record['validation_false_ml']:.2f}"
     if "validation_miou" in record:
         shown += f"  first-stage mIoU {record['validation_miou']:.4f}"
     accelerator.print(f"{shown}  learning rate {record['learning_rate']:.1e}  {seconds:.0f} s", flush=True)

@@ -18,7 +18,7 @@ _CHOICES = {
     "slices": ("all", "tissue", "lesion"),
     "optimizer": ("adam", "adamw", "rmsprop"),
     "scheduler": ("plateau", "step", "multistep", "linear", "cosine", "constant"),
-    "monitor": ("validation_loss", "validation_dice"),
+    "monitor": ("validation_loss", "validation_dice", "validation_detection"),
     "mixed_precision": ("no", "bf16", "fp16"),
 }
 #: field -> (whether a value is possible, what is); NaN fails every comparison.
@@ -42,6 +42,7 @@ _RANGES = {
     ),
     "warmup_epochs": (lambda value: value >= 0, "0 or more"),
     "early_stopping_patience": (lambda value: value is None or value >= 1, "1 or more, or null"),
+    "ema_decay": (lambda value: value is None or 0 < value < 1, "above 0 and below 1, or null"),
     "max_gradient_norm": (lambda value: value is None or 0 < value < 1e9, "above 0, or null"),
 }
 
@@ -80,6 +81,9 @@ class Recipe:
         network will be used. For data in one space, such as ATLAS.
     empty_slice_fraction : float
         Share of the slices without lesion that is drawn anew in each epoch.
+    heads : dict
+        For a catalogue of heads (``lesionseg prepare heads``), whose training slices are rendered: ``slices``, how many
+        an epoch takes; ``without_lesion`` and ``difficulty``, [at the beginning, from the middle on].
     copies : int
         How often an epoch takes each slice, changed anew each time.
     augmentation : dict
@@ -96,8 +100,9 @@ class Recipe:
     epochs : int
     validation_every : int
         Epochs between two validations.
-    monitor : {"validation_loss", "validation_dice"}
+    monitor : {"validation_loss", "validation_dice", "validation_detection"}
         Decides which weights are kept, when the learning rate falls and when training stops early.
+        "validation_detection" is the mean Dice of scans with a lesion, less what scans without one are falsely given.
     scheduler : {"plateau", "step", "multistep", "linear", "cosine", "constant"}
         "linear" and "cosine" fall to zero over ``epochs``, step by step.
     plateau_factor, plateau_patience, plateau_min_delta
@@ -111,6 +116,8 @@ class Recipe:
         The learning rate rises, step by step and linearly, to its full value over so many epochs; not with "plateau".
     early_stopping_patience : int or None
         Stop when this many validations in a row brought no new best.
+    ema_decay : float or None
+        Validate and keep a moving average of the weights, of which each step keeps this share.
     mixed_precision : {"no", "bf16", "fp16"}
     channels_last : bool
         Keep feature maps channels last in memory: faster for narrow networks and on tensor cores.
@@ -127,6 +134,7 @@ class Recipe:
     slices: str = "all"
     slice_range: list | None = None
     empty_slice_fraction: float = 1.0
+    heads: dict = field(default_factory=dict)
     copies: int = 1
     augmentation: dict = field(default_factory=dict)
     optimizer: str = "adam"
@@ -147,6 +155,7 @@ class Recipe:
     milestones: list = field(default_factory=list)
     warmup_epochs: int = 0
     early_stopping_patience: int | None = 5
+    ema_decay: float | None = None
     mixed_precision: str = "no"
     channels_last: bool = False
 
@@ -174,6 +183,7 @@ class Recipe:
                     "[70, 90], or null"
                 )
         self._check_targets()
+        self._check_heads()
         self.slice_augmentation()  # refuses what it does not know
 
     def slice_augmentation(self):
@@ -186,6 +196,17 @@ class Recipe:
             return SliceAugmentation(self.augmentation)
         except UsageError as error:
             raise RecipeError(f"recipe {self.name}: {error}") from error
+
+    def _check_heads(self):
+        known = {"slices", "without_lesion", "difficulty"}
+        for name, value in self.heads.items():
+            pair = name != "slices" and isinstance(value, list) and len(value) == 2
+            fits = pair and all(isinstance(each, int | float) and 0 <= each <= 1 for each in value)
+            if name not in known or not (fits or (name == "slices" and isinstance(value, int) and value >= 1)):
+                raise RecipeError(
+                    f"recipe {self.name}: heads has {name}: {value}; give slices (1 or more), without_lesion and "
+                    "difficulty ([at the beginning, from the middle on], 0 to 1)"
+                )
 
     def _check_targets(self):
         names, taken = self.target_channels, (*self.processor.get("channel_names", ()), "pixel_values", "labels")

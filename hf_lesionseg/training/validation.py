@@ -17,6 +17,7 @@ from ..evaluation.summary import describe, describe_slices
 from ..inference.slices import predict_slices
 from ..models.losses import batch_dice_loss
 
+_PER_FALSE_ML = 0.05  # of Dice: what a mL that is marked in a healthy scan costs
 PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -129,7 +130,8 @@ def validation_record(validated):
     -------
     dict
         ``validation_loss``, ``validation_dice``, ``validation_iou``, ``validation_precision`` and
-        ``validation_recall``, means over volumes; ``validation_auc`` of all voxels together;
+        ``validation_recall``, means over volumes; what :func:`detection` gives; ``validation_auc`` of all voxels
+        together;
         ``validation_dice_positive_slices`` and ``validation_dice_all_slices``, over all slices together;
         ``validation_miou`` of the first stage where the network has one; ``validation_dwi_correlation`` of generated
         and true DWI, where there are both. A mean of nothing is left out.
@@ -139,6 +141,7 @@ def validation_record(validated):
         "validation_loss": mean_loss(validated),
         "validation_dice": mean_dice(validated),
         **{f"validation_{name}": _mean_metric(validated, name) for name in ("iou", "precision", "recall")},
+        **detection(validated),
         "validation_auc": auc(validated),
         "validation_dice_positive_slices": slices["positive"]["mean"],
         "validation_dice_all_slices": slices["all"]["mean"],
@@ -146,6 +149,29 @@ def validation_record(validated):
         "validation_dwi_correlation": mean_dwi_correlation(validated),
     }
     return {name: value for name, value in record.items() if value is not None}
+
+
+def detection(validated):
+    """How well lesions are found, and how much is found where there is none.
+
+    Returns
+    -------
+    dict
+        ``validation_dice_with_lesion``, mean Dice of the volumes with a lesion; where there are volumes without one
+        also ``validation_false_ml``, the mean of what is marked in them, each counted up to 10 mL, and
+        ``validation_detection``, the Dice less 0.05 per such mL.
+    """
+    dice = [case.metrics.dice for case in validated if case.metrics.truth_ml > 0]
+    false = [min(case.metrics.predicted_ml, 10.0) for case in validated if not case.metrics.truth_ml > 0]
+    record = {"validation_dice_with_lesion": float(np.mean(dice))} if dice else {}
+    if not (dice and false):
+        return record
+    mean_false = float(np.mean(false))
+    return {
+        **record,
+        "validation_false_ml": mean_false,
+        "validation_detection": record["validation_dice_with_lesion"] - _PER_FALSE_ML * mean_false,
+    }
 
 
 def auc(validated):
