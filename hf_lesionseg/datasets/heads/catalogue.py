@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import nibabel as nib
@@ -171,6 +171,7 @@ def build_catalogue(sources: HeadSources, folder: Path, *, seed: int = 0, worker
     return HeadCatalogue(folder)
 
 
+@lru_cache(maxsize=1)
 def mni_brain():
     """The brain of the MNI template: a function of points in mm, its centre and its spread."""
     from ..template import load_template
