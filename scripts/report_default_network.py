@@ -3,9 +3,9 @@
     lesionseg prepare heads --catalogue heads --split report --render 120 --seed 1 -o report
     python scripts/report_default_network.py runs/heads report --catalogue heads --healthy t1w -o report.json
 
-Dice by lesion volume and by what was drawn for each head (noise, slices, contrast, ...), what is marked in heads without
-a lesion, in rendered ones by their atrophy and in real ones, and how far probabilities can be trusted. All of it is
-synthetic but for the real scans, and says so. Writes JSON, and figures beside it.
+Dice by lesion volume and by what was drawn for each head (noise, slices, contrast, ...), what is marked in heads
+without a lesion, rendered and real ones, and how far probabilities can be trusted. All of it is synthetic but for the
+real scans, and says so. Writes JSON, and figures beside it.
 """
 
 import argparse
@@ -122,8 +122,12 @@ def _summary(dice):
     if not dice:
         return {"n": 0}
     low, high = np.percentile(dice, (25, 75))
-    return {"n": len(dice), "dice_mean": round(float(np.mean(dice)), 4), "dice_median": round(float(np.median(dice)), 4),
-            "dice_quartiles": [round(float(low), 4), round(float(high), 4)]}  # fmt: skip
+    return {
+        "n": len(dice),
+        "dice_mean": round(float(np.mean(dice)), 4),
+        "dice_median": round(float(np.median(dice)), 4),
+        "dice_quartiles": [round(float(low), 4), round(float(high), 4)],
+    }
 
 
 def _marked(volumes):

@@ -43,6 +43,14 @@ def heads(
         str, typer.Option(help="Whose heads to render: choose (to validate on), report or fit.")
     ] = "choose",
     seed: Annotated[int, typer.Option(help="Seed of the rendered scans.")] = 0,
+    spacing: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="PIXEL SLICE",
+            help="Voxels of the rendered scans in mm, in-plane and between slices; drawn for each by default.",
+            show_default=False,
+        ),
+    ] = None,
     split_seed: Annotated[int, typer.Option(help="Seed that shares people out to fit, choose and report.")] = 0,
     recipe: RecipeName = "clci-net-heads",
     workers: Workers = 0,
@@ -73,6 +81,7 @@ def heads(
         render=render,
         split=split,
         seed=seed,
+        spacing=spacing,
         split_seed=split_seed,
         workers=workers,
     )

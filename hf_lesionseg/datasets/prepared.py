@@ -226,7 +226,7 @@ class PreparedDataset:
             if any(any(each) for each in hashes):  # nor do those of versions that kept none get another
                 identity["targets"] = hashes
         if self.heads is not None:
-            identity["heads"] = self.heads.fingerprint
+            identity["heads"] = [self.heads.fingerprint, self.heads.hard_negatives]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

@@ -83,7 +83,8 @@ class Recipe:
         Share of the slices without lesion that is drawn anew in each epoch.
     heads : dict
         For a catalogue of heads (``lesionseg prepare heads``), whose training slices are rendered: ``slices``, how many
-        an epoch takes; ``without_lesion`` and ``difficulty``, [at the beginning, from the middle on].
+        an epoch takes; ``without_lesion`` and ``difficulty``, [at the beginning, from the middle on];
+        ``hard_negatives``, the share of the slices without lesion that are drawn from the catalogue's hard ones.
     copies : int
         How often an epoch takes each slice, changed anew each time.
     augmentation : dict
@@ -198,14 +199,23 @@ class Recipe:
             raise RecipeError(f"recipe {self.name}: {error}") from error
 
     def _check_heads(self):
-        known = {"slices", "without_lesion", "difficulty"}
+        def share(value):
+            return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+        def pair(value):
+            return isinstance(value, list) and len(value) == 2 and all(map(share, value))
+
+        fits = {
+            "slices": lambda value: type(value) is int and value >= 1,
+            "without_lesion": pair,
+            "difficulty": pair,
+            "hard_negatives": share,
+        }
         for name, value in self.heads.items():
-            pair = name != "slices" and isinstance(value, list) and len(value) == 2
-            fits = pair and all(isinstance(each, int | float) and 0 <= each <= 1 for each in value)
-            if name not in known or not (fits or (name == "slices" and isinstance(value, int) and value >= 1)):
+            if name not in fits or not fits[name](value):
                 raise RecipeError(
                     f"recipe {self.name}: heads has {name}: {value}; give slices (1 or more), without_lesion and "
-                    "difficulty ([at the beginning, from the middle on], 0 to 1)"
+                    "difficulty ([at the beginning, from the middle on], 0 to 1) and hard_negatives (0 to 1)"
                 )
 
     def _check_targets(self):

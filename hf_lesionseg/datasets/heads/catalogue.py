@@ -16,6 +16,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from scipy import ndimage as ndi
+from tqdm import tqdm
 
 from ...errors import DataError
 from ...imaging.atomic import replace_folder_aside, write_aside
@@ -30,6 +31,7 @@ __all__ = ["SPLITS", "HeadCatalogue", "HeadSources", "build_catalogue"]
 SPLITS = ("fit", "choose", "report")
 KINDS = ("labels", "head", "brain")
 CATALOGUE = "catalogue.json"
+HARD_NEGATIVES = "hard_negatives.json"
 VERSION = 1
 _HELD_OUT = 0.17  # share of the anatomies of a kind in each of choose and report
 _HELD_OUT_MASKS = 0.15
@@ -89,6 +91,18 @@ class HeadCatalogue:
     def fingerprint(self) -> str:
         """Hash of all that rendering depends on."""
         return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def hard_negatives(self) -> dict | None:
+        """Healthy slices in which a network marked lesions: ``seed`` and ``indices``, or None."""
+        path = self.folder / HARD_NEGATIVES
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def keep_hard_negatives(self, seed: int, indices: Sequence[int], found_by: str) -> None:
+        """Keep the numbers of hard slices for those who train after this."""
+        record = {"seed": seed, "indices": [int(index) for index in indices], "found_by": found_by}
+        with write_aside(self.folder / HARD_NEGATIVES) as aside:
+            aside.write_text(json.dumps(record) + "\n")
 
     def of(self, split: str, *kinds: str) -> list[Anatomy]:
         """Anatomies of one split, of some kinds or all."""
@@ -157,7 +171,7 @@ def build_catalogue(sources: HeadSources, folder: Path, *, seed: int = 0, worker
         measured.pop("sha256")
         entries.append({**{key: value for key, value in entry.items() if key != "path"}, **measured})
     brain, centre, spread = mni_brain()
-    masks = _write_masks(sources, folder, brain, seed)
+    masks = _write_masks(sources, folder, brain, seed, progress)
     record = {
         "version": VERSION,
         "seed": seed,
@@ -328,13 +342,14 @@ def _brain_mask(path, data, affine, folder):
     return mask
 
 
-def _write_masks(sources, folder, brain, seed):
+def _write_masks(sources, folder, brain, seed, progress):
     records, packed, first = [], [], 0
     for root in sources.lesions:
         root = Path(root)
         source, before = _source_name(root), len(records)
         licence = _licence(root, source, sources.licences)
-        for name, image, content in read_masks(root):
+        found = tqdm(read_masks(root), desc=f"masks of {root.name}", unit="mask", leave=False, disable=not progress)
+        for name, image, content in found:
             mask, origin = clean_mask(image, brain, f"{root}: {name}")
             if mask is None:
                 continue

@@ -26,6 +26,7 @@ def prepare_heads(
     render: int = 36,
     split: str = "choose",
     seed: int = 0,
+    spacing: tuple[float, float] | None = None,
     split_seed: int = 0,
     workers: int = 0,
     progress: bool = True,
@@ -42,6 +43,7 @@ def prepare_heads(
     render : scans, a third of them without lesion
     split : "choose" for those that training validates on, "report" for one evaluation at the end
     seed : of the scans
+    spacing : of the scans in-plane and between slices, mm; drawn for each by default
     split_seed : of the catalogue's split
 
     Returns
@@ -67,8 +69,9 @@ def prepare_heads(
         folder = Path(catalogue)
         heads = HeadCatalogue(folder if (folder / CATALOGUE).is_file() else folder / HEADS)
     source = render_heads(
-        heads, output / "source", count=render, split=split, seed=seed, workers=workers, progress=progress
-    )
+        heads, output / "source", count=render, split=split, seed=seed, spacing=spacing, workers=workers,
+        progress=progress,
+    )  # fmt: skip
     dataset = prepare_cases(
         find_heads(source, split, render),
         output,

@@ -26,6 +26,7 @@ class HeadSlices(Dataset):
     length : slices of an epoch
     epochs : of the whole training, over which the settings below move
     without_lesion : share of slices without a lesion, at the beginning and from the middle on
+    hard_negatives : share of the slices without a lesion that are drawn from the catalogue's hard ones, if any
     difficulty : how hard heads are, at the beginning and from the middle on
     split : whose anatomies and masks
     seed : of everything
@@ -39,6 +40,7 @@ class HeadSlices(Dataset):
         length: int,
         epochs: int,
         without_lesion=(0.5, 0.65),
+        hard_negatives: float = 0.3,
         difficulty=(0.3, 1.0),
         split: str = "fit",
         seed: int = 0,
@@ -53,6 +55,7 @@ class HeadSlices(Dataset):
         self.catalogue, self.split, self.seed = catalogue, split, seed
         self.length, self.epochs = length, epochs
         self.without_lesion, self.difficulty = tuple(without_lesion), tuple(difficulty)
+        self.hard, self.hard_share = catalogue.hard_negatives, hard_negatives
         self.spacing = tuple(processor.training_spacing)
         self.plane = (processor.size["height"], processor.size["width"])
         self.percentiles = tuple(processor.percentiles)
@@ -80,9 +83,16 @@ class HeadSlices(Dataset):
         ripe = min(1.0, 2 * epoch / max(1, self.epochs))
         without, difficulty = (begin + ripe * (end - begin) for begin, end in (self.without_lesion, self.difficulty))
         empty = rng.random() < without
-        plan = draw_head(
-            self.catalogue, self.split, rng, with_stroke=not empty or rng.random() < 0.35, difficulty=difficulty
-        )
+        if empty and self.hard is not None and rng.random() < self.hard_share:
+            return self.render_healthy(self.hard["seed"], int(rng.choice(self.hard["indices"])))
+        return self._render(rng, empty, with_stroke=not empty or rng.random() < 0.35, difficulty=difficulty)
+
+    def render_healthy(self, seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """A slice of a head without a stroke, as hard as they get: what hard negatives are found among."""
+        return self._render(np.random.default_rng([seed, index]), True, with_stroke=False, difficulty=1.0)
+
+    def _render(self, rng, empty, *, with_stroke, difficulty):
+        plan = draw_head(self.catalogue, self.split, rng, with_stroke=with_stroke, difficulty=difficulty)
         height = self._height(plan, empty, rng)
         distance = plan.scanning.slice_distance
         offsets = {"neighbours": (-1, 0, 1)}.get(self.stack, (0,))

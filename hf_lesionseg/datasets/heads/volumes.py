@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -24,7 +25,7 @@ _FREE = 3  # one of so many heads has no stroke
 _SLICES_AT_ONCE = 16
 
 
-def render_head(catalogue: HeadCatalogue, split: str, seed: int, index: int):
+def render_head(catalogue: HeadCatalogue, split: str, seed: int, index: int, spacing=None):
     """Render one whole head.
 
     Every third one has no stroke. The volume of the others is log-uniform, drawn so that any run of heads covers it.
@@ -34,6 +35,7 @@ def render_head(catalogue: HeadCatalogue, split: str, seed: int, index: int):
     catalogue : HeadCatalogue
     split : "fit", "choose" or "report"
     seed, index : what the head depends on, beside catalogue and split
+    spacing : (in-plane, between slices), mm; drawn for each head by default
 
     Returns
     -------
@@ -51,6 +53,9 @@ def render_head(catalogue: HeadCatalogue, split: str, seed: int, index: int):
         volume = float(np.exp(np.log(0.5) + place * np.log(250 / 0.5)))
     plan = draw_head(catalogue, split, rng, with_stroke=with_stroke, volume_ml=volume)
     pixel = float(rng.choice(_PIXELS))
+    if spacing is not None:
+        pixel, distance = (float(size) for size in spacing)
+        plan = replace(plan, scanning=replace(plan.scanning, slice_distance=distance, slice_thickness=distance))
     bottom, top = plan.heights
     heights = np.arange(bottom, top, plan.scanning.slice_distance, dtype=np.float32)
     shape = (round(236 / pixel), round(190 / pixel))
@@ -102,6 +107,7 @@ def render_heads(
     count: int,
     split: str,
     seed: int = 0,
+    spacing: tuple[float, float] | None = None,
     workers: int = 0,
     progress: bool = True,
 ) -> Path:
@@ -115,7 +121,14 @@ def render_heads(
         Where the folder holds heads of other settings, or something else.
     """
     check_amount("count", count, seed)
-    settings = {"seed": seed, "split": split, "catalogue": catalogue.fingerprint, "version": _VERSION}
+    spacing = None if spacing is None else [float(size) for size in spacing]
+    settings = {
+        "seed": seed,
+        "split": split,
+        "spacing_mm": spacing,
+        "catalogue": catalogue.fingerprint,
+        "version": _VERSION,
+    }
     description = {
         "Name": "Generated heads with strokes (synthetic, no patients)",
         "BIDSVersion": "1.8.0",
@@ -128,7 +141,7 @@ def render_heads(
         output / "dataset_description.json", description, lambda found: found["GeneratedBy"][0]["Settings"], "heads"
     )
     missing = [index for index in range(count) if not (output / _name(split, index)).is_dir()]
-    tasks = [(catalogue.folder, output, split, seed, index) for index in missing]
+    tasks = [(catalogue.folder, output, split, seed, index, spacing) for index in missing]
     generate_missing(_write_head, tasks, [f"head {index}" for index in missing], output, workers, progress)
     return output
 
@@ -149,8 +162,8 @@ def _name(split, index):
     return f"sub-{split}{index:04d}"
 
 
-def _write_head(folder, output, split, seed, index):
-    scan, truth, affine, record = render_head(HeadCatalogue(folder), split, seed, index)
+def _write_head(folder, output, split, seed, index, spacing):
+    scan, truth, affine, record = render_head(HeadCatalogue(folder), split, seed, index, spacing)
     name = _name(split, index)
     with replace_folder_aside(output / name) as aside:
         anat = aside / "anat"

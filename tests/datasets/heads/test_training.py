@@ -50,7 +50,7 @@ def prepared(head_sources, recipe, tmp_path_factory):
 
     processor = LesionImageProcessor(**load_recipe(str(recipe)).processor)
     output = tmp_path_factory.mktemp("heads") / "prepared"
-    return prepare_heads(head_sources, output, processor, render=2, progress=False)
+    return prepare_heads(head_sources, output, processor, render=2, spacing=(5.0, 6.0), progress=False)
 
 
 def run(prepared, recipe, output, **options):
@@ -87,7 +87,7 @@ def test_the_folder_knows_its_catalogue(prepared, tmp_path, head_sources):
 def test_a_report_is_rendered_from_the_catalogue_and_has_none(prepared, tmp_path):
     report = prepare_heads(
         None, tmp_path / "report", prepared.processor(), catalogue=prepared.folder, render=2, split="report",
-        progress=False,
+        spacing=(5.0, 6.0), progress=False,
     )  # fmt: skip
     assert report.heads is None
     assert [case.notes["split"] for case in report.select("test")] == ["report", "report"]
