@@ -93,7 +93,13 @@ class PreparedCase:
 
     def labels(self, index: int | slice | np.ndarray = slice(None)) -> np.ndarray:
         """Uint8 (..., H, W), 0 or 1, of the same slices."""
-        return self._read("labels.npy", index, np.uint8)
+        labels = self._read("labels.npy", index, np.uint8)
+        if labels.max(initial=0) > 1:
+            raise DataError(
+                f"{self.folder / 'labels.npy'}: holds {labels.max()}, not only 0 (background) and 1 (lesion); delete "
+                "this case and run `lesionseg prepare` again"
+            )
+        return labels
 
     def target(self, name: str, index: int | slice | np.ndarray = slice(None)) -> np.ndarray:
         """Float32 (..., H, W) of one of the target channels, of the same slices."""
