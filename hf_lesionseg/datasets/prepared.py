@@ -141,6 +141,7 @@ class PreparedDataset:
     target_channels : images that training can learn from beside the lesion; in no network's channels
     slice_stack : of the processor
     perfusion_maps : what made the perfusion maps among the channels, see `imaging.map_origin`; empty where unknown
+    remarks : what a person should know of the data set as a whole, such as labels that count as one
     cases : list of PreparedCase, in the order of their ids
     rejected : list of {"path", "reason"}
 
@@ -167,6 +168,7 @@ class PreparedDataset:
             self.channel_names = tuple(record["channel_names"])
             self.target_channels = tuple(record.get("target_channels", ()))
             self.rejected: list[dict] = list(record["rejected"])
+            self.remarks: list[str] = list(record.get("remarks", ()))
             self.perfusion_maps = sorted({made for each in record["cases"] for made in each.get("perfusion_maps", ())})
             settings = _read_json(self.folder / PROCESSOR) if (self.folder / PROCESSOR).is_file() else {}
             self.slice_stack: str = settings.get("slice_stack", "single")

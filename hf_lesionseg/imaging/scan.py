@@ -130,7 +130,7 @@ def read_label_map(path, like=None, values=None, table=None):
     Returns
     -------
     mask : Scan
-        Without the notes of its labels.
+        Its ``warnings`` are without the notes of its labels.
     reading : LabelReading
         Of :func:`~hf_lesionseg.models.label_values.read_labels`: which labels there are, and what to tell of them.
     """
@@ -142,7 +142,8 @@ def read_label_map(path, like=None, values=None, table=None):
     except VolumeError as error:
         raise ScanError(str(error)) from error
     data = reading.mask.astype(np.uint8, order="F")
-    return Scan(Path(path), data, volume.affine, volume.header, volume.warnings), reading
+    warnings = (*volume.warnings, *reading.warnings)
+    return Scan(Path(path), data, volume.affine, volume.header, warnings), reading
 
 
 def read_probability(path, like=None):

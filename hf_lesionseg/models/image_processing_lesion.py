@@ -400,7 +400,7 @@ def _label_planes(lesion_map, geometry, name):
             "onto the scan (nibabel.processing.resample_from_to, order=0)"
         )
     reading = read_labels(volume.data, name)
-    for note in reading.notes:
+    for note in (*reading.warnings, *reading.notes):
         warnings.warn(note, stacklevel=4)
     return mask_to_planes(reading.mask, geometry, dtype=np.int64)
 

@@ -37,12 +37,15 @@ class LabelReading:
     labels : dict of int to int
         Voxels of each label above 0; empty for a mask of fractions.
     notes : tuple of str
-        What a person should know: a label that occurs in no voxel, labels that count as one, fractions that count.
+        Of its labels: that several count as one, or that a wanted one occurs in no voxel.
+    warnings : tuple of str
+        What was odd: fractions that count as lesion.
     """
 
     mask: np.ndarray
     labels: dict[int, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def read_labels(data, name, values=None, table=None):
@@ -94,7 +97,7 @@ def read_labels(data, name, values=None, table=None):
     if positive.sum() == 1 and distinct[positive][0] >= FAINTEST:  # whatever the value, it can only be the mark
         return LabelReading(data > 0, {max(1, int(np.rint(distinct[positive][0]))): int(counts[positive][0])})
     if fractions[positive].any():
-        return LabelReading(data >= FAINTEST, notes=_told_fractions(name, distinct[positive], counts[positive]))
+        return LabelReading(data >= FAINTEST, warnings=_told_fractions(name, distinct[positive], counts[positive]))
     labels = _sum_by_label(distinct[positive], counts[positive])
     return LabelReading(data > 0.5, labels, _told_as_one(name, labels))
 

@@ -147,8 +147,8 @@ def test_numbered_lesions_count_as_one_and_too_many_labels_are_refused():
 def test_fractions_of_a_few_kinds_count_with_a_warning():
     reading = read_labels(label_map(0.25, 0.75, 1), "a.nii")
     assert reading.mask.sum() == 480
-    assert reading.notes == ("a.nii: 160 voxels between 0 and 0.5 count as lesion; was this mask interpolated?",)
-    assert read_labels(label_map(0.75, 1), "a.nii").notes[0].startswith("a.nii: the values 0.75 and 1 count as one")
+    assert reading.warnings == ("a.nii: 160 voxels between 0 and 0.5 count as lesion; was this mask interpolated?",)
+    assert read_labels(label_map(0.75, 1), "a.nii").warnings[0].startswith("a.nii: the values 0.75 and 1 count as one")
 
 
 @pytest.mark.parametrize(
