@@ -227,14 +227,13 @@ def _told_of_labels(
     records: Iterable[CaseRecord], folder: Path, values: tuple[int, ...] | None, name: str
 ) -> list[str]:
     """What is to be said of the labels that the converted ones were made of; raises where none is wanted."""
-    census, warnings = LabelCensus(name), []
+    census = LabelCensus(name)
     for record in records:
         check = json.loads((folder / record.id / "check.json").read_text())
         if "labels" in check:  # versions before did not keep them
-            census.add(record.id, map(int, check["labels"]), values)
-            warnings += check["warnings"]
+            census.add(record.id, map(int, check["labels"]), values, check["warnings"])
     census.check()
-    return [*census.remarks(), *warnings]
+    return census.remarks()
 
 
 def _signature(case: PancreasCase, hu_range: tuple[float, float], values: tuple[int, ...] | None = None) -> dict:

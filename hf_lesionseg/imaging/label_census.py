@@ -40,16 +40,31 @@ class LabelCensus:
         self.unknown = frozenset(unknown)
         self._found: dict[int, list[str]] = {}  # by label, the cases
         self._wanted: dict[str, tuple[int, ...] | None] = {}  # by case
+        self._warnings: list[str] = []
 
-    def add(self, case: str, labels: Iterable[int], wanted: Iterable[int] | None = None) -> None:
-        """Count the labels of a case, of which those that are wanted are its lesion; all of them by default."""
+    def add(
+        self, case: str, labels: Iterable[int], wanted: Iterable[int] | None = None, warnings: Iterable[str] = ()
+    ) -> None:
+        """Count the labels of a case, of which those that are wanted are its lesion; all of them by default.
+
+        ``warnings`` are of this mask alone, and come behind the other remarks.
+        """
+        self._warnings.extend(warnings)
         self._wanted[case] = None if wanted is None else tuple(wanted)
+        labels = list(labels)
+        if wanted is None and labels == [255]:  # the mark of a mask, as 1 is
+            labels = [1]
         for label in labels:
             self._found.setdefault(int(label), []).append(case)
 
+    @property
+    def any_label(self) -> bool:
+        """Whether any mask has a label above 0."""
+        return bool(self._found)
+
     def remarks(self) -> list[str]:
         """What a person should know, a sentence each."""
-        return [*self._as_one(), *self._absent(), *self._unknown()]
+        return [*self._as_one(), *self._absent(), *self._unknown(), *self._warnings]
 
     def check(self) -> None:
         """Raise where a label is wanted and occurs in no case at all.

@@ -135,15 +135,15 @@ def read_label_map(path, like=None, values=None, table=None):
         Of :func:`~hf_lesionseg.models.label_values.read_labels`: which labels there are, and what to tell of them.
     """
     volume = _read_finite(path, "a mask; set them to 0 (background) or 1 (lesion)")
-    if like is not None:
-        check_same_grid(Scan(Path(path), volume.data, volume.affine, volume.header), like)
     try:
         reading = read_labels(volume.data, str(path), values, table)
     except VolumeError as error:
         raise ScanError(str(error)) from error
-    data = reading.mask.astype(np.uint8, order="F")
     warnings = (*volume.warnings, *reading.warnings)
-    return Scan(Path(path), data, volume.affine, volume.header, warnings), reading
+    mask = Scan(Path(path), reading.mask.astype(np.uint8, order="F"), volume.affine, volume.header, warnings)
+    if like is not None:
+        check_same_grid(mask, like)
+    return mask, reading
 
 
 def read_probability(path, like=None):
