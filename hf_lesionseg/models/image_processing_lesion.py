@@ -11,7 +11,7 @@ from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
 from .case_volumes import load_channels, load_volume
 from .intensity import apply_normalization, measure_intensity, normalization_of, plan_normalization, tissue_range
-from .label_values import read_labels
+from .label_values import check_probabilities, read_labels
 from .lesion_cleanup import clean_lesions, filter_slices
 from .outputs import lesion_probability
 from .plane_window import centre_window, stretch_notes, tissue_footprint
@@ -324,6 +324,11 @@ class LesionImageProcessor(BaseImageProcessor):
         -------
         numpy.ndarray of shape ``geometry.shape``
             uint8, 0 and 1.
+
+        Raises
+        ------
+        VolumeError
+            For values that cannot be probabilities, such as logits or NaN.
         """
         given = {
             "threshold": threshold,
@@ -332,6 +337,7 @@ class LesionImageProcessor(BaseImageProcessor):
             "median_filter": median_filter,
         }
         settings = check_settings({key: value for key, value in given.items() if value is not None}, self.settings())
+        check_probabilities(probability, "probability")
         mask = np.asarray(probability) > settings["threshold"]
         if settings["median_filter"]:
             filter_slices(mask, settings["median_filter"], geometry.file_slice_axis)

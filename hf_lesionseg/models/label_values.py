@@ -129,7 +129,7 @@ def check_probabilities(data, name):
     """Raise ``VolumeError`` unless all values are probabilities, from 0 to 1 but for rounding."""
     data = np.asarray(data)
     lowest, highest = float(data.min()), float(data.max())
-    if lowest < -SLACK or highest > 1 + SLACK:
+    if not (lowest >= -SLACK and highest <= 1 + SLACK):  # nor NaN
         divisor = next((each for each in (100, 255) if 1 < highest <= each and lowest >= 0), None)
         remedy = f"divide by {divisor}" if divisor else "take the network's sigmoid or softmax"
         raise VolumeError(

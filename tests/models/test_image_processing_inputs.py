@@ -183,6 +183,16 @@ def test_an_image_is_no_segmentation_map(scale):
         LesionImageProcessor()(atlas_scan(2), segmentation_maps=atlas_scan(2) * scale)
 
 
+@pytest.mark.parametrize("values", [(-4, 5), (0, 255), (0, np.nan)], ids=["logits", "255", "nan"])
+def test_a_threshold_applies_to_probabilities_only(values):
+    processor = LesionImageProcessor()
+    (geometry,) = processor(atlas_scan(2))["geometry"]
+    probability = np.zeros(geometry.shape, np.float32)
+    probability[0, 0, 0], probability[1, 1, 1] = values
+    with pytest.raises(VolumeError, match="cannot be probabilities, to which a threshold applies"):
+        processor.mask_from_probability(probability, geometry)
+
+
 def test_maps_that_do_not_fit(tmp_path):
     image = clinical_scan()
     processor = LesionImageProcessor()
