@@ -20,6 +20,9 @@ def parse_arguments(arguments=None):
     parser.add_argument("--splits", help="a splits.json, for the volume histograms and a mean of each split")
     parser.add_argument("--only_split", help="score the cases of this split only")
     parser.add_argument("--slice_axis", default="axial", help="axial, coronal or sagittal: of the slice-wise Dice")
+    parser.add_argument("--label", help="value of the label that is lesion, where masks hold several")
+    parser.add_argument("--prediction_label", help="that of the predictions, where it is another")
+    parser.add_argument("--self_check", action="store_true", help="score truths given as predictions, too")
     return parser.parse_args(arguments)
 
 

@@ -44,6 +44,22 @@ def evaluate(
         int,
         typer.Option(metavar="N", help="Score the N largest predicted lesions (26-connected) only; 0 scores all."),
     ] = 0,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="Value of the label that is lesion in truths and predictions, where they hold several; with commas "
+            "for some. All above 0 without.",
+            show_default=False,
+        ),
+    ] = None,
+    prediction_label: Annotated[
+        str | None,
+        typer.Option(help="That of the predictions, where it is another than that of the truths.", show_default=False),
+    ] = None,
+    self_check: Annotated[
+        bool,
+        typer.Option("--self-check", help="Score truths given as predictions, too: a check of names and grids."),
+    ] = False,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -77,6 +93,9 @@ def evaluate(
         preset=preset,
         minimum_lesion_ml=minimum_lesion_ml,
         keep_largest=keep_largest,
+        label=label,
+        prediction_label=prediction_label,
+        self_check=self_check,
     )
     print_summary(summary)
     print(f"tables and figures: {summary['output']}")

@@ -30,6 +30,14 @@ OwnRecipe = Annotated[
         show_default=False,
     ),
 ]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        help="Value of the label that is the lesion, where masks hold several; with commas for some. All above 0 "
+        "without.",
+        show_default=False,
+    ),
+]
 Workers = Annotated[int, typer.Option(help="Processes; 0 works in this one.")]
 
 
@@ -60,6 +68,7 @@ def atlas(
         typer.Argument(help="Folder of ATLAS R1.1, R1.2 or R2.0 as it was unpacked, of any depth.", show_default=False),
     ],
     output: Output,
+    label: Label = None,
     recipe: RecipeName = "clci-net-atlas",
     split_seed: SplitSeed = 0,
     workers: Workers = 0,
@@ -82,6 +91,7 @@ def atlas(
         fractions=chosen.split,
         seed=split_seed,
         workers=workers,
+        label=label,
     )
     # What the names alone rule out, such as the scans without masks of R2.0's Testing, is no failure.
     _, left_out = find_atlas_cases(source)
@@ -182,6 +192,7 @@ def pancreas_ct(
         60.0,
         130.0,
     ),
+    label: Label = None,
     recipe: RecipeName = "l-snet-pancreas",
     split_seed: SplitSeed = 0,
     workers: Workers = 0,
@@ -201,6 +212,7 @@ def pancreas_ct(
         output,
         labels=labels,
         hu_range=hu_range,
+        label=label,
         seed=split_seed,
         workers=workers,
         **_of_recipe(recipe, channel_names=("ct",)),
@@ -220,7 +232,10 @@ def nnunet(
     output: Output,
     label: Annotated[
         str | None,
-        typer.Option(help="Value or name of the label that is foreground; all above 0 without.", show_default=False),
+        typer.Option(
+            help="Value or name of the label that is foreground, with commas for some; all above 0 without.",
+            show_default=False,
+        ),
     ] = None,
     recipe: OwnRecipe = None,
     split_seed: SplitSeed = 0,
@@ -266,6 +281,7 @@ def bids(
     channels: Annotated[
         str, typer.Option(help="Suffixes of the scans, with commas; a recipe's own channels win.")
     ] = "t1w",
+    label: Label = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -296,7 +312,7 @@ def bids(
     if not names:
         raise UsageError("--channels names none; give suffixes such as t1w,flair")
     chosen = {"processor": default_processor(names)} | _of_recipe(recipe, channel_names=names)
-    dataset = prepare_bids(source, output, entities=entities, seed=split_seed, workers=workers, **chosen)
+    dataset = prepare_bids(source, output, entities=entities, label=label, seed=split_seed, workers=workers, **chosen)
     _, left_out = find_bids_cases(source, tuple(chosen["processor"].channel_names), entities)
     _print_summary(dataset, output)
     raise typer.Exit(_tell_rejected(dataset, {case.path for case in left_out}))
@@ -359,6 +375,8 @@ def _print_summary(dataset: Any, output: Path) -> None:
             f"{volumes[len(volumes) // 2]:.2f}" if volumes else "–",
         )
     Console().print(table)
+    for remark in dataset.remarks:
+        print(f"warning: {remark}", file=sys.stderr)
     told = [warning for case in dataset.cases for warning in case.warnings]
     for warning in told[:_MOST_WARNINGS]:
         print(f"warning: {warning}", file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .prepare import (
+    Label,
     Output,
     SplitSeed,
     Workers,
@@ -63,6 +64,7 @@ def isles2018(
             show_default=False,
         ),
     ] = None,
+    label: Label = None,
     recipe: MapsRecipe = None,
     dwi: OwnDWI = None,
     resample_dwi: ResampleDWI = False,
@@ -86,7 +88,7 @@ def isles2018(
     """
     from ..datasets.isles2018 import LeakageWarning, people_warning, prepare_isles2018
 
-    options = {"people": people, "dwi": dwi, "resample_dwi": resample_dwi}
+    options = {"people": people, "dwi": dwi, "resample_dwi": resample_dwi, "label": label}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LeakageWarning)  # told below, as a line without a place in our code
         dataset = _prepare_with_targets(prepare_isles2018, source, output, recipe, split_seed, workers, **options)
@@ -99,6 +101,7 @@ def isles2018(
 def isles2022(
     source: Source,
     output: Output,
+    label: Label = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -121,13 +124,14 @@ def isles2022(
     """
     from ..datasets.isles2022 import prepare_isles2022
 
-    _finish(_prepare(prepare_isles2022, source, output, recipe, split_seed, workers), output)
+    _finish(_prepare(prepare_isles2022, source, output, recipe, split_seed, workers, label=label), output)
 
 
 @prepare.command()
 def isles2024(
     source: Source,
     output: Output,
+    label: Label = None,
     recipe: MapsRecipe = None,
     dwi: OwnDWI = None,
     resample_dwi: ResampleDWI = False,
@@ -149,7 +153,7 @@ def isles2024(
     """
     from ..datasets.isles2024 import prepare_isles2024
 
-    options = {"dwi": dwi, "resample_dwi": resample_dwi}
+    options = {"dwi": dwi, "resample_dwi": resample_dwi, "label": label}
     _finish(_prepare_with_targets(prepare_isles2024, source, output, recipe, split_seed, workers, **options), output)
 
 

@@ -105,6 +105,7 @@ def prepare_atlas(
     seed: int = 0,
     workers: int = 0,
     progress: bool = True,
+    label: str | None = None,
 ) -> PreparedDataset:
     """Prepare an ATLAS folder for training, and split it by person.
 
@@ -117,6 +118,7 @@ def prepare_atlas(
     seed : of the split
     workers : processes; 0 works in this one
     progress : show a progress bar
+    label : value of the label that is the lesion, several with commas; all values above 0 by default
 
     Raises
     ------
@@ -135,6 +137,7 @@ def prepare_atlas(
         processor or default_processor(),
         name="ATLAS",
         synthetic=False,
+        label=label,
         licence=ATLAS_LICENCE,
         source=source,
         rejected=rejected,

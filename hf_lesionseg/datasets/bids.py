@@ -106,6 +106,7 @@ def prepare_bids(
     seed: int = 0,
     workers: int = 0,
     progress: bool = True,
+    label: str | None = None,
 ) -> PreparedDataset:
     """Prepare a BIDS data set for training, and split it by person.
 
@@ -118,6 +119,7 @@ def prepare_bids(
     seed : of the split
     workers : processes; 0 works in this one
     progress : show a progress bar
+    label : value of the label that is the lesion, several with commas; all values above 0 by default
 
     Raises
     ------
@@ -136,6 +138,7 @@ def prepare_bids(
         processor,
         name=str(description.get("Name") or source.resolve().name),
         synthetic=False,
+        label=label,
         licence=str(description.get("License") or "unknown"),
         source=source,
         rejected=rejected,

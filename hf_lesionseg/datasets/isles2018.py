@@ -153,6 +153,7 @@ def prepare_isles2018(
     seed: int = 0,
     workers: int = 0,
     progress: bool = True,
+    label: str | None = None,
 ) -> PreparedDataset:
     """Prepare ISLES 2018 for training, and split it by patient.
 
@@ -168,6 +169,7 @@ def prepare_isles2018(
     seed : of the split
     workers : processes; 0 works in this one
     progress : show a progress bar
+    label : value of the label that is the lesion, several with commas; all values above 0 by default
 
     Warns
     -----
@@ -194,6 +196,7 @@ def prepare_isles2018(
         output,
         processor,
         name="generated CT perfusion" if generated else "ISLES 2018",
+        label=label,
         licence=TEMPLATE_LICENCE if generated else LICENCE,
         synthetic=bool(generated),
         target_channels=target_channels,

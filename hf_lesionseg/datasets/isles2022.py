@@ -74,6 +74,7 @@ def prepare_isles2022(
     seed: int = 0,
     workers: int = 0,
     progress: bool = True,
+    label: str | None = None,
 ) -> PreparedDataset:
     """Prepare ISLES 2022 for training, and split it by person.
 
@@ -86,6 +87,7 @@ def prepare_isles2022(
     seed : of the split
     workers : processes; 0 works in this one
     progress : show a progress bar
+    label : value of the label that is the lesion, several with commas; all values above 0 by default
 
     Raises
     ------
@@ -99,6 +101,7 @@ def prepare_isles2022(
         output,
         processor,
         name="ISLES 2022",
+        label=label,
         licence=LICENCE,
         fractions=fractions,
         seed=seed,

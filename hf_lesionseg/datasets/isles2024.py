@@ -103,6 +103,7 @@ def prepare_isles2024(
     seed: int = 0,
     workers: int = 0,
     progress: bool = True,
+    label: str | None = None,
 ) -> PreparedDataset:
     """Prepare ISLES 2024 for training, and split it by person.
 
@@ -118,6 +119,7 @@ def prepare_isles2024(
     seed : of the split
     workers : processes; 0 works in this one
     progress : show a progress bar
+    label : value of the label that is the lesion, several with commas; all values above 0 by default
 
     Warns
     -----
@@ -136,6 +138,7 @@ def prepare_isles2024(
         output,
         processor,
         name="ISLES 2024",
+        label=label,
         licence=LICENCE,
         target_channels=target_channels,
         dwi=dwi,

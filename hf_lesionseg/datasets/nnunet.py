@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from .file_search import NIFTI, read_description, rejection, walk_files
+from .label_tables import LabelTable, choose_values, nnunet_table
 from .pancreas_ct import default_processor as ct_processor
 from .prepare import prepare_cases
 from .prepared import PreparedDataset
@@ -60,32 +61,26 @@ def read_channel_names(source: str | Path) -> tuple[str, ...]:
 
 
 def label_values(source: str | Path, label: str | None) -> tuple[int, ...] | None:
-    """Values of the foreground that a person asked for by number or by its name in ``dataset.json``.
+    """Values of the foreground that a person asked for by number or by name in ``dataset.json``, several with commas.
 
     Returns
     -------
-    tuple of int, or None for all values above 0
+    tuple of int, or None for all values above 0; never voxels that the data set calls "ignore"
 
     Raises
     ------
     DataError
         For a name that is unknown; it lists the known ones.
     """
+    table = _table(source)
     if label is None:
-        return None
-    named = read_description(Path(source) / "dataset.json").get("labels", {})
-    # version 1 has {"1": "pancreas"}, version 2 {"pancreas": 1}, or a list of values for a region
-    pairs = [(value, key) if str(key).isdigit() else (key, value) for key, value in dict(named).items()]
-    known = {str(name): value for name, value in pairs if str(name) != "background"}
-    value = known.get(label, label)
-    try:
-        values = tuple(int(each) for each in (value if isinstance(value, list) else [value]))
-    except (TypeError, ValueError) as error:
-        choices = ", ".join(known) or "none is named in dataset.json"
-        raise DataError(f"{source}: label {label!r} is unknown; give a number, or one of: {choices}") from error
-    if 0 in values:
-        raise DataError(f"{source}: label {label!r} has the value 0, which is the background; give another")
-    return values
+        return table.foreground if table is not None and table.unknown else None
+    return choose_values(label, {} if table is None else table.regions, source)
+
+
+def _table(source: str | Path) -> LabelTable | None:
+    path = Path(source) / "dataset.json"
+    return nnunet_table(path, read_description(path))
 
 
 def find_nnunet_cases(source: str | Path, label: str | None = None) -> tuple[list[CaseRecord], list[RejectedCase]]:
@@ -110,7 +105,7 @@ def find_nnunet_cases(source: str | Path, label: str | None = None) -> tuple[lis
     """
     source = Path(source)
     channels = read_channel_names(source)
-    values = label_values(source, label)
+    values, table = label_values(source, label), _table(source)
     images: dict[str, dict[int, Path]] = defaultdict(dict)
     for path in walk_files(source / "imagesTr", NIFTI):
         if match := _IMAGE.match(path.name):
@@ -130,7 +125,7 @@ def find_nnunet_cases(source: str | Path, label: str | None = None) -> tuple[lis
             rejected.append(rejection(source, first, f"channel {missing[0]} is missing"))
         else:
             named = {name: files[number] for number, name in enumerate(channels)}
-            records.append(CaseRecord(case, case, named, (labels[case],), values))
+            records.append(CaseRecord(case, case, named, (labels[case],), values, table=table))
     for case in sorted(set(labels) - set(images)):
         rejected.append(rejection(source, labels[case], "label without an image"))
     return records, rejected

@@ -13,15 +13,18 @@ k + 1: the labels' own affines disagree with the scans and are never used.
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError, GridMismatchError
-from ..imaging import Scan, read_mask, read_scan, replace_folder_aside, write_mask, write_volume
+from ..imaging import Scan, read_scan, replace_folder_aside, write_mask, write_volume
 from ..imaging.dicom import read_dicom_series, require_pydicom
+from ..imaging.label_census import LabelCensus
+from ..imaging.scan import read_label_map
 from .file_search import NIFTI, rejection, walk_files
 from .label_overlap import HU_RANGE, check_label
+from .label_tables import choose_values
 from .prepare import claim_output, prepare_cases
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
@@ -149,6 +152,7 @@ def prepare_pancreas_ct(
     seed: int = 0,
     workers: int = 0,
     progress: bool = True,
+    label: str | None = None,
 ) -> PreparedDataset:
     """Check every label against its scan, and prepare the cases for training.
 
@@ -165,6 +169,7 @@ def prepare_pancreas_ct(
     seed : of the split
     workers : processes; 0 works in this one
     progress : show progress bars
+    label : value of the label that is the organ, several with commas; all values above 0 by default
 
     Raises
     ------
@@ -183,10 +188,12 @@ def prepare_pancreas_ct(
         )
     if any(case.series for case in cases):
         require_pydicom()
-    claim_output(output, processor, name="Pancreas-CT", synthetic=False)
-    todo = [case for case in cases if not _is_converted(case, output / "source", hu_range)]
+    values = None if label is None else choose_values(label, {}, source)
+    name = "Pancreas-CT" if label is None else f"Pancreas-CT ({label})"
+    claim_output(output, processor, name=name, synthetic=False)
+    todo = [case for case in cases if not _is_converted(case, output / "source", hu_range, values)]
     failed = {}
-    tasks = [(case, output / "source", tuple(hu_range)) for case in todo]
+    tasks = [(case, output / "source", tuple(hu_range), values) for case in todo]
     for index, error in run_tasks(_convert_case, tasks, workers, "checking labels", progress):
         if error is not None:
             failed[todo[index].id] = rejection(Path(source), todo[index].source, " ".join(str(error).split()))
@@ -194,11 +201,13 @@ def prepare_pancreas_ct(
     if not records:
         first = next(iter(failed.values()))
         raise DataError(f"Pancreas-CT: no case could be prepared; {first.path}: {first.reason}")
+    remarks = _told_of_labels(records, output / "source", values, name)
     dataset = prepare_cases(
         records,
         output,
         processor,
-        name="Pancreas-CT",
+        name=name,
+        remarks=remarks,
         synthetic=False,
         licence=_LICENCE,
         source=output / "source",
@@ -214,7 +223,20 @@ def _id(match: re.Match) -> str:
     return f"PANCREAS_{match[1]}"
 
 
-def _signature(case: PancreasCase, hu_range: tuple[float, float]) -> dict:
+def _told_of_labels(
+    records: Iterable[CaseRecord], folder: Path, values: tuple[int, ...] | None, name: str
+) -> list[str]:
+    """What is to be said of the labels that the converted ones were made of; raises where none is wanted."""
+    census = LabelCensus(name)
+    for record in records:
+        check = json.loads((folder / record.id / "check.json").read_text())
+        if "labels" in check:  # versions before did not keep them
+            census.add(record.id, map(int, check["labels"]), values, check["warnings"])
+    census.check()
+    return census.remarks()
+
+
+def _signature(case: PancreasCase, hu_range: tuple[float, float], values: tuple[int, ...] | None = None) -> dict:
     """What tells whether a converted case is still the one of these files."""
     return {
         "label": str(case.label),
@@ -222,12 +244,15 @@ def _signature(case: PancreasCase, hu_range: tuple[float, float]) -> dict:
         "files": len(case.files),
         "bytes": sum(path.stat().st_size for path in case.files),
         "hu_range": list(hu_range),
+        **({} if values is None else {"label_values": list(values)}),
     }
 
 
-def _is_converted(case: PancreasCase, folder: Path, hu_range: tuple[float, float]) -> bool:
+def _is_converted(
+    case: PancreasCase, folder: Path, hu_range: tuple[float, float], values: tuple[int, ...] | None = None
+) -> bool:
     path = folder / case.id / "check.json"
-    return path.is_file() and json.loads(path.read_text())["signature"] == _signature(case, hu_range)
+    return path.is_file() and json.loads(path.read_text())["signature"] == _signature(case, hu_range, values)
 
 
 def _record(case: PancreasCase, folder: Path) -> CaseRecord:
@@ -237,9 +262,11 @@ def _record(case: PancreasCase, folder: Path) -> CaseRecord:
     return CaseRecord(case.id, case.id, {"ct": image}, (folder / "label.nii.gz",), notes={"label_check": check})
 
 
-def _convert_case(case: PancreasCase, folder: Path, hu_range: tuple[float, float]) -> None:
+def _convert_case(
+    case: PancreasCase, folder: Path, hu_range: tuple[float, float], values: tuple[int, ...] | None = None
+) -> None:
     """Write label and check, and the scan where it was DICOM, into the case's own folder; runs in a worker."""
-    label = read_mask(case.label)
+    label, reading = read_label_map(case.label, values=values)
     if case.series:
         series = read_dicom_series(_choose_series(case, label.shape[2]))
         image = series.to_nibabel()
@@ -263,7 +290,9 @@ def _convert_case(case: PancreasCase, folder: Path, hu_range: tuple[float, float
         if case.series:
             write_volume(aside / "scan.nii.gz", scan.data, scan, dtype=scan.data.dtype)
         write_mask(aside / "label.nii.gz", check.apply(label.data), scan)
-        found = {"signature": _signature(case, hu_range), "label_check": check.to_dict()}
+        found = {"signature": _signature(case, hu_range, values), "label_check": check.to_dict()}
+        found["labels"] = {str(value): reading.labels[value] for value in sorted(reading.labels)}
+        found["warnings"] = list(reading.warnings)
         (aside / "check.json").write_text(json.dumps(found, indent=1) + "\n")
 
 

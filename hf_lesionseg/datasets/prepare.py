@@ -7,6 +7,7 @@ What a case takes on the disk with CLCI-Net's processor: 189 slices of 224 x 176
 import contextlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,9 +15,12 @@ import nibabel as nib
 import numpy as np
 
 from ..errors import DataError
-from ..imaging import read_mask, replace_folder_aside, write_aside, write_mask
+from ..imaging import replace_folder_aside, write_aside, write_mask
+from ..imaging.label_census import LabelCensus
 from ..imaging.map_origin import map_origins
+from ..imaging.scan import read_label_map
 from .case_channels import lacking_channels, read_channels
+from .label_tables import with_label
 from .prepared import CASES, DATASET, FORMAT_VERSION, HEADS, PROCESSOR, SPLITS, PreparedDataset
 from .records import CaseRecord, RejectedCase
 from .target_channels import file_sha256, read_target, target_planes
@@ -43,6 +47,8 @@ def prepare_cases(
     resample_targets: bool = False,
     workers: int = 0,
     progress: bool = True,
+    label: str | None = None,
+    remarks: Sequence[str] = (),
 ) -> PreparedDataset:
     """Prepare cases; those that cannot be read are listed with their reason while the others go on.
 
@@ -63,15 +69,18 @@ def prepare_cases(
     resample_targets : bring those that lie on another grid onto that of their case, instead of refusing them
     workers : processes; 0 works in this one
     progress : show a progress bar
+    label : value or name of the label that is the lesion, instead of what the records say
+    remarks : what the reader has to say of the data set as a whole
 
     Raises
     ------
     DataError
-        Where no case is usable, ids clash, or ``output`` holds something else.
+        Where no case is usable, ids clash, no mask has a label that is wanted, or ``output`` holds something else.
     OutputError
         Where it cannot be written.
     """
-    records = sorted(records, key=lambda record: record.id)
+    records = sorted(with_label(records, label, name), key=lambda record: record.id)
+    name = name if label is None else f"{name} ({label})"
     output = Path(output)
     _check_ids(records)
     missing = [
@@ -101,11 +110,14 @@ def prepare_cases(
     if not done:
         reason = f"{refused[0].path}: {refused[0].reason}" if refused else "there was none"
         raise DataError(f"{name}: no case could be prepared; {reason}")
+    census = _take_census([record for record in records if record.id not in failed], output, name)
+    census.check()
     _write_dataset(
         output,
         done,
         refused,
         processor,
+        remarks=[*remarks, *census.remarks()],
         name=name,
         synthetic=synthetic,
         licence=licence,
@@ -225,10 +237,13 @@ def _prepare_case(
     scans, warnings = read.scans, [*read.warnings]
     first = scans[processor.channel_names[0]]
     truth = np.zeros(first.shape, np.uint8)
+    found: Counter[int] = Counter()
     for path in record.masks:
-        mask = read_mask(path, like=first, values=record.values)
+        names = None if record.table is None else record.table.names
+        mask, reading = read_label_map(path, first, record.values, names)
         truth |= mask.data
         warnings += mask.warnings
+        found.update(reading.labels)
     images = {channel: scan.to_nibabel() for channel, scan in scans.items()}
     batch = processor.preprocess(
         images if len(images) > 1 else images[processor.channel_names[0]],
@@ -255,6 +270,7 @@ def _prepare_case(
         **_files_of(record, source),
         "shape": list(values.shape),
         "voxel_ml": geometry.voxel_ml,
+        "labels": {str(value): found[value] for value in sorted(found)},
         "lesion_ml": int(truth.sum()) * geometry.voxel_ml,
         "lesion_slices": np.flatnonzero(labels.any(axis=(1, 2))).tolist(),
         "tissue_slices": _tissue_slices(values[:, 0]).tolist(),
@@ -271,6 +287,18 @@ def _prepare_case(
             _save_array(aside / "targets.npy", np.stack(targets, axis=1).astype(np.float16))
         write_mask(aside / "truth.nii.gz", truth, first)
         (aside / "case.json").write_text(json.dumps(description) + "\n")
+
+
+def _take_census(records: Sequence[CaseRecord], output: Path, name: str) -> LabelCensus:
+    """Count the labels of the masks of all cases, prepared now or before."""
+    tables = [record.table for record in records if record.table is not None]
+    unknown = {value for table in tables for value in table.unknown}
+    census = LabelCensus(name, names={k: v for table in tables for k, v in table.names.items()}, unknown=unknown)
+    for record in records:
+        labels = json.loads((output / CASES / record.id / "case.json").read_text()).get("labels")
+        if labels is not None:  # versions before did not keep them
+            census.add(record.id, map(int, labels), record.values)
+    return census
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:
@@ -298,6 +326,7 @@ def _write_dataset(
     synthetic: bool,
     licence: str,
     target_channels: Sequence[str],
+    remarks: Sequence[str],
 ) -> None:
     cases = []
     for case in ids:
@@ -311,6 +340,7 @@ def _write_dataset(
         "licence": licence,
         "channel_names": list(processor.channel_names),
         "target_channels": list(target_channels),
+        "remarks": list(remarks),
         "cases": cases,
         "rejected": [{"path": each.path, "reason": each.reason} for each in rejected],
     }

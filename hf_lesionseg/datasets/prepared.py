@@ -94,7 +94,13 @@ class PreparedCase:
 
     def labels(self, index: int | slice | np.ndarray = slice(None)) -> np.ndarray:
         """Uint8 (..., H, W), 0 or 1, of the same slices."""
-        return self._read("labels.npy", index, np.uint8)
+        labels = self._read("labels.npy", index, np.uint8)
+        if labels.max(initial=0) > 1:
+            raise DataError(
+                f"{self.folder / 'labels.npy'}: holds {labels.max()}, not only 0 (background) and 1 (lesion); delete "
+                "this case and run `lesionseg prepare` again"
+            )
+        return labels
 
     def target(self, name: str, index: int | slice | np.ndarray = slice(None)) -> np.ndarray:
         """Float32 (..., H, W) of one of the target channels, of the same slices."""
@@ -136,6 +142,7 @@ class PreparedDataset:
     target_channels : images that training can learn from beside the lesion; in no network's channels
     slice_stack : of the processor
     perfusion_maps : what made the perfusion maps among the channels, see `imaging.map_origin`; empty where unknown
+    remarks : what a person should know of the data set as a whole, such as labels that count as one
     cases : list of PreparedCase, in the order of their ids
     rejected : list of {"path", "reason"}
 
@@ -162,6 +169,7 @@ class PreparedDataset:
             self.channel_names = tuple(record["channel_names"])
             self.target_channels = tuple(record.get("target_channels", ()))
             self.rejected: list[dict] = list(record["rejected"])
+            self.remarks: list[str] = list(record.get("remarks", ()))
             self.perfusion_maps = sorted({made for each in record["cases"] for made in each.get("perfusion_maps", ())})
             settings = _read_json(self.folder / PROCESSOR) if (self.folder / PROCESSOR).is_file() else {}
             self.slice_stack: str = settings.get("slice_stack", "single")

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .label_tables import LabelTable
+
 __all__ = ["CaseRecord", "RejectedCase"]
 
 
@@ -19,6 +21,7 @@ class CaseRecord:
     masks : lesion files; the lesion is their union
     values : label values that count as lesion; without them all above 0
     notes : what the reader knows besides, JSON-able; kept with the case
+    table : the labels that the data set says its masks have; a mask with another one is refused
     """
 
     id: str
@@ -27,6 +30,7 @@ class CaseRecord:
     masks: Sequence[Path]
     values: tuple[int, ...] | None = None
     notes: Mapping = field(default_factory=dict)
+    table: LabelTable | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,14 @@ from ..errors import DataError, OutputError, UsageError
 from ..imaging.atomic import write_aside
 from .figures import dice_distribution, lesion_volume_histograms
 from .gallery import draw_gallery
+from .label_choice import (
+    LabelChoice,
+    choose_labels,
+    copies_of_truths,
+    refuse_same_folder,
+    refuse_truths,
+    told_copies,
+)
 from .matching import TruthCase, TruthSet, find_masks, find_scans_by_case, find_truths, match_predictions
 from .metrics import UNITS, CaseMetrics
 from .presets import apply_preset, find_preset
@@ -43,6 +51,9 @@ def evaluate_folders(
     minimum_lesion_ml: float = 0.0,
     keep_largest: int = 0,
     progress: bool = True,
+    label: str | int | None = None,
+    prediction_label: str | int | None = None,
+    self_check: bool = False,
 ) -> dict:
     """Score every true mask's prediction; write metrics.csv, metrics.json, metrics.md and the figures.
 
@@ -76,6 +87,12 @@ def evaluate_folders(
         What is dropped from the predictions before they are scored (:class:`~hf_lesionseg.evaluation.scoring.CleanUp`).
     progress : bool
         Show a progress bar on stderr.
+    label : str or int, optional
+        Value of the label that is lesion in truths and predictions, where they hold several; with commas for some.
+    prediction_label : str or int, optional
+        That of the predictions, where it is another than that of the truths.
+    self_check : bool
+        Score truths that are given as predictions, too, which are refused otherwise.
 
     Returns
     -------
@@ -87,9 +104,11 @@ def evaluate_folders(
     Raises
     ------
     DataError
-        A folder is missing or empty, two files are the same case, or no prediction belongs to any truth.
+        A folder is missing or empty, two files are the same case, no prediction belongs to any truth, a prediction is
+        the file of a truth, or a label occurs in no case.
     UsageError
-        The threshold, the split, the slice axis, the preset or the clean-up cannot be.
+        The threshold, the split, the slice axis, the preset, the clean-up or the label cannot be, or one folder is
+        given for both.
     OutputError
         The output folder cannot be written to.
     """
@@ -99,7 +118,11 @@ def evaluate_folders(
     challenge, clean_up = find_preset(preset), CleanUp(minimum_lesion_ml, keep_largest)
     if challenge is not None and not distances:
         raise UsageError(f"preset {preset} reports distances or single lesions; evaluate with distances")
+    if not self_check:
+        refuse_same_folder(predictions, truths)
     truth_set = find_truths(truths)
+    folders = (predictions, truths)
+    labels = choose_labels(label, prediction_label, truth_set, folders, probabilities=threshold is not None)
     if splits is not None:
         truth_set = replace(truth_set, splits=_read_splits(splits))
     files, ignored = find_masks(predictions, probabilities=threshold is not None)
@@ -111,19 +134,27 @@ def evaluate_folders(
             f"{predictions}: no prediction belongs to a truth of {truths}: found {next(iter(files))}, "
             f"expected {truth_set.cases[0].case}; name the predictions as the truths are named"
         )
+    if not self_check:
+        refuse_truths(files, matched, truth_set)
     backgrounds = None if scans is None else find_scans_by_case(scans)
     output = Path(output)
     _make_folder(output)
 
-    options = {"distances": distances, "clean_up": clean_up}
+    options = {"distances": distances, "clean_up": clean_up, "labels": labels}
     cases = _score_all(truth_set.cases, matched, threshold, slice_axis, options, progress=progress)
     cases = [apply_preset(case, challenge) for case in cases]
+    labels.check()
     _remove_former(output)
     summary = summarize(cases, splits=truth_set.splits, preset=challenge)
     summary["synthetic"] = truth_set.synthetic
     summary["predictions_without_truth"] = strangers
     summary["ignored_files"] = [path.name for path in (*ignored, *truth_set.ignored)]
-    summary["notes"] = _draw_figures(cases, truth_set, matched, output, scans=backgrounds, threshold=threshold)
+    scored = [case.case for case in cases if not case.failed and not case.truth_is_empty]
+    copies = [] if self_check else copies_of_truths(matched, truth_set, scored)
+    summary["notes"] = [*labels.remarks(), *told_copies(copies)]
+    summary["notes"] += _draw_figures(
+        cases, truth_set, matched, output, scans=backgrounds, threshold=threshold, labels=labels
+    )
     record = {
         "format_version": FORMAT_VERSION,
         "predictions": os.fspath(predictions),
@@ -135,6 +166,8 @@ def evaluate_folders(
         "preset": preset,
         "minimum_lesion_ml": minimum_lesion_ml,
         "keep_largest": keep_largest,
+        "labels": {"truth": labels.truth, "prediction": labels.prediction},
+        "self_check": self_check,
         "synthetic": truth_set.synthetic,
         "policy": summary["policy"],
         "units": UNITS,
@@ -187,13 +220,16 @@ def _draw_figures(
     *,
     scans: Mapping[str, Path] | None,
     threshold: float | None,
+    labels: LabelChoice,
 ) -> list[str]:
     """Write the three figures; returns the notes of the overlays."""
     synthetic = truth_set.synthetic
     n_failed = sum(case.failed for case in cases)
     dice_distribution([case.dice for case in cases], output / DICE_FIGURE, n_failed=n_failed, synthetic=synthetic)
     lesion_volume_histograms(_volumes_by_split(cases, truth_set), output / VOLUMES_FIGURE, synthetic=synthetic)
-    return draw_gallery(cases, truth_set, matched, output / OVERLAYS_FIGURE, scans=scans, threshold=threshold)
+    return draw_gallery(
+        cases, truth_set, matched, output / OVERLAYS_FIGURE, scans=scans, threshold=threshold, labels=labels
+    )
 
 
 def _volumes_by_split(cases: Sequence[CaseMetrics], truth_set: TruthSet) -> dict[str, list[float]]:

@@ -13,6 +13,7 @@ from ..imaging import Scan, read_mask, read_scan
 from ..imaging.scan import check_same_grid
 from ..models.volume_geometry import VolumeError, restore_planes
 from .figures import OverlayPanel, extract_panel, overlay_sheet
+from .label_choice import LabelChoice
 from .matching import TruthCase, TruthSet
 from .metrics import CaseMetrics
 from .scoring import read_prediction
@@ -80,6 +81,7 @@ def draw_gallery(
     *,
     scans: Mapping[str, Path] | None = None,
     threshold: float | None = None,
+    labels: LabelChoice | None = None,
 ) -> list[str]:
     """Draw worst, median and best case; reads the volumes of one case at a time.
 
@@ -97,18 +99,21 @@ def draw_gallery(
         Backgrounds; without it those of a prepared folder, else none.
     threshold : float, optional
         As for :func:`~hf_lesionseg.evaluation.scoring.read_prediction`.
+    labels : LabelChoice, optional
+        Which labels are lesion.
 
     Returns
     -------
     list of str
         Why a case has no background although one was asked for. No file is written if no case was scored.
     """
+    labels = labels or LabelChoice()
     known = {truth.case: truth for truth in truths.cases}
     panels: list[OverlayPanel] = []
     notes = []
     for rank, case in pick_cases(cases):
         truth = known[case.case]
-        mask = read_mask(truth.path)
+        mask = read_mask(truth.path, values=labels.truth)
         background, reason = _background(truth, mask, scans, truths.prepared)
         if reason:
             notes.append(f"{case.case}: drawn without its scan: {reason}")
@@ -119,7 +124,7 @@ def draw_gallery(
                 affine=mask.affine,
                 scan=background,
                 truth=mask.data,
-                prediction=read_prediction(predictions[case.case], mask, threshold),
+                prediction=read_prediction(predictions[case.case], mask, threshold, labels.prediction),
             )
         )
     if panels:

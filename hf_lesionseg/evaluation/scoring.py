@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import ScanError, UsageError
-from ..imaging import Scan, read_mask
-from ..imaging.scan import check_same_grid
+from ..imaging import Scan
+from ..imaging.scan import read_label_map, read_probability
 from ..models.lesion_cleanup import clean_lesions
-from ..models.nifti_volume import read_nifti
-from ..models.volume_geometry import VolumeError
+from .label_choice import LabelChoice
 from .matching import TruthCase
 from .metrics import CaseMetrics, failed_case
 from .slicewise import score_volume
@@ -40,7 +40,9 @@ class CleanUp:
             raise UsageError(f"keep-largest {self.keep_largest} is no number of lesions; give 0 to keep all")
 
 
-def read_prediction(path: str | Path, truth: Scan, threshold: float | None = None) -> np.ndarray:
+def read_prediction(
+    path: str | Path, truth: Scan, threshold: float | None = None, values: Sequence[int] | None = None
+) -> np.ndarray:
     """Read a predicted mask on the truth's grid.
 
     Parameters
@@ -51,6 +53,8 @@ def read_prediction(path: str | Path, truth: Scan, threshold: float | None = Non
         Whose grid the prediction must lie on.
     threshold : float, optional
         Voxels above it are lesion.
+    values : sequence of int, optional
+        Of a map of several labels: those that are lesion.
 
     Returns
     -------
@@ -59,26 +63,23 @@ def read_prediction(path: str | Path, truth: Scan, threshold: float | None = Non
     Raises
     ------
     ScanError
-        The file cannot be read, holds NaN or Inf, or holds several fractions although no threshold was given: as a
-        mask every faint probability would be lesion.
+        The file cannot be read, or holds NaN or Inf. With a threshold, for values that cannot be probabilities;
+        without one, for an image, for fractions (as a mask every faint probability would be lesion) and, with
+        ``values``, for what is no label.
     GridMismatchError
         It lies on another grid than the truth.
     """
-    # Not read_scan: it refuses a volume without contrast, but an empty prediction is a result.
-    try:
-        volume = read_nifti(path)
-    except VolumeError as error:
-        raise ScanError(str(error)) from error
-    check_same_grid(Scan(Path(path), volume.data, volume.affine, volume.header), truth)
-    if volume.replaced:
-        raise ScanError(f"{path}: {volume.replaced} voxels are NaN or Inf; a prediction must say 0 where there is none")
+    return _read_prediction(path, truth, threshold, values)[0]
+
+
+def _read_prediction(path, truth, threshold, values):
+    """Mask of a prediction, and its labels."""
     if threshold is not None:
-        return volume.data > threshold
-    mask = volume.data > 0
-    positive = volume.data[mask]
-    if positive.size and positive.min() != positive.max() and (np.abs(positive - np.rint(positive)) > 1e-3).any():
+        return read_probability(path, truth).data > threshold, ()
+    mask, reading = read_label_map(path, truth, values)
+    if reading.warnings:
         raise ScanError(f"{path}: looks like probabilities, not a mask; give a threshold, for example 0.5")
-    return mask
+    return mask.data > 0, reading.labels
 
 
 def score_case(
@@ -89,16 +90,20 @@ def score_case(
     *,
     distances: bool = False,
     clean_up: CleanUp = CleanUp(),
+    labels: LabelChoice | None = None,
 ) -> CaseMetrics:
     """Score one case; a prediction that is missing, unreadable or on another grid gives a failed case.
 
-    Two volumes are in memory at a time.
+    Two volumes are in memory at a time. ``labels`` tells which labels are lesion, and learns which there are.
     """
     if prediction is None:
         return failed_case(truth.case, "no prediction", truth.person)
+    labels = labels or LabelChoice()
     try:
-        true_mask = read_mask(truth.path)
-        predicted = read_prediction(prediction, true_mask, threshold)
+        true_mask, reading = read_label_map(truth.path, values=labels.truth)
+        labels.truths.add(truth.case, reading.labels, labels.truth, reading.warnings)
+        predicted, found = _read_prediction(prediction, true_mask, threshold, labels.prediction)
+        labels.predictions.add(truth.case, found, labels.prediction)
         clean_lesions(predicted, true_mask.voxel_ml, clean_up.minimum_lesion_ml, clean_up.keep_largest)
     except ScanError as error:
         return failed_case(truth.case, str(error), truth.person)

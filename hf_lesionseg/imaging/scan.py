@@ -1,12 +1,13 @@
 """Scans and lesion masks read from NIfTI files, checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
 from hf_lesionseg.errors import GridMismatchError, ScanError
+from hf_lesionseg.models.label_values import check_probabilities, read_labels
 from hf_lesionseg.models.nifti_volume import check_varies, read_nifti
 from hf_lesionseg.models.volume_geometry import VolumeError, grid_distance, same_grid
 
@@ -97,34 +98,84 @@ def read_mask(path, like=None, values=None):
     like : Scan, optional
         The scan on whose grid the mask must lie.
     values : sequence of int, optional
-        Of a map of several labels: 1 where the file has one of these.
+        Of a map of several labels: 1 where the file has one of these, within 0.05, since a slope makes 1.99997 of 2.
 
     Returns
     -------
     Scan
-        With uint8 data. An empty mask is fine.
+        With uint8 data. An empty mask is fine. Its ``warnings`` tell several labels that count as one, and wanted ones
+        that no voxel has.
 
     Raises
     ------
     ScanError
-        For a file that cannot be read, and for NaN or Inf: whether such a voxel is lesion is not ours to guess.
+        For a file that cannot be read, for NaN or Inf (whether such a voxel is lesion is not ours to guess), for an
+        image or probabilities in the place of a mask, and, with ``values``, for a value that is no whole number.
     GridMismatchError
         If the mask is not on the grid of ``like``.
     """
-    volume = _read(path)
-    if volume.replaced:
-        raise ScanError(
-            f"{path}: {volume.replaced} NaN or Inf voxels in a mask; set them to 0 (background) or 1 (lesion)"
-        )
-    inside = volume.data > 0 if values is None else np.isin(volume.data, np.asarray(values, volume.data.dtype))
-    mask = Scan(Path(path), inside.astype(np.uint8, order="F"), volume.affine, volume.header)
+    mask, reading = read_label_map(path, like, values)
+    return replace(mask, warnings=(*mask.warnings, *reading.notes))
+
+
+def read_label_map(path, like=None, values=None, table=None):
+    """Read a mask as :func:`read_mask`, and tell its labels apart from its warnings.
+
+    Parameters
+    ----------
+    path, like, values : as for :func:`read_mask`
+    table : mapping of int to str, optional
+        The labels that the data set says it has; another one is refused.
+
+    Returns
+    -------
+    mask : Scan
+        Its ``warnings`` are without the notes of its labels.
+    reading : LabelReading
+        Of :func:`~hf_lesionseg.models.label_values.read_labels`: which labels there are, and what to tell of them.
+    """
+    volume = _read_finite(path, "a mask; set them to 0 (background) or 1 (lesion)")
+    try:
+        reading = read_labels(volume.data, str(path), values, table)
+    except VolumeError as error:
+        raise ScanError(str(error)) from error
+    warnings = (*volume.warnings, *reading.warnings)
+    mask = Scan(Path(path), reading.mask.astype(np.uint8, order="F"), volume.affine, volume.header, warnings)
     if like is not None:
         check_same_grid(mask, like)
-    between = int(((volume.data > 0) & (volume.data < 0.5)).sum())
-    warnings = volume.warnings
-    if between and values is None:
-        warnings += (f"{path}: {between} voxels between 0 and 0.5 count as lesion; was this mask interpolated?",)
-    return Scan(mask.path, mask.data, mask.affine, mask.header, warnings)
+    return mask, reading
+
+
+def read_probability(path, like=None):
+    """Read a map of probabilities, in [0, 1] but for rounding.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    like : Scan, optional
+        The scan on whose grid it must lie.
+
+    Returns
+    -------
+    Scan
+        float32; of zeros, too: an empty prediction is a result.
+
+    Raises
+    ------
+    ScanError
+        For a file that cannot be read, NaN or Inf, and values that cannot be probabilities.
+    GridMismatchError
+        If it is not on the grid of ``like``.
+    """
+    volume = _read_finite(path, "a map of probabilities; it must say 0 where there is none")
+    probability = Scan(Path(path), volume.data, volume.affine, volume.header, volume.warnings)
+    if like is not None:
+        check_same_grid(probability, like)
+    try:
+        check_probabilities(volume.data, str(path))
+    except VolumeError as error:
+        raise ScanError(str(error)) from error
+    return probability
 
 
 def check_same_grid(scan, like):
@@ -146,3 +197,10 @@ def _read(path):
         return read_nifti(path)
     except VolumeError as error:
         raise ScanError(str(error)) from error
+
+
+def _read_finite(path, what):
+    volume = _read(path)
+    if volume.replaced:
+        raise ScanError(f"{path}: {volume.replaced} NaN or Inf voxels in {what}")
+    return volume

@@ -41,8 +41,8 @@ def write_mask(path, mask, like):
         If the file cannot be written, or the mask has other values.
     """
     mask = np.asarray(mask)
-    if mask.dtype != bool and not np.isin([mask.min(), mask.max()], (0, 1)).all():
-        raise OutputError(f"{path}: a mask of values {mask.min()} to {mask.max()}; give 0 and 1")
+    if mask.dtype != bool and not ((mask == 0) | (mask == 1)).all():
+        raise OutputError(f"{path}: a mask of values {mask.min()} to {mask.max()}; give 0 and 1, and nothing between")
     return _write(path, mask, like, np.dtype(np.uint8), (0.0, 1.0))
 
 

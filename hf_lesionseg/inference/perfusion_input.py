@@ -69,14 +69,14 @@ def read_case(
         return CaseScans(given, sources)
     series = read_perfusion_series(files[SERIES], frame_seconds, trust_frame_order)
     sources[SERIES] = series.data.shape
-    mask = None
+    mask, odd_mask = None, ()
     if BRAIN in files:
         brain = read_mask(files[BRAIN], like=series.volume(series.data[..., 0]))
         sources[BRAIN] = brain.shape
-        mask = brain.data > 0
+        mask, odd_mask = brain.data > 0, brain.warnings
     made = make_channels(series, lacking, mask=mask)
     scans = {name: given[name] if name in given else series.volume(made.channels[name]) for name in channel_names}
-    told = [*series.warnings, *made.warnings, *_mixed_maps(series.path, given, lacking)]
+    told = [*series.warnings, *odd_mask, *made.warnings, *_mixed_maps(series.path, given, lacking)]
     return CaseScans(scans, sources, made.describe(series), tuple(told))
 
 

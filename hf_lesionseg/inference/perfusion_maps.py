@@ -87,9 +87,10 @@ def write_perfusion_maps(
         progress("reading", 0, 1)
     read = read_perfusion_series(series, frame_seconds, trust_frame_order)
     grid = read.volume(np.empty(read.shape, np.float32))
-    masks = {name: None if path is None else read_mask(path, like=grid).data > 0
-             for name, path in (("brain", brain), ("arterial_input", arterial_input))}  # fmt: skip
-    maps = perfusion_maps(read, options, masks["brain"], masks["arterial_input"], progress)
+    drawn = {name: read_mask(path, like=grid)
+             for name, path in (("brain", brain), ("arterial_input", arterial_input)) if path is not None}  # fmt: skip
+    masks = {name: mask.data > 0 for name, mask in drawn.items()}
+    maps = perfusion_maps(read, options, masks.get("brain"), masks.get("arterial_input"), progress)
     record = {
         "format_version": 1,
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -110,7 +111,7 @@ def write_perfusion_maps(
             "venous_hu_above_baseline": _rounded(maps.vascular_input.venous),
         },
         "median_of_brain": {name: _median(getattr(maps, name), maps.cbf) for name in UNITS},
-        "warnings": [*read.warnings, *maps.warnings],
+        "warnings": [*read.warnings, *(told for mask in drawn.values() for told in mask.warnings), *maps.warnings],
         "versions": versions(),
         "seconds": round(time.perf_counter() - start, 3),
         "peak_memory": peak_memory(),

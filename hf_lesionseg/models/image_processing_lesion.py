@@ -11,6 +11,7 @@ from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
 from .case_volumes import load_channels, load_volume
 from .intensity import apply_normalization, measure_intensity, normalization_of, plan_normalization, tissue_range
+from .label_values import check_probabilities, read_labels
 from .lesion_cleanup import clean_lesions, filter_slices
 from .outputs import lesion_probability
 from .plane_window import centre_window, stretch_notes, tissue_footprint
@@ -186,7 +187,7 @@ class LesionImageProcessor(BaseImageProcessor):
             A case is a path, a nibabel image or an array (X, Y, Z); with several channels, a dict from channel name
             to one of these. All channels of a case lie on one grid.
         segmentation_maps : map or list of maps, optional
-            One per case, path, image or array; lesion where > 0.
+            One per case, path, image or array; lesion where > 0. Several labels count as one, with a warning.
         affine : array_like of shape (4, 4) or (cases, 4, 4), optional
             Of cases that are arrays; identity without it.
         return_tensors : "pt" or "np", optional
@@ -203,7 +204,7 @@ class LesionImageProcessor(BaseImageProcessor):
         ------
         VolumeError
             For a scan that cannot be used, a missing channel, different grids within a case, cases that give slices
-            of different sizes.
+            of different sizes, an image or probabilities in the place of a segmentation map.
         """
         if overrides:
             processor = type(self)(**{**self.settings(), **overrides})
@@ -323,6 +324,11 @@ class LesionImageProcessor(BaseImageProcessor):
         -------
         numpy.ndarray of shape ``geometry.shape``
             uint8, 0 and 1.
+
+        Raises
+        ------
+        VolumeError
+            For values that cannot be probabilities, such as logits or NaN.
         """
         given = {
             "threshold": threshold,
@@ -331,6 +337,7 @@ class LesionImageProcessor(BaseImageProcessor):
             "median_filter": median_filter,
         }
         settings = check_settings({key: value for key, value in given.items() if value is not None}, self.settings())
+        check_probabilities(probability, "probability")
         mask = np.asarray(probability) > settings["threshold"]
         if settings["median_filter"]:
             filter_slices(mask, settings["median_filter"], geometry.file_slice_axis)
@@ -398,7 +405,10 @@ def _label_planes(lesion_map, geometry, name):
             f"{name}: shape {volume.data.shape} and grid are not those of its scan with {geometry.shape}; resample it "
             "onto the scan (nibabel.processing.resample_from_to, order=0)"
         )
-    return mask_to_planes(volume.data, geometry, dtype=np.int64)
+    reading = read_labels(volume.data, name)
+    for note in (*reading.warnings, *reading.notes):
+        warnings.warn(note, stacklevel=4)
+    return mask_to_planes(reading.mask, geometry, dtype=np.int64)
 
 
 def _one_per_case(values, count, name):

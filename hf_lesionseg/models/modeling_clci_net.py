@@ -207,7 +207,7 @@ class CLCINetForSemanticSegmentation(PreTrainedModel):
         Raises
         ------
         ValueError
-            If ``pixel_values`` or ``labels`` have another shape or dtype.
+            If ``pixel_values`` or ``labels`` have another shape or dtype, or labels other values than 0 and 1.
         """
         if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
             raise ValueError(

@@ -99,7 +99,7 @@ class CoarseToFineForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
         Raises
         ------
         ValueError
-            If ``pixel_values`` or ``labels`` have another shape or dtype.
+            If ``pixel_values`` or ``labels`` have another shape or dtype, or labels other values than 0 and 1.
         """
         self.check_pixel_values(pixel_values)
         height, width = pixel_values.shape[-2:]

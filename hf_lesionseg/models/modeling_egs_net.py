@@ -143,7 +143,8 @@ class EGSNetForSemanticSegmentation(SegmenterPreTrainedModel):
         Raises
         ------
         ValueError
-            If ``pixel_values``, ``labels`` or ``dwi`` have another shape or dtype, or training lacks the DWI.
+            If ``pixel_values``, ``labels`` or ``dwi`` have another shape or dtype, labels other values than 0 and 1, or
+            training lacks the DWI.
         """
         config = self.config
         if pixel_values.ndim != 4 or pixel_values.shape[1] != config.num_channels:

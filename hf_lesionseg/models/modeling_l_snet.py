@@ -110,7 +110,8 @@ class LSNetForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
         Raises
         ------
         ValueError
-            If ``pixel_values`` or ``labels`` have another shape or dtype, ``phase`` is unknown or has no labels.
+            If ``pixel_values`` or ``labels`` have another shape or dtype, labels other values than 0 and 1,
+            ``phase`` is unknown or has no labels.
         """
         self.check_pixel_values(pixel_values)
         if phase is not None and (phase not in PHASES or labels is None):

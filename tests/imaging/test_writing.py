@@ -153,6 +153,14 @@ def test_a_mask_is_zero_and_one(save, brain, tmp_path, values):
         write_mask(tmp_path / "mask.nii.gz", np.where(brain > 50, values, 0), like=scan)
 
 
+def test_probabilities_are_no_mask(save, brain, tmp_path):
+    """Least 0 and most 1, but between them a mask would hold 0 where the probability is 0.9."""
+    scan = read_scan(save(brain))
+    with pytest.raises(OutputError, match="give 0 and 1, and nothing between"):
+        write_mask(tmp_path / "mask.nii.gz", brain / brain.max(), like=scan)
+    assert not (tmp_path / "mask.nii.gz").exists()
+
+
 def test_other_suffix_is_refused(save, brain, tmp_path):
     scan = read_scan(save(brain))
     with pytest.raises(OutputError, match=r"\.nii or \.nii\.gz"):

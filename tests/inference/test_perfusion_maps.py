@@ -87,6 +87,17 @@ def test_an_artery_and_a_brain_can_be_given(series, written, tmp_path):
     assert volume[brain].any()
 
 
+def test_values_of_given_masks_are_looked_at(series, written, tmp_path):
+    """A parcellation as brain is told; a map in the place of a mask is refused."""
+    tissue = np.asarray(nib.load(written["cbv"]).dataobj) > 0
+    parts = tissue.astype(np.uint8)
+    parts[30:] *= 2
+    files = write_perfusion_maps(series, tmp_path / "a", brain=save_like(series, tmp_path / "parts.nii.gz", parts))
+    assert any("labels 1 and 2 count as one" in told for told in json.loads(files["record"].read_text())["warnings"])
+    with pytest.raises(ScanError, match=r"ctp_cbv\.nii\.gz: looks like an image, not a mask"):
+        write_perfusion_maps(series, tmp_path / "b", brain=written["cbv"])
+
+
 def test_what_is_no_artery_is_refused(series, tmp_path):
     tissue = np.zeros((64, 64, 2), np.uint8)
     tissue[:3, :3] = 1  # air

@@ -169,6 +169,30 @@ def test_whatever_marks_the_lesion(value):
     np.testing.assert_array_equal(labels, (lesion > 0).transpose(2, 1, 0))
 
 
+def test_several_labels_count_as_one_with_a_warning():
+    lesion = np.where(atlas_scan(2) > 90, 2, 0)
+    lesion[:5] = 1
+    with pytest.warns(UserWarning, match="segmentation map 0: labels 1 and 2 count as one"):
+        labels = LesionImageProcessor()(atlas_scan(2), segmentation_maps=lesion)["labels"]
+    np.testing.assert_array_equal(labels, (lesion > 0).transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("scale", [1, 1 / 300], ids=["image", "probabilities"])
+def test_an_image_is_no_segmentation_map(scale):
+    with pytest.raises(VolumeError, match="segmentation map 0: looks like"):
+        LesionImageProcessor()(atlas_scan(2), segmentation_maps=atlas_scan(2) * scale)
+
+
+@pytest.mark.parametrize("values", [(-4, 5), (0, 255), (0, np.nan)], ids=["logits", "255", "nan"])
+def test_a_threshold_applies_to_probabilities_only(values):
+    processor = LesionImageProcessor()
+    (geometry,) = processor(atlas_scan(2))["geometry"]
+    probability = np.zeros(geometry.shape, np.float32)
+    probability[0, 0, 0], probability[1, 1, 1] = values
+    with pytest.raises(VolumeError, match="cannot be probabilities, to which a threshold applies"):
+        processor.mask_from_probability(probability, geometry)
+
+
 def test_maps_that_do_not_fit(tmp_path):
     image = clinical_scan()
     processor = LesionImageProcessor()
