@@ -8,13 +8,13 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import DataError
+from ..errors import DataError, RejectedCasesError
 from .file_search import NIFTI, read_description, rejection, walk_files
 from .pancreas_ct import default_processor as ct_processor
 from .prepare import prepare_cases
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
-from .splits import make_splits, save_splits
+from .splits import split_prepared
 
 __all__ = ["default_processor", "find_nnunet_cases", "label_values", "prepare_nnunet", "read_channel_names"]
 
@@ -167,7 +167,8 @@ def prepare_nnunet(
     source = Path(source)
     records, rejected = find_nnunet_cases(source, label)
     if not records:
-        raise DataError(f"{source}: none of its images can be used, {rejected[0].path}: {rejected[0].reason}")
+        reason = f"none of its images can be used, {rejected[0].path}: {rejected[0].reason}"
+        raise RejectedCasesError(f"{source}: {reason}", rejected)
     description = read_description(source / "dataset.json")
     name = str(description.get("name") or source.resolve().name)
     dataset = prepare_cases(
@@ -182,5 +183,5 @@ def prepare_nnunet(
         workers=workers,
         progress=progress,
     )
-    save_splits(Path(output) / "splits.json", make_splits(dataset.cases, fractions, seed))
+    split_prepared(dataset, fractions, seed)
     return dataset

@@ -13,7 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, RejectedCasesError
 from ..imaging import read_mask, replace_folder_aside, write_aside, write_mask
 from ..imaging.map_origin import map_origins
 from .case_channels import lacking_channels, read_channels
@@ -100,7 +100,7 @@ def prepare_cases(
     done = [record.id for record in records if record.id not in failed]
     if not done:
         reason = f"{refused[0].path}: {refused[0].reason}" if refused else "there was none"
-        raise DataError(f"{name}: no case could be prepared; {reason}")
+        raise RejectedCasesError(f"{name}: no case could be prepared; {reason}", refused)
     _write_dataset(
         output,
         done,
