@@ -44,6 +44,7 @@ _OF_MAKERS = frozenset(
     "l r lh rh".split()
 )
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_NUMBERED = re.compile(r"(lesion|stroke|infarct|wmh|tumou?r|ha?emorrhage|metastasis|plaque)(s?)\d+$", re.IGNORECASE)
 _SIDES = re.compile(r"(?i:left|right)|(?<![A-Za-z])[LR](?![A-Za-z])|(?<=[a-z])[LR](?![A-Za-z])")
 
 
@@ -267,12 +268,10 @@ def _without_parts(mask: BidsName) -> tuple:
         if key == "hemi" or (key == "label" and value in ("L", "R")):
             continue
         if key in _NAMING:
-            value = _SIDES.sub("", value)
-            if _tells_lesion(value):
-                value = re.sub(r"\d+$", "", value)
+            value = _NUMBERED.sub(r"\1\2", _SIDES.sub("", value))
         described.append((key, value.lower()))
-    middle = tuple(re.sub(r"\d+$", "", word) if _tells_lesion(word) else word for word in mask.middle if not word.isdigit())
-    return tuple(described), middle, re.sub(r"\d+$", "", mask.suffix), mask.folder
+    words = tuple(_NUMBERED.sub(r"\1\2", word) for word in (*mask.middle, mask.suffix))
+    return tuple(described), words, mask.folder
 
 
 def _whole(masks: Sequence[BidsName]) -> BidsName | None:

@@ -17,6 +17,7 @@ from ..errors import DataError, RejectedCasesError
 from ..imaging import read_mask, replace_folder_aside, write_aside, write_mask
 from ..imaging.map_origin import map_origins
 from .case_channels import lacking_channels, read_channels
+from .lesion_share import share_warning
 from .prepared import CASES, DATASET, FORMAT_VERSION, PROCESSOR, SPLITS, PreparedDataset
 from .records import CaseRecord, RejectedCase
 from .target_channels import file_sha256, read_target, target_planes
@@ -229,6 +230,8 @@ def _prepare_case(
         mask = read_mask(path, like=first, values=record.values)
         truth |= mask.data
         warnings += mask.warnings
+    if record.masks and (message := share_warning(first.data, truth, record.masks[0])):
+        warnings.append(message)
     images = {channel: scan.to_nibabel() for channel, scan in scans.items()}
     batch = processor.preprocess(
         images if len(images) > 1 else images[processor.channel_names[0]],
