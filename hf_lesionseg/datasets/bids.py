@@ -210,7 +210,9 @@ def _folder_of_masks(source: Path, masks: Path) -> Path:
     for folder in (source / masks, masks):
         if folder.is_dir():
             return folder
-    raise DataError(f"{masks}: is no folder of masks, neither in {source} nor by itself; give such as derivatives/lesions")
+    raise DataError(
+        f"{masks}: is no folder of masks, neither in {source} nor by itself; give such as derivatives/lesions"
+    )
 
 
 def _no_scan(source: Path, channels: Sequence[str], names: Sequence[BidsName], odd: Sequence[Path]) -> str:

@@ -1,8 +1,8 @@
 """Names of BIDS: ``sub-01_ses-1_acq-MPRAGE_T1w.nii.gz`` is entities (``key-value``) and, last, a suffix.
 
-Masks are named more freely than scans: ``sub-01_T2w_desc-lesion_mask.nii.gz`` and ``sub-01_T1w_label-lesion_roi.nii.gz``
-keep the suffix of the scan that they were drawn on in mid-name. Names that only look like BIDS are near misses, to be
-told and not to be guessed at.
+Masks are named more freely than scans: ``sub-01_T2w_desc-lesion_mask.nii.gz`` and
+``sub-01_T1w_label-lesion_roi.nii.gz`` keep the suffix of the scan that they were drawn on in mid-name. Names that only
+look like BIDS are near misses, to be told and not to be guessed at.
 """
 
 import re
@@ -48,7 +48,7 @@ class BidsName:
     folder: tuple[str, ...] = ()
 
     def get(self, key: str) -> str | None:
-        """Value of an entity, None without it. "suffix" and "on", the scan drawn on, can be asked for as if entities."""
+        """Value of an entity, None without it; also of "suffix", and of "on", the scan that a mask was drawn on."""
         if key == "suffix":
             return self.suffix
         return self.drawn_on if key == "on" else self.entities.get(key)

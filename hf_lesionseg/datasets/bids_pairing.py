@@ -73,8 +73,8 @@ def _several_drawings(masks: Sequence[BidsName]) -> str:
     if len(spaces) > 1:
         names = ", ".join(sorted(map(str, spaces)))
         choice = " or ".join(f"--entity space={space}" for space in sorted(str(each or "none") for each in spaces))
-        return f"its lesion masks lie in several spaces ({names}); choose with {choice}"
-    return f"has lesion masks drawn on several scans ({describe(masks)}); choose with {how_to_choose(masks)}"
+        return f"its lesion masks lie in several spaces ({names}; choose with {choice})"
+    return f"has lesion masks drawn on several scans, {describe(masks)} (choose with {how_to_choose(masks)})"
 
 
 def _images(
@@ -94,7 +94,9 @@ def _images(
         best = min(ranked)
         if len(ranked[best]) > 1:
             several = ranked[best]
-            raise LookupError(f"has several {channel} scans ({describe(several)}); choose with {how_to_choose(several)}")
+            raise LookupError(
+                f"has several {channel} scans, {describe(several)} (choose with {how_to_choose(several)})"
+            )
         chosen[channel] = ranked[best][0]
         worst = max(worst, best[0])
     if all(_conflicts(mask, scan) for scan in chosen.values()):
@@ -130,7 +132,7 @@ def _rank_of_space(mask: BidsName, scan: BidsName, channels: Sequence[str]) -> i
 
 
 def _conflicts(mask: BidsName, scan: BidsName) -> list[str]:
-    """Keys of entities that a mask and a scan do not agree in; a mask drawn on another channel has those of that one."""
+    """Keys of entities that a mask and a scan differ in; a mask drawn on another channel has those of that one."""
     if mask.drawn_on not in (None, scan.suffix):
         return []
     return [

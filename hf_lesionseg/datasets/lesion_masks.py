@@ -16,7 +16,16 @@ from pathlib import Path
 from .bids_names import BidsName, is_modality
 from .file_search import NIFTI
 
-__all__ = ["LabelTables", "LesionChoice", "describe", "how_to_choose", "is_mask", "lesion_masks", "unite"]
+__all__ = [
+    "LabelTables",
+    "LesionChoice",
+    "describe",
+    "how_to_choose",
+    "is_mask",
+    "lesion_masks",
+    "shows_something_else",
+    "unite",
+]
 
 _MASKS, _SEGMENTATIONS = ("mask", "roi"), ("dseg", "seg")
 _NAMING = ("label", "desc", "seg", "roi", "atlas")  # entities that say what a mask shows, or who made it
@@ -37,12 +46,13 @@ _BRAIN_FOLDER = re.compile(
     re.IGNORECASE,
 )
 #: Words that name no thing, only who made a mask, how, or which side it is on.
-_OF_MAKERS = frozenset(
-    "manual hand rater reader expert annotator observer annotation annotated consensus majority vote staple final gt "
-    "ground truth true seg segmentation segmented mask binary bin bw edited corrected checked reviewed qc drawn traced "
-    "tracing delineation resampled registered coreg native orig original roi label labels v version union left right "
-    "l r lh rh".split()
-)
+_OF_MAKERS = frozenset((
+    "manual", "hand", "rater", "reader", "expert", "annotator", "observer", "annotation", "annotated", "consensus",
+    "majority", "vote", "staple", "final", "gt", "ground", "truth", "true", "seg", "segmentation", "segmented",
+    "mask", "binary", "bin", "bw", "edited", "corrected", "checked", "reviewed", "qc", "drawn", "traced", "tracing",
+    "delineation", "resampled", "registered", "coreg", "native", "orig", "original", "roi", "label", "labels", "v",
+    "version", "union", "left", "right", "l", "r", "lh", "rh",
+))  # fmt: skip
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _NUMBERED = re.compile(r"(lesion|stroke|infarct|wmh|tumou?r|ha?emorrhage|metastasis|plaque)(s?)\d+$", re.IGNORECASE)
 _SIDES = re.compile(r"(?i:left|right)|(?<![A-Za-z])[LR](?![A-Za-z])|(?<=[a-z])[LR](?![A-Za-z])")
@@ -87,7 +97,9 @@ class LabelTables:
             for path in self._tables_of(folder):
                 # of a table "acq-x_dseg.tsv" as of "sub-01_acq-x_dseg.tsv": all that it names, the mask has
                 *entities, suffix = path.stem.split("_")
-                if suffix == mask.suffix and {tuple(each.split("-", 1)) for each in entities} <= {*mask.entities.items()}:
+                if suffix == mask.suffix and {tuple(each.split("-", 1)) for each in entities} <= {
+                    *mask.entities.items()
+                }:
                     return self._read(path)
             if folder == self.source:
                 break
@@ -146,7 +158,7 @@ def lesion_masks(
     if remarks:
         reason += f"; {'; '.join(dict.fromkeys(remarks))}"
     elif masks:
-        reason += f"; found are {describe(masks)}: choose one with {how_to_choose(masks)}, if it is the lesion"
+        reason += f"; found are {describe(masks)} (if one is the lesion, choose it with {how_to_choose(masks)})"
     raise LookupError(reason)
 
 
@@ -159,7 +171,9 @@ def unite(group: Sequence[tuple[BidsName, tuple[int, ...] | None]]) -> LesionCho
         Where they are no parts of one lesion; the message says how to choose.
     """
     by_stem: dict[tuple, tuple] = {}
-    for mask, values in sorted(group, key=lambda each: each[0].path.suffix != ".gz"):  # NAME.nii is NAME.nii.gz, unpacked
+    for mask, values in sorted(
+        group, key=lambda each: each[0].path.suffix != ".gz"
+    ):  # NAME.nii is NAME.nii.gz, unpacked
         by_stem.setdefault((mask.path.parent, re.sub(NIFTI, "", mask.path.name)), (mask, values))
     group = sorted(by_stem.values(), key=lambda each: each[0].path)
     masks = tuple(mask for mask, _ in group)
@@ -171,8 +185,14 @@ def unite(group: Sequence[tuple[BidsName, tuple[int, ...] | None]]) -> LesionCho
         note = f"took {_short(whole, masks)} of {describe(masks)}; choose another with {others}"
         return LesionChoice((whole,), dict(group)[whole], note)
     raise LookupError(
-        f"has {len(masks)} lesion masks that are no parts of one ({describe(masks)}); choose with {how_to_choose(masks)}"
+        f"has {len(masks)} lesion masks that are no parts of one, {describe(masks)} (choose with "
+        f"{how_to_choose(masks)})"
     )
+
+
+def shows_something_else(mask: BidsName) -> bool:
+    """Whether a mask's name, or its folder's, says that it is no lesion: the brain, grey matter, an organ."""
+    return _rank_of_name(mask) is None
 
 
 def describe(names: Sequence[BidsName]) -> str:
@@ -276,13 +296,15 @@ def _without_parts(mask: BidsName) -> tuple:
 
 def _whole(masks: Sequence[BidsName]) -> BidsName | None:
     """The mask whose description all others only add to: lesion beside lesionAcute and lesionChronic."""
+    if len({mask.folder for mask in masks}) > 1:
+        return None
     for key in ("desc", "label"):
         rest = {tuple(sorted((k, v) for k, v in mask.entities.items() if k != key)) for mask in masks}
         values = [mask.get(key) or "" for mask in masks]
         shortest = min(values, key=len)
-        if len(rest) == 1 and shortest and len(set(values)) == len(masks) and _tells_lesion(shortest) == 2:
-            if all(re.match(rf"{shortest}(?:[A-Z]|$)", value) for value in values) and len({m.folder for m in masks}) == 1:
-                return masks[values.index(shortest)]
+        add_to_it = all(re.match(rf"{re.escape(shortest)}(?:[A-Z]|$)", value) for value in values)
+        if len(rest) == 1 and len(set(values)) == len(masks) and _tells_lesion(shortest) == 2 and add_to_it:
+            return masks[values.index(shortest)]
     return None
 
 

@@ -127,7 +127,10 @@ def test_parts_are_united(study, parts):
     ],
 )
 def test_opinions_are_a_choice(study, opinions, remedy):
-    names = [f"derivatives/{folder}/sub-01/anat/{name}.nii.gz" for folder, _, name in (each.partition("/") for each in opinions)]
+    names = [
+        f"derivatives/{folder}/sub-01/anat/{name}.nii.gz"
+        for folder, _, name in (each.partition("/") for each in opinions)
+    ]
     scans = (SCAN, "sub-01/anat/sub-01_FLAIR.nii.gz")
     reason = study(*names, scans=scans, channels=("t1w", "flair"))
     assert isinstance(reason, str), reason
