@@ -148,7 +148,8 @@ def _identity(name: str) -> str:
 
 def _says_nothing(name: str) -> bool:
     """Whether a name holds no more than what is in the file: mask, T1w_lesion, flair."""
-    return all(word.lower() in CONTENT_WORDS or is_modality(word) for word in re.split(r"[_.\s-]+", name))
+    words = re.split(r"[_.\s-]+", name.lower())
+    return all(word in CONTENT_WORDS or word in ("scan", "image", "img") or is_modality(word) for word in words)
 
 
 def _names_of_folders(folders: Iterable[Path], root: Path) -> dict[Path, str]:
@@ -162,5 +163,5 @@ def _names_of_folders(folders: Iterable[Path], root: Path) -> dict[Path, str]:
     for folder, each in parts.items():
         kept = [part for part in each if part not in shared and not _NO_CASE.fullmatch(part)]
         of_bids = _identity("_".join(part for part in each if part.startswith(("sub-", "ses-"))))
-        names[folder] = of_bids if of_bids.startswith("sub-") else "_".join(kept)
+        names[folder] = of_bids if of_bids.startswith("sub-") else "_".join(kept if len(parts) > 1 else kept[-1:])
     return names

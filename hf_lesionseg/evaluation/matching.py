@@ -24,7 +24,7 @@ from ..datasets.case_names import (
     person_name,
     scan_stem,
 )
-from ..datasets.lesion_masks import shows_something_else, unite
+from ..datasets.lesion_masks import is_mask, shows_something_else, unite
 from ..errors import DataError
 from .pairing import TruthCase, match_predictions
 
@@ -143,12 +143,12 @@ def _of_lesions(files: list[Path], folder: Path) -> list[Path]:
     DataError
         A session has several that are no whole with its parts.
     """
-    names = {path: parse_bids_name(path, folder) for path in files}
+    names = {path: name for path in files if (name := parse_bids_name(path, folder)) and is_mask(name)}
     sessions: dict[str, list[Path]] = {}
     for path, name in names.items():
-        if name is not None and not shows_something_else(name):
+        if not shows_something_else(name):
             sessions.setdefault(case_name(path), []).append(path)
-    left_out = {path for path, name in names.items() if name is not None and shows_something_else(name)}
+    left_out = {path for path, name in names.items() if shows_something_else(name)}
     if left_out and len(left_out) == len(files):
         raise DataError(
             f"{folder}: {min(left_out).relative_to(folder)} and all other masks name something else than a lesion; "
