@@ -9,7 +9,7 @@ nothing, ``case01/mask.nii.gz`` and ``case02/mask.nii.gz``, or ``sub-01/ses-1/an
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 
 from .bids_names import is_modality
@@ -79,13 +79,16 @@ def person_name(case: str) -> str:
     return atlas[1] if atlas else case
 
 
-def files_by_case(files: Sequence[Path], root: Path) -> dict[str, list[Path]]:
+def files_by_case(
+    files: Sequence[Path], root: Path, name_of: Callable[[Path], str] = case_name
+) -> dict[str, list[Path]]:
     """Files by case name, sorted; where names tell no case, or one for files of several folders, the folders do.
 
     Parameters
     ----------
     files : below ``root``
     root : whose own name plays no part
+    name_of : name of a file's case by the file's own name
 
     Returns
     -------
@@ -99,7 +102,7 @@ def files_by_case(files: Sequence[Path], root: Path) -> dict[str, list[Path]]:
     """
     by_name: dict[str, list[Path]] = defaultdict(list)
     for path in files:
-        by_name[case_name(path)].append(path)
+        by_name[name_of(path)].append(path)
     cases: dict[str, list[Path]] = defaultdict(list)
     for name, paths in by_name.items():
         folders = {path.parent for path in paths}
