@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from .bids_names import is_modality
 
 __all__ = ["CONTENT_WORDS", "MASK_WORDS", "PROBABILITY_WORDS", "SCAN_SUFFIXES", "case_name", "files_by_case",
-           "looser_names", "person_name", "same_acquisition", "scan_stem"]  # fmt: skip
+           "looser_names", "person_name", "same_acquisition", "says_mask", "scan_stem"]  # fmt: skip
 
 SCAN_SUFFIXES = (".nii.gz", ".nii", ".hdr")
 
@@ -63,6 +63,17 @@ def case_name(path: str | PurePath) -> str:
     if stem.startswith("sub-"):
         return _identity(stem) or stem
     return stem
+
+
+def says_mask(path: str | PurePath) -> bool:
+    """Whether a file's name ends with a word for a mask or for probabilities.
+
+    Examples
+    --------
+    >>> says_mask("sub-01_T1w_label-lesion_roi.nii.gz"), says_mask("sub-01_T1w.nii.gz")
+    (True, False)
+    """
+    return scan_stem(path).rpartition("_")[2].lower() in CONTENT_WORDS
 
 
 def person_name(case: str) -> str:
