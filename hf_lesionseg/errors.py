@@ -36,6 +36,21 @@ class DataError(LesionSegError):
     """A data folder is empty, foreign or damaged."""
 
 
+class RejectedCasesError(DataError):
+    """Too few cases are left; ``rejected`` says of each of the others why it is not among them.
+
+    Parameters
+    ----------
+    message : str
+    rejected : sequence of `datasets.records.RejectedCase`
+        With a ``path`` and a ``reason`` each.
+    """
+
+    def __init__(self, message, rejected=()):
+        super().__init__(message)
+        self.rejected = tuple(rejected)
+
+
 class CheckpointError(LesionSegError):
     """A training checkpoint is missing, incomplete or belongs to another network."""
 

@@ -1,15 +1,30 @@
 """``lesionseg prepare ...``: data sets into the form that training reads."""
 
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from ..errors import UsageError
+from ..errors import RejectedCasesError, UsageError
 from .app import app
 
-prepare = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+
+class _Preparations(TyperGroup):
+    """Says which cases were left out, and why, before what follows from it: too few are left."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RejectedCasesError as error:
+            _print_left_out([(each.path, each.reason) for each in error.rejected])
+            raise
+
+
+prepare = typer.Typer(cls=_Preparations, no_args_is_help=True, rich_markup_mode="markdown")
 app.add_typer(prepare, name="prepare")
 
 _MOST_WARNINGS = 20  # that are printed: a data set may have a trap in each header
@@ -274,7 +289,16 @@ def bids(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="Take the files with this entity, such as run=1; may be repeated.",
+            help="Take the files with this entity, such as run=1 or desc=lesion, none for files without; may be "
+            "repeated. It chooses among scans where scans have it, and among masks where masks have it.",
+            show_default=False,
+        ),
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder to take the masks from, in SOURCE or by itself, such as derivatives/manual; all by default.",
             show_default=False,
         ),
     ] = None,
@@ -307,13 +331,17 @@ def bids(
     wrong = [key for key, equals, value in pairs if not (key and equals and value)]
     if wrong:
         raise UsageError(f"--entity {wrong[0]!r} is no KEY=VALUE, such as run=1 or space=MNI152NLin2009aSym")
-    entities = {key: value for key, _, value in pairs}
+    entities: dict[str, list[str]] = {}
+    for key, _, value in pairs:
+        entities.setdefault(key, []).append(value)
     names = tuple(name.strip().lower() for name in channels.split(",") if name.strip())
     if not names:
         raise UsageError("--channels names none; give suffixes such as t1w,flair")
     chosen = {"processor": default_processor(names)} | _of_recipe(recipe, channel_names=names)
-    dataset = prepare_bids(source, output, entities=entities, label=label, seed=split_seed, workers=workers, **chosen)
-    _, left_out = find_bids_cases(source, tuple(chosen["processor"].channel_names), entities)
+    choice = {"entities": entities, "masks": masks}
+    dataset = prepare_bids(source, output, **choice, label=label, seed=split_seed, workers=workers, **chosen)
+    _, left_out = find_bids_cases(source, tuple(chosen["processor"].channel_names), **choice)
+    _print_mask_choices(dataset)
     _print_summary(dataset, output)
     raise typer.Exit(_tell_rejected(dataset, {case.path for case in left_out}))
 
@@ -386,15 +414,31 @@ def _print_summary(dataset: Any, output: Path) -> None:
 
 def _tell_rejected(dataset: Any, left_out: set[str]) -> int:
     """Say what was left out, in brief, and what failed, one by one; returns the exit status."""
-    reasons, status = {}, 0
+    by_name, status = [], 0
     for rejected in dataset.rejected:
         path, reason = rejected["path"], rejected["reason"]
         if path in left_out:
-            reasons.setdefault(reason, []).append(path)
+            by_name.append((path, reason))
         else:
             print(f"error: {reason if path in reason else f'{path}: {reason}'}", file=sys.stderr)
             status = 1
-    for reason, paths in reasons.items():
-        more = f" and {len(paths) - 1} more, see dataset.json" if len(paths) > 1 else ""
-        print(f"left out: {reason}: {paths[0]}{more}", file=sys.stderr)
+    _print_left_out(by_name, ", see dataset.json")
     return status
+
+
+def _print_left_out(rejected: Iterable[tuple[str, str]], place: str = "") -> None:
+    """A line for each reason, with the first file that it is true of."""
+    reasons: dict[str, list[str]] = {}
+    for path, reason in rejected:
+        reasons.setdefault(reason, []).append(path)
+    for reason, paths in reasons.items():
+        more = f" and {len(paths) - 1} more{place}" if len(paths) > 1 else ""
+        where = "" if paths[0] in reason else f": {paths[0]}"
+        print(f"left out: {reason}{where}{more}", file=sys.stderr)
+
+
+def _print_mask_choices(dataset: Any) -> None:
+    """Which mask was taken where a session had several."""
+    notes = Counter(case.notes["mask_choice"] for case in dataset.cases if "mask_choice" in case.notes)
+    for note, count in notes.items():
+        print(f"note: {count} cases: {note}", file=sys.stderr)

@@ -15,12 +15,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import DataError
+from ..errors import DataError, RejectedCasesError
 from .file_search import NIFTI, rejection, walk_files
 from .prepare import prepare_cases
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
-from .splits import PAPER_FRACTIONS, make_splits, save_splits
+from .splits import PAPER_FRACTIONS, split_prepared
 
 __all__ = ["ATLAS_LICENCE", "default_processor", "find_atlas_cases", "prepare_atlas"]
 
@@ -127,9 +127,10 @@ def prepare_atlas(
     """
     records, rejected = find_atlas_cases(source)
     if not records:
-        raise DataError(
+        raise RejectedCasesError(
             f"{source}: none of the {len(rejected)} scans can be used, {rejected[0].path}: {rejected[0].reason}; "
-            "R2.0's Testing folder has no masks, give the Training folder"
+            "R2.0's Testing folder has no masks, give the Training folder",
+            rejected,
         )
     dataset = prepare_cases(
         records,
@@ -144,7 +145,7 @@ def prepare_atlas(
         workers=workers,
         progress=progress,
     )
-    save_splits(Path(output) / "splits.json", make_splits(dataset.cases, fractions, seed))
+    split_prepared(dataset, fractions, seed)
     return dataset
 
 

@@ -4,26 +4,24 @@ Scans and masks go by the names that BIDS gives them: ``sub-01_ses-1_acq-MPRAGE_
 ``derivatives/NAME/sub-01/ses-1/anat/sub-01_ses-1_..._label-lesion_mask.nii.gz``.
 """
 
-import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..errors import DataError
+from ..errors import DataError, RejectedCasesError
+from .bids_names import BidsName, near_misses, parse_bids_name, suffixes_found
+from .bids_pairing import pair_session
 from .file_search import NIFTI, read_description, rejection, walk_files
+from .lesion_masks import LabelTables, is_mask
 from .prepare import prepare_cases
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
-from .splits import make_splits, save_splits
+from .splits import split_prepared
 
 __all__ = ["default_processor", "find_bids_cases", "prepare_bids"]
 
 _FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
-_NAME = re.compile(r"^(?P<entities>sub-[A-Za-z0-9]+(?:_[A-Za-z]+-[A-Za-z0-9.+]+)*)_(?P<suffix>[A-Za-z0-9]+)" + NIFTI)
-_MASK_SUFFIXES = ("mask", "roi", "dseg")
-_LESION = re.compile(r"lesion|stroke|infarct|label-[LR]$", re.IGNORECASE)
-#: Entities that say how a mask was made, not which scan it belongs to.
-_OF_MASKS = ("label", "desc", "hemi", "res", "den")
+_ABSENT = "none"  # asked for as a value: files without the entity
 _REMEDY = "give the folder that holds sub-01, sub-02 and so on, with lesion masks in its derivatives/"
 
 
@@ -35,64 +33,76 @@ def default_processor(channels: tuple[str, ...] = ("t1w",)):
 
 
 def find_bids_cases(
-    source: str | Path, channels: tuple[str, ...] = ("t1w",), entities: Mapping[str, str] | None = None
+    source: str | Path,
+    channels: tuple[str, ...] = ("t1w",),
+    entities: Mapping[str, str | Sequence[str]] | None = None,
+    masks: str | Path | None = None,
 ) -> tuple[list[CaseRecord], list[RejectedCase]]:
     """Collect the cases of a BIDS data set; no image is opened.
 
-    A case is one session of one person (or the person, without sessions). Its mask is the file with the suffix "mask",
-    "roi" or "dseg" that names a lesion in its label or description, or the only one of its session; several lesion
-    masks of a session are united. A mask in a space (``space-MNI152...``) goes with the scans in this space.
+    A case is one session of one person (or the person, without sessions). `lesion_masks` says which of its masks are
+    the lesion, and `bids_pairing` which scans lie on their grid.
 
     Parameters
     ----------
     source : folder of the data set
     channels : suffixes of the scans in lower case: "t1w", "flair", "dwi", ...
-    entities : of the scans and masks to take where a session has several, such as ``{"acq": "MPRAGE", "run": "1"}``
+    entities : of the scans and masks to take where a session has several, such as ``{"acq": "MPRAGE", "run": "1"}``;
+        several values by a sequence, "none" for files without it. It chooses among scans only where some scan has this
+        value, and among masks only where some mask has. "suffix" is one, too, and "on" the scan a mask was drawn on.
+    masks : folder to take the masks from, in the data set's folder or by a path of its own; all of it by default
 
     Returns
     -------
-    records : by person and session
-    rejected : sessions without a mask or a channel, or with a choice of scans, each with the remedy
+    records : by person and session; ``notes`` say under "mask_choice" where a mask was taken of several
+    rejected : sessions without a mask or a channel, or with a choice that is the user's, each with the remedy
 
     Raises
     ------
     DataError
-        Where ``source`` is no folder, or holds no scan of these channels.
+        Where ``source`` is no folder, holds no scan of these channels, or nothing has an entity that is asked for.
     """
     source = Path(source)
     if not source.is_dir():
         raise DataError(f"{source}: is not a folder; {_REMEDY}")
-    scans: dict[tuple, dict[str, list]] = defaultdict(lambda: defaultdict(list))
-    masks: dict[tuple, list] = defaultdict(list)
-    for path in walk_files(source, NIFTI):
-        match = _NAME.match(path.name)
-        if match is None:
-            continue
-        named = dict(pair.split("-", 1) for pair in match["entities"].split("_"))
-        if not _wanted(named, entities or {}, match["suffix"]):
-            continue
-        session, suffix = (named["sub"], named.get("ses")), match["suffix"].lower()
-        if suffix in _MASK_SUFFIXES:
-            masks[session].append((path, named))
-        elif suffix in channels:
-            scans[session][suffix].append((path, named))
+    files = list(walk_files(source, NIFTI))
+    names = [name for path in files if (name := parse_bids_name(path, source))]
+    scans = [name for name in names if name.suffix in channels and not name.middle]
     if not scans:
-        wanted = ", ".join(f"*_{channel}.nii.gz" for channel in channels)
-        raise DataError(f"{source}: holds no BIDS scan named like sub-01_{wanted[2:]}; {_REMEDY}")
+        raise DataError(_no_scan(source, channels, names, near_misses(files, names)))
+    drawn = [name for name in names if name.suffix not in channels and is_mask(name)]
+    if masks is not None:
+        folder = _folder_of_masks(source, Path(masks))
+        root = source if folder.is_relative_to(source) else folder
+        found = (parse_bids_name(path, root) for path in walk_files(folder, NIFTI))
+        drawn = [name for name in found if name is not None and is_mask(name)]
+    asked = {key: (value,) if isinstance(value, str) else tuple(value) for key, value in (entities or {}).items()}
+    _check_asked(source, asked, scans, drawn)
+    scans, drawn = _restrict(scans, asked), _restrict(drawn, asked, lenient=True)
+    return _records(source, channels, _by_session(scans, drawn), asked, near_misses(files, names))
 
+
+def _records(
+    source: Path, channels: Sequence[str], sessions: Mapping[tuple, tuple[list, list]], asked: Mapping, odd: list[Path]
+) -> tuple[list[CaseRecord], list[RejectedCase]]:
+    tables = LabelTables(source)
     records, rejected = [], []
-    for session, by_channel in sorted(scans.items(), key=lambda item: tuple(map(str, item[0]))):
-        first = next(iter(by_channel.values()))[0][0]
-        try:
-            images, lesions = _of_session(by_channel, _lesion_masks(masks.get(session, [])), channels)
-        except LookupError as error:
-            rejected.append(rejection(source, first, error.args[0]))
+    for (person, time), (scans, masks) in sorted(sessions.items(), key=lambda item: tuple(map(str, item[0]))):
+        if not scans:
+            rejected += [rejection(source, mask.path, "mask without a scan of these channels") for mask in masks]
             continue
-        person, time = session
+        by_channel = {channel: [scan for scan in scans if scan.suffix == channel] for channel in channels}
+        try:
+            images, lesion = pair_session(by_channel, masks, channels, tables, asked)
+        except LookupError as error:
+            meant = [path.name for path in odd if f"sub-{person}" in path.name] if not masks else []
+            hint = f"; {', '.join(meant)} is no name of BIDS" if meant else ""
+            rejected.append(rejection(source, scans[0].path, f"{error.args[0]}{hint}"))
+            continue
         case = f"sub-{person}" + (f"_ses-{time}" if time else "")
-        records.append(CaseRecord(case, f"sub-{person}", images, lesions))
-    for session in sorted(set(masks) - set(scans), key=str):
-        rejected += [rejection(source, path, "mask without a scan of these channels") for path, _ in masks[session]]
+        notes = {"mask_choice": lesion.note} if lesion.note else {}
+        files = tuple(mask.path for mask in lesion.masks)
+        records.append(CaseRecord(case, f"sub-{person}", images, files, lesion.values, notes))
     return records, rejected
 
 
@@ -100,7 +110,8 @@ def prepare_bids(
     source: str | Path,
     output: str | Path,
     *,
-    entities: Mapping[str, str] | None = None,
+    entities: Mapping[str, str | Sequence[str]] | None = None,
+    masks: str | Path | None = None,
     processor=None,
     fractions: Mapping[str, float] = _FRACTIONS,
     seed: int = 0,
@@ -112,7 +123,7 @@ def prepare_bids(
 
     Parameters
     ----------
-    source, entities : as for `find_bids_cases`
+    source, entities, masks : as for `find_bids_cases`
     output : new folder, or one that an earlier call with the same settings began
     processor : LesionImageProcessor, whose channels are taken; by default `default_processor`
     fractions : share of each split, by name
@@ -128,9 +139,10 @@ def prepare_bids(
     """
     source = Path(source)
     processor = processor or default_processor()
-    records, rejected = find_bids_cases(source, tuple(processor.channel_names), entities)
+    records, rejected = find_bids_cases(source, tuple(processor.channel_names), entities, masks)
     if not records:
-        raise DataError(f"{source}: none of its sessions can be used, {rejected[0].path}: {rejected[0].reason}")
+        reason = f"none of its sessions can be used, {rejected[0].path}: {rejected[0].reason}"
+        raise RejectedCasesError(f"{source}: {reason}", rejected)
     description = read_description(source / "dataset_description.json")
     dataset = prepare_cases(
         records,
@@ -145,46 +157,75 @@ def prepare_bids(
         workers=workers,
         progress=progress,
     )
-    save_splits(Path(output) / "splits.json", make_splits(dataset.cases, fractions, seed))
+    split_prepared(dataset, fractions, seed)
     return dataset
 
 
-def _wanted(named, entities, suffix):
-    """Whether a file has the entities that were asked for; a mask need not repeat those of its scan, but the space."""
-    is_mask = suffix.lower() in _MASK_SUFFIXES
-    return all(
-        named.get(key, value if is_mask and key != "space" else None) == value for key, value in entities.items()
+def _by_session(scans: Iterable[BidsName], masks: Iterable[BidsName]) -> dict[tuple, tuple[list, list]]:
+    """Scans and masks by person and session; where only one side of a person names its one session, they are joined."""
+    sessions: dict[tuple, tuple[list, list]] = defaultdict(lambda: ([], []))
+    for number, names in enumerate((scans, masks)):
+        for name in names:
+            sessions[name.session][number].append(name)
+    for person in {person for person, time in sessions if time is None}:
+        timeless = sessions[person, None]
+        others = [key for key in sessions if key[0] == person and key[1] is not None]
+        if len(others) == 1 and not all(timeless) and not all(sessions[others[0]]):
+            here, there = timeless, sessions[others[0]]
+            if bool(here[0]) != bool(there[0]):  # the scans of one, the masks of the other
+                for number in (0, 1):
+                    there[number].extend(here[number])
+                del sessions[person, None]
+    return dict(sessions)
+
+
+def _check_asked(source: Path, asked: Mapping, scans: Sequence[BidsName], masks: Sequence[BidsName]) -> None:
+    """Refuse a value that neither scan nor mask has, and list those that there are."""
+    for key, values in asked.items():
+        known = {name.get(key) for name in (*scans, *masks)}
+        for value in values:
+            if value.lower() != _ABSENT and value not in known:
+                there = ", ".join(sorted(f"{key}={each}" for each in known if each)) or f"no {key} at all"
+                raise DataError(f"{source}: no scan or mask has {key}={value}; found: {there}")
+
+
+def _restrict(names: Sequence[BidsName], asked: Mapping, lenient: bool = False) -> list[BidsName]:
+    """Those with the entities that were asked for, as far as any has such a value.
+
+    A mask (``lenient``) need not repeat the entities of its scan, but its space.
+    """
+    for key, values in asked.items():
+        wanted = {None if value.lower() == _ABSENT else value for value in values}
+        wanted &= {name.get(key) for name in names}
+        if not wanted:
+            continue
+        having = {name.session for name in names if name.get(key) in wanted}
+        names = [
+            name
+            for name in names
+            if name.get(key) in wanted
+            or (lenient and key != "space" and name.get(key) is None and name.session not in having)
+        ]
+    return list(names)
+
+
+def _folder_of_masks(source: Path, masks: Path) -> Path:
+    for folder in (source / masks, masks):
+        if folder.is_dir():
+            return folder
+    raise DataError(
+        f"{masks}: is no folder of masks, neither in {source} nor by itself; give such as derivatives/lesions"
     )
 
 
-def _lesion_masks(masks):
-    """Those that name a lesion, or the only one there is."""
-    named = [
-        (path, entities)
-        for path, entities in masks
-        if any(_LESION.search(f"{key}-{value}") for key, value in entities.items() if key in _OF_MASKS)
-    ]
-    return named or (masks if len(masks) == 1 else [])
-
-
-def _of_session(by_channel, masks, channels):
-    """Images by channel and the masks of one session; ``LookupError`` says what is missing or to be chosen."""
-    if not masks:
-        raise LookupError("no lesion mask in its session (..._label-lesion_mask.nii.gz)")
-    spaces = {entities.get("space") for _, entities in masks}
-    if len(spaces) > 1:
-        names = ", ".join(sorted(str(space) for space in spaces))
-        raise LookupError(f"its lesion masks lie in several spaces ({names}); choose with --entity space=NAME")
-    (space,) = spaces
-    images = {}
-    for channel in channels:
-        found = by_channel.get(channel, [])
-        here = [path for path, entities in found if entities.get("space") == space]
-        if not here:
-            where = f" in the space of its mask ({space})" if space else ""
-            raise LookupError(f"has no {channel} scan{where}")
-        if len(here) > 1:
-            names = ", ".join(path.name for path in here)
-            raise LookupError(f"has several {channel} scans ({names}); choose with --entity, such as run=1")
-        images[channel] = here[0]
-    return images, tuple(path for path, _ in masks)
+def _no_scan(source: Path, channels: Sequence[str], names: Sequence[BidsName], odd: Sequence[Path]) -> str:
+    """The message of a folder without a scan of these channels: what there is instead, and what is nearly BIDS."""
+    wanted = ", ".join(f"*_{channel}.nii.gz" for channel in channels)
+    text = f"{source}: holds no BIDS scan named like sub-01_{wanted[2:]}"
+    others = [name for name in names if not is_mask(name)]
+    if others:
+        text += f", but {suffixes_found(others)}: choose with --channels {others[0].suffix}"
+    if odd:
+        more = f" and {len(odd) - 1} more are" if len(odd) > 1 else " is"
+        text += f"; {odd[0].relative_to(source).as_posix()}{more} no name of BIDS (sub-01_ses-1_T1w.nii.gz)"
+    return f"{text}; {_REMEDY}"

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, RejectedCasesError, UsageError
 from .case_channels import SERIES, file_of, lacking_channels, with_maps_of_series
 from .file_search import NIFTI, rejection, walk_files
 from .prepare import prepare_cases
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
-from .splits import make_splits, save_splits
+from .splits import split_prepared
 from .target_channels import settle_targets
 
 __all__ = [
@@ -255,7 +255,8 @@ def prepare_isles(
     if not records:
         first = rejected[0]
         masks = "; give a folder of training cases with their lesion masks" if first.reason == NO_MASK else ""
-        raise DataError(f"{source}: none of its {len(rejected)} cases can be used, {first.path}: {first.reason}{masks}")
+        reason = f"none of its {len(rejected)} cases can be used, {first.path}: {first.reason}{masks}"
+        raise RejectedCasesError(f"{source}: {reason}", rejected)
     dataset = prepare_cases(
         records,
         output,
@@ -271,5 +272,5 @@ def prepare_isles(
         workers=workers,
         progress=progress,
     )
-    save_splits(Path(output) / "splits.json", make_splits(dataset.cases, fractions, seed))
+    split_prepared(dataset, fractions, seed)
     return dataset

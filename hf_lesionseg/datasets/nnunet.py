@@ -1,21 +1,24 @@
 """Any data set in nnU-Net's layout: ``imagesTr/NAME_0000.nii.gz``, a file per channel, ``labelsTr/NAME.nii.gz``.
 
+Of one channel the number may be missing, as in the Medical Segmentation Decathlon, and a label may be called
+``NAME_mask`` or ``NAME_0000``. Equal names in folders of their own (``imagesTr/case01/ct_0000.nii.gz``) go by these.
 ``dataset.json``, where there is one, names the channels (``channel_names``, or ``modality`` of version 1) and labels.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..errors import DataError
+from ..errors import DataError, RejectedCasesError
+from .case_names import case_name, files_by_case, looser_names
 from .file_search import NIFTI, read_description, rejection, walk_files
 from .label_tables import LabelTable, choose_values, nnunet_table
 from .pancreas_ct import default_processor as ct_processor
 from .prepare import prepare_cases
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
-from .splits import make_splits, save_splits
+from .splits import split_prepared
 
 __all__ = ["default_processor", "find_nnunet_cases", "label_values", "prepare_nnunet", "read_channel_names"]
 
@@ -106,16 +109,10 @@ def find_nnunet_cases(source: str | Path, label: str | None = None) -> tuple[lis
     source = Path(source)
     channels = read_channel_names(source)
     values, table = label_values(source, label), _table(source)
-    images: dict[str, dict[int, Path]] = defaultdict(dict)
-    for path in walk_files(source / "imagesTr", NIFTI):
-        if match := _IMAGE.match(path.name):
-            images[match["case"]].setdefault(int(match["channel"]), path)
-    labels: dict[str, Path] = {}
-    for path in walk_files(source / "labelsTr", NIFTI):
-        labels.setdefault(re.sub(NIFTI, "", path.name), path)
-    if not images:
-        raise DataError(f"{source / 'imagesTr'}: holds no image named like NAME_0000.nii.gz; {_REMEDY}")
-    records, rejected = [], []
+    images, rejected = _images(source, len(channels))
+    labels, copies = _labels(source, images)
+    rejected += copies
+    records = []
     for case, files in sorted(images.items()):
         missing = [f"_{number:04d}" for number in range(len(channels)) if number not in files]
         first = files[min(files)]
@@ -129,6 +126,53 @@ def find_nnunet_cases(source: str | Path, label: str | None = None) -> tuple[lis
     for case in sorted(set(labels) - set(images)):
         rejected.append(rejection(source, labels[case], "label without an image"))
     return records, rejected
+
+
+def _images(source: Path, num_channels: int) -> tuple[dict[str, dict[int, Path]], list[RejectedCase]]:
+    """File of each channel by case, and those that are none: second copies, names without a channel's number."""
+    files = list(walk_files(source / "imagesTr", NIFTI))
+    numbered = [path for path in files if _IMAGE.match(path.name)]
+    images: dict[str, dict[int, Path]] = defaultdict(dict)
+    rejected = []
+    if numbered:
+        odd = [path for path in files if path not in set(numbered)]
+        rejected += [rejection(source, path, "name without a channel's number, such as _0000") for path in odd]
+        for case, paths in files_by_case(numbered, source / "imagesTr", _case_of_image).items():
+            for path in paths:
+                number = int(_IMAGE.match(path.name)["channel"])
+                first = images[case].setdefault(number, path)
+                if first != path:
+                    rejected.append(rejection(source, path, f"second copy of {first.relative_to(source).as_posix()}"))
+    elif num_channels == 1:
+        for case, paths in files_by_case(files, source / "imagesTr", _stem).items():
+            images[case][0] = paths[0]
+            rejected += [rejection(source, path, f"second copy of {paths[0].name}") for path in paths[1:]]
+    if not images:
+        raise DataError(f"{source / 'imagesTr'}: holds no image named like NAME_0000.nii.gz; {_REMEDY}")
+    return dict(images), rejected
+
+
+def _labels(source: Path, cases: Iterable[str]) -> tuple[dict[str, Path], list[RejectedCase]]:
+    """Label of each case: of the case's own name first, then of this with a word such as _mask, or _0000."""
+    by_stem = files_by_case(list(walk_files(source / "labelsTr", NIFTI)), source / "labelsTr", _stem)
+    cases = set(cases)
+    labels, rejected = {}, []
+    for stem, paths in sorted(by_stem.items(), key=lambda item: (item[0] not in cases, item[0])):
+        names = [stem, *looser_names(stem), case_name(f"{stem}.nii"), *looser_names(case_name(f"{stem}.nii"))]
+        case = next((name for name in names if name in cases), stem)
+        labels.setdefault(case, paths[0])
+        second = [path for path in paths if path != labels[case]]
+        reason = f"second label of {case} beside {labels[case].relative_to(source).as_posix()}"
+        rejected += [rejection(source, path, reason) for path in second]
+    return labels, rejected
+
+
+def _stem(path: Path) -> str:
+    return re.sub(NIFTI, "", path.name)
+
+
+def _case_of_image(path: Path) -> str:
+    return _IMAGE.match(path.name)["case"]
 
 
 def prepare_nnunet(
@@ -162,7 +206,8 @@ def prepare_nnunet(
     source = Path(source)
     records, rejected = find_nnunet_cases(source, label)
     if not records:
-        raise DataError(f"{source}: none of its images can be used, {rejected[0].path}: {rejected[0].reason}")
+        reason = f"none of its images can be used, {rejected[0].path}: {rejected[0].reason}"
+        raise RejectedCasesError(f"{source}: {reason}", rejected)
     description = read_description(source / "dataset.json")
     name = str(description.get("name") or source.resolve().name)
     dataset = prepare_cases(
@@ -177,5 +222,5 @@ def prepare_nnunet(
         workers=workers,
         progress=progress,
     )
-    save_splits(Path(output) / "splits.json", make_splits(dataset.cases, fractions, seed))
+    split_prepared(dataset, fractions, seed)
     return dataset

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import DataError, GridMismatchError
+from ..errors import DataError, GridMismatchError, RejectedCasesError
 from ..imaging import Scan, read_scan, replace_folder_aside, write_mask, write_volume
 from ..imaging.dicom import read_dicom_series, require_pydicom
 from ..imaging.label_census import LabelCensus
@@ -28,7 +28,7 @@ from .label_tables import choose_values
 from .prepare import claim_output, prepare_cases
 from .prepared import PreparedDataset
 from .records import CaseRecord, RejectedCase
-from .splits import make_splits, save_splits
+from .splits import split_prepared
 from .workers import run_tasks
 
 __all__ = ["PANCREAS_FRACTIONS", "PancreasCase", "default_processor", "find_pancreas_cases", "prepare_pancreas_ct"]
@@ -182,9 +182,10 @@ def prepare_pancreas_ct(
     processor = processor or default_processor()
     cases, rejected = find_pancreas_cases(source, labels)
     if not cases:
-        raise DataError(
+        raise RejectedCasesError(
             f"{source}: none of its {len(rejected)} files can be used, {rejected[0].path}: {rejected[0].reason}; "
-            f"{_REMEDY}"
+            f"{_REMEDY}",
+            rejected,
         )
     if any(case.series for case in cases):
         require_pydicom()
@@ -200,7 +201,8 @@ def prepare_pancreas_ct(
     records = [_record(case, output / "source") for case in cases if case.id not in failed]
     if not records:
         first = next(iter(failed.values()))
-        raise DataError(f"Pancreas-CT: no case could be prepared; {first.path}: {first.reason}")
+        refused = [*rejected, *failed.values()]
+        raise RejectedCasesError(f"Pancreas-CT: no case could be prepared; {first.path}: {first.reason}", refused)
     remarks = _told_of_labels(records, output / "source", values, name)
     dataset = prepare_cases(
         records,
@@ -215,7 +217,7 @@ def prepare_pancreas_ct(
         workers=workers,
         progress=progress,
     )
-    save_splits(output / "splits.json", make_splits(dataset.cases, fractions, seed))
+    split_prepared(dataset, fractions, seed)
     return dataset
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, RejectedCasesError
 from ..imaging import replace_folder_aside, write_aside, write_mask
 from ..imaging.label_census import LabelCensus
 from ..imaging.map_origin import map_origins
 from ..imaging.scan import read_label_map
 from .case_channels import lacking_channels, read_channels
 from .label_tables import with_label
+from .lesion_share import share_warning
 from .prepared import CASES, DATASET, FORMAT_VERSION, HEADS, PROCESSOR, SPLITS, PreparedDataset
 from .records import CaseRecord, RejectedCase
 from .target_channels import file_sha256, read_target, target_planes
@@ -109,7 +110,7 @@ def prepare_cases(
     done = [record.id for record in records if record.id not in failed]
     if not done:
         reason = f"{refused[0].path}: {refused[0].reason}" if refused else "there was none"
-        raise DataError(f"{name}: no case could be prepared; {reason}")
+        raise RejectedCasesError(f"{name}: no case could be prepared; {reason}", refused)
     census = _take_census([record for record in records if record.id not in failed], output, name)
     census.check()
     _write_dataset(
@@ -244,6 +245,8 @@ def _prepare_case(
         truth |= mask.data
         warnings += mask.warnings
         found.update(reading.labels)
+    if record.masks and (message := share_warning(first.data, truth, record.masks[0])):
+        warnings.append(message)
     images = {channel: scan.to_nibabel() for channel, scan in scans.items()}
     batch = processor.preprocess(
         images if len(images) > 1 else images[processor.channel_names[0]],

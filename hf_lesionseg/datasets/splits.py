@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, RejectedCasesError
 from ..imaging.atomic import write_aside
+from .records import RejectedCase
 
-__all__ = ["PAPER_FRACTIONS", "Splits", "ids_sha256", "load_splits", "make_splits", "save_splits"]
+__all__ = ["PAPER_FRACTIONS", "Splits", "ids_sha256", "load_splits", "make_splits", "save_splits", "split_prepared"]
 
 PAPER_FRACTIONS = {"train": 120 / 220, "validation": 40 / 220, "test": 60 / 220}
 """CLCI-Net's split of the 220 people of ATLAS R1.1."""
@@ -79,6 +80,23 @@ def make_splits(cases: Iterable, fractions: Mapping[str, float] = PAPER_FRACTION
         members[name] += ids[person]
     people = {name: counts.get(name, 0) for name in shares}
     return Splits({name: sorted(each) for name, each in members.items()}, people, shares, int(seed))
+
+
+def split_prepared(dataset, fractions: Mapping[str, float], seed: int) -> None:
+    """Split a `PreparedDataset` by person, and keep the split in its folder.
+
+    Raises
+    ------
+    RejectedCasesError
+        Where it cannot be split; with the cases that were rejected, since they may be why.
+    """
+    try:
+        splits = make_splits(dataset.cases, fractions, seed)
+    except DataError as error:
+        refused = [RejectedCase(each["path"], each["reason"]) for each in dataset.rejected]
+        without = f" ({len(refused)} could not be used)" if refused else ""
+        raise RejectedCasesError(f"{dataset.folder}: {error}{without}", refused) from error
+    save_splits(dataset.folder / "splits.json", splits)
 
 
 def save_splits(path: str | Path, splits: Splits) -> None:

@@ -17,7 +17,7 @@ from .generated_case import generate_case
 from .generated_folder import check_amount, claim_generated_folder, generate_missing
 from .prepare import claim_output, prepare_cases
 from .prepared import PreparedDataset
-from .splits import PAPER_FRACTIONS, make_splits, save_splits
+from .splits import PAPER_FRACTIONS, split_prepared
 from .stroke_presets import find_preset
 from .template import TEMPLATE_LICENCE, load_template
 
@@ -144,7 +144,7 @@ def prepare_synthetic(
         workers=workers,
         progress=progress,
     )
-    save_splits(output / "splits.json", make_splits(dataset.cases, fractions, split_seed))
+    split_prepared(dataset, fractions, split_seed)
     return dataset
 
 

@@ -18,7 +18,7 @@ from .organ_case import ATTRIBUTES, generate_organ
 from .pancreas_ct import default_processor
 from .prepare import claim_output, prepare_cases
 from .prepared import PreparedDataset
-from .splits import make_splits, save_splits
+from .splits import split_prepared
 
 __all__ = ["ATTRIBUTES", "generate_organs", "prepare_synthetic_organs"]
 
@@ -130,7 +130,7 @@ def prepare_synthetic_organs(
         workers=workers,
         progress=progress,
     )
-    save_splits(output / "splits.json", make_splits(dataset.cases, fractions, split_seed))
+    split_prepared(dataset, fractions, split_seed)
     return dataset
 
 

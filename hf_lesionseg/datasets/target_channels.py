@@ -18,6 +18,8 @@ from ..errors import DataError, GridMismatchError, ScanError
 from ..imaging import Scan, read_scan
 from ..models.intensity import apply_normalization, measure_intensity, plan_normalization
 from ..models.volume_geometry import SliceGeometry, same_grid, to_planes
+from .bids_names import is_modality
+from .case_names import says_mask, scan_stem
 from .file_search import NIFTI, walk_files
 from .records import CaseRecord, RejectedCase
 
@@ -101,7 +103,8 @@ def find_own_targets(folder: str | Path, cases: Sequence[str]) -> tuple[dict[str
     """Find the DWI of each case in a folder of one's own.
 
     A file belongs to a case whose id its name, or that of its folder, is or begins with (``case_7.nii.gz``,
-    ``case_7_dwi.nii``, ``case_7/dwi.nii.gz``); of several, the one that is called DWI.
+    ``case_7_dwi.nii``, ``case_7/dwi.nii.gz``); of several, the one that is called DWI. Masks and
+    images of another kind (``case_7_adc``) belong to none.
 
     Parameters
     ----------
@@ -124,7 +127,7 @@ def find_own_targets(folder: str | Path, cases: Sequence[str]) -> tuple[dict[str
     files = list(walk_files(folder, NIFTI))
     found, problems = {}, {}
     for case in cases:
-        mine = [path for path in files if _belongs(path, folder, case)]
+        mine = [path for path in files if _belongs(path, folder, case) and not _shows_another(path, case)]
         named = [path for path in mine if re.search(r"(?<![a-z])dwi(?![a-z])", path.name.lower())]
         chosen = named if len(mine) > 1 and named else mine
         if len(chosen) == 1:
@@ -137,6 +140,13 @@ def find_own_targets(folder: str | Path, cases: Sequence[str]) -> tuple[dict[str
         case, reason = next(iter(problems.items()))
         raise DataError(f"{folder}: has the DWI of none of {len(cases)} cases ({case}: {reason})")
     return found, problems
+
+
+def _shows_another(path: Path, case: str) -> bool:
+    """Whether a name says that this is no DWI: a mask, or an image of another kind, be it the only one of its case."""
+    words = re.split(r"[_.\s-]+", scan_stem(path).lower().removeprefix(case.lower()))
+    kinds = {word for word in words if is_modality(word)}
+    return says_mask(path) or bool(kinds and not kinds & {"dwi", "trace"})
 
 
 def _belongs(path: Path, folder: Path, case: str) -> bool:

@@ -1,58 +1,49 @@
-"""Which prediction belongs to which truth: the one rule by which files become cases.
+"""The masks of a folder as cases, predicted ones and true ones.
 
-A file's case name is its name without the suffix of a scan (``.nii``, ``.nii.gz``, ``.hdr``) and without the words that
-only say what the file holds (``_mask``, ``_lesion``, ``_truth``, ...; see ``CONTENT_WORDS``). Of a BIDS name
-(``sub-...``) only the entities that tell one acquisition from another stay: ``sub-r001s001_ses-1_space-MNI_T1w_mask``
-and ``sub-r001s001_ses-1_space-MNI_label-L_desc-T1lesion_mask`` are both ``sub-r001s001_ses-1``. Folders do not matter,
-hidden files are passed over. Two files of one case name are an error, not a choice.
+A file's case is told by its name, by the rule of :mod:`hf_lesionseg.datasets.case_names`, and which prediction belongs
+to which truth by :mod:`hf_lesionseg.evaluation.pairing`. Hidden files are passed over. Two files of one case name in
+one folder are an error, not a choice; but of the masks of a BIDS session only those of its lesion are truths.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..datasets.bids_names import parse_bids_name
+from ..datasets.case_names import (
+    CONTENT_WORDS,
+    MASK_WORDS,
+    PROBABILITY_WORDS,
+    SCAN_SUFFIXES,
+    case_name,
+    files_by_case,
+    person_name,
+    scan_stem,
+)
+from ..datasets.lesion_masks import is_mask, shows_something_else, unite
 from ..errors import DataError
+from .pairing import TruthCase, match_predictions
 
 if TYPE_CHECKING:
     from ..datasets.prepared import PreparedDataset
 
-SCAN_SUFFIXES = (".nii.gz", ".nii", ".hdr")
-
-MASK_WORDS = ("mask", "msk", "lesion-msk", "lesion", "lesions", "truth", "gt", "label", "labels", "seg", "dseg", "pred",
-              "prediction")  # fmt: skip
-PROBABILITY_WORDS = ("probability", "probabilities", "prob")
-CONTENT_WORDS = MASK_WORDS + PROBABILITY_WORDS
-"""Words after the last underscore of a file name that say what the file holds, not whose it is."""
-
-# What tells one acquisition of a person from another; space-, label-, desc- and the suffix only describe the file.
-BIDS_IDENTITY = ("sub", "ses", "sample", "acq", "ce", "dir", "run")
-
-_ATLAS_R1_TIME_POINT = re.compile(r"(c\d{4}s\d{4})t\d{2}")
-
-
-@dataclass(frozen=True)
-class TruthCase:
-    """One true mask on disk.
-
-    Attributes
-    ----------
-    case, person : str
-        Names of the case and of the person.
-    path : Path
-        The mask.
-    aliases : frozenset of str
-        Case names under which a prediction is accepted, the case's own among them.
-    """
-
-    case: str
-    person: str
-    path: Path
-    aliases: frozenset[str] = frozenset()
+__all__ = [
+    "TruthCase",
+    "TruthSet",
+    "case_name",
+    "find_masks",
+    "find_scans",
+    "find_scans_by_case",
+    "find_truths",
+    "is_prepared",
+    "match_predictions",
+    "person_name",
+    "scan_stem",
+]
 
 
 @dataclass(frozen=True)
@@ -83,48 +74,6 @@ class TruthSet:
     ignored: tuple[Path, ...] = ()
 
 
-def scan_stem(path: str | Path) -> str:
-    """Return a file's name without the suffix of a scan."""
-    name = Path(path).name
-    for suffix in SCAN_SUFFIXES:
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return name
-
-
-def case_name(path: str | Path) -> str:
-    """Return the case name of a file, by the rule of this module.
-
-    Examples
-    --------
-    >>> case_name("out/patient 7_mask.nii.gz")
-    'patient 7'
-    >>> case_name("sub-01_ses-2_space-MNI_label-L_desc-T1lesion_mask.nii.gz")
-    'sub-01_ses-2'
-    """
-    stem = scan_stem(path)
-    while (parts := stem.rpartition("_"))[0] and parts[2].lower() in CONTENT_WORDS:
-        stem = parts[0]
-    if stem.startswith("sub-"):
-        entities = [part for part in stem.split("_") if part.partition("-")[0] in BIDS_IDENTITY and "-" in part]
-        return "_".join(entities) or stem
-    return stem
-
-
-def person_name(case: str) -> str:
-    """Return whose case it is: the BIDS subject, the ATLAS R1.2 person without the time point, else the case itself.
-
-    Examples
-    --------
-    >>> person_name("sub-01_ses-2"), person_name("c0003s0034t01"), person_name("patient 7")
-    ('sub-01', 'c0003s0034', 'patient 7')
-    """
-    if case.startswith("sub-"):
-        return case.split("_")[0]
-    atlas = _ATLAS_R1_TIME_POINT.match(case)
-    return atlas[1] if atlas else case
-
-
 def _says(path: Path, words: Iterable[str]) -> bool:
     return scan_stem(path).rpartition("_")[2].lower() in words
 
@@ -152,12 +101,15 @@ def find_scans(folder: str | Path) -> list[Path]:
     return found
 
 
-def find_masks(folder: str | Path, *, probabilities: bool = False) -> tuple[dict[str, Path], list[Path]]:
+def find_masks(
+    folder: str | Path, *, probabilities: bool = False, truths: bool = False
+) -> tuple[dict[str, Path], list[Path]]:
     """Return the mask files of a folder by case name, and the scans that were left aside.
 
     Where some names end in a word for a mask (``_mask``, ...), only those are masks and the rest, say the T1w scans of
     a BIDS folder, is left aside. Where none does, every scan is a mask. With ``probabilities`` the words for
-    probabilities are looked for first.
+    probabilities are looked for first. With ``truths`` masks of BIDS that name something else than a lesion are left
+    aside, too, and a whole goes before its parts.
 
     Raises
     ------
@@ -171,15 +123,54 @@ def find_masks(folder: str | Path, *, probabilities: bool = False) -> tuple[dict
         if named := [path for path in files if _says(path, words)]:
             chosen = named
             break
+    if truths:
+        chosen = _of_lesions(chosen, folder)
     masks: dict[str, Path] = {}
-    for path in chosen:
-        other = masks.setdefault(case_name(path), path)
-        if other is not path:
+    for case, paths in files_by_case(chosen, folder).items():
+        if len(paths) > 1:
+            first, second = (path.relative_to(folder) for path in paths[:2])
+            raise DataError(f"{folder}: {first} and {second} are both case {case}; keep one, or rename them")
+        masks[case] = paths[0]
+    kept = set(masks.values())
+    return masks, [path for path in files if path not in kept]
+
+
+def _of_lesions(files: list[Path], folder: Path) -> list[Path]:
+    """Of the masks of a BIDS session those of its lesion, by the rule of `datasets.lesion_masks`; all other files.
+
+    Raises
+    ------
+    DataError
+        A session has several that are no whole with its parts.
+    """
+    names = {path: name for path in files if (name := parse_bids_name(path, folder)) and is_mask(name)}
+    sessions: dict[str, list[Path]] = {}
+    for path, name in names.items():
+        if not shows_something_else(name):
+            sessions.setdefault(case_name(path), []).append(path)
+    left_out = {path for path, name in names.items() if shows_something_else(name)}
+    if left_out and len(left_out) == len(files):
+        raise DataError(
+            f"{folder}: {min(left_out).relative_to(folder)} and all other masks name something else than a lesion; "
+            "give the folder of the lesion masks"
+        )
+    for case, paths in sessions.items():
+        if len(paths) == 1:
+            continue
+        try:
+            lesion = [mask.path for mask in unite([(names[path], None) for path in paths]).masks]
+        except LookupError as error:
             raise DataError(
-                f"{folder}: {other.relative_to(folder)} and {path.relative_to(folder)} are both case "
-                f"{case_name(path)}; keep one, or rename them"
+                f"{folder}: case {case} {error.args[0].partition(' (choose')[0]}; give a folder with one of them for "
+                "each case, or one that `lesionseg prepare` made"
+            ) from error
+        if len(lesion) > 1:
+            raise DataError(
+                f"{folder}: {lesion[0].relative_to(folder)} and {lesion[1].relative_to(folder)} are both case {case}, "
+                "parts of one lesion; give a folder that `lesionseg prepare` made, which unites them"
             )
-    return masks, [path for path in files if path not in set(chosen)]
+        left_out |= set(paths) - set(lesion)
+    return [path for path in files if path not in left_out]
 
 
 def is_prepared(folder: str | Path) -> bool:
@@ -203,9 +194,14 @@ def find_truths(truths: str | Path) -> TruthSet:
     truths = Path(truths)
     if is_prepared(truths):
         return _prepared_truths(truths)
-    masks, ignored = find_masks(truths)
-    cases = [TruthCase(case, person_name(case), path, frozenset({case})) for case, path in sorted(masks.items())]
+    masks, ignored = find_masks(truths, truths=True)
+    cases = [TruthCase(case, person_name(case), path, _other_names(case, path)) for case, path in sorted(masks.items())]
     return TruthSet(cases=tuple(cases), ignored=tuple(ignored))
+
+
+def _other_names(case: str, path: Path) -> frozenset[str]:
+    """A case's name, and that of its person where the truth is of the whole person: ISLES 2024's of a later session."""
+    return frozenset({case, person_name(case)} if _says(path, ("lesion-msk",)) else {case})
 
 
 def _prepared_truths(folder: Path) -> TruthSet:
@@ -221,6 +217,7 @@ def _prepared_truths(folder: Path) -> TruthSet:
             path=case.folder / "truth.nii.gz",
             # A name that fits two cases (two time points with equally named files) tells neither.
             aliases=frozenset(name for name in names[case.id] if times[name] == 1 or name == case.id),
+            sources=case.sources,
         )
         for case in prepared.cases
     ]
@@ -231,30 +228,6 @@ def _prepared_truths(folder: Path) -> TruthSet:
         volumes_ml={case.id: case.lesion_ml for case in prepared.cases},
         prepared=prepared,
     )
-
-
-def match_predictions(
-    truths: Sequence[TruthCase], predictions: Mapping[str, Path]
-) -> tuple[dict[str, Path], list[str]]:
-    """Return the prediction of each truth by the truth's case name, and the predictions that belong to no truth.
-
-    Raises
-    ------
-    DataError
-        Two predictions belong to one truth.
-    """
-    matched: dict[str, Path] = {}
-    used = set()
-    for truth in truths:
-        own = [name for name in sorted(truth.aliases | {truth.case}) if name in predictions]
-        if len(own) > 1:
-            raise DataError(
-                f"{predictions[own[0]]} and {predictions[own[1]]} both belong to case {truth.case}; keep one of them"
-            )
-        if own:
-            matched[truth.case] = predictions[own[0]]
-            used.add(own[0])
-    return matched, sorted(predictions[name].name for name in set(predictions) - used)
 
 
 def find_scans_by_case(folder: str | Path) -> dict[str, Path]:
@@ -268,8 +241,6 @@ def find_scans_by_case(folder: str | Path) -> dict[str, Path]:
     DataError
         The folder is missing or holds no scan.
     """
-    scans: dict[str, Path] = {}
-    for path in find_scans(folder):
-        if not _says(path, CONTENT_WORDS):
-            scans.setdefault(case_name(path), path)
-    return scans
+    folder = Path(folder)
+    scans = [path for path in find_scans(folder) if not _says(path, CONTENT_WORDS)]
+    return {case: paths[0] for case, paths in files_by_case(scans, folder).items()}

@@ -256,6 +256,7 @@ def _find_channels(folder: Path, channel_names: Sequence[str]) -> dict[str, Path
     scans = _scans_below(folder)
     if not scans:
         raise ScanError(f"{folder}: no scan in this folder; expected .nii.gz, .nii or .hdr/.img files")
+    scans = _without_masks(scans, channel_names)
     found = {}
     for channel in channel_names:
         named = [path for path in scans if _is_named(path, channel)]
@@ -277,6 +278,15 @@ def _find_channels(folder: Path, channel_names: Sequence[str]) -> dict[str, Path
             "one input is one case: give the scans themselves"
         )
     return found
+
+
+def _without_masks(scans: Sequence[Path], channel_names: Sequence[str]) -> Sequence[Path]:
+    """The scans of a case without the masks beside them, which bear their names: sub-01_T1w_label-lesion_roi."""
+    from ..datasets.case_names import says_mask
+
+    if any(says_mask(f"x_{name}") for name in channel_names):
+        return scans
+    return [path for path in scans if not says_mask(path)] or scans
 
 
 def _the_only(named: Sequence[Path], channel: str, folder: Path) -> Path:

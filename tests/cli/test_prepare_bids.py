@@ -1,6 +1,7 @@
 """``lesionseg prepare bids``: somebody's own study."""
 
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -42,3 +43,59 @@ def test_wrong_options(lesionseg, study, tmp_path):
     status, _, errors = lesionseg("prepare", "bids", study, "-o", tmp_path / "prepared", "--channels", ",")
     assert status == 2
     assert "--channels names none" in errors
+
+
+def test_what_was_rejected_is_told_before_what_follows_from_it(lesionseg, study, tmp_path):
+    for person in (1, 2, 3):
+        next((study / f"sub-{person:02d}").rglob("*_mask.nii.gz")).unlink()
+    status, _, errors = lesionseg("prepare", "bids", study, "-o", tmp_path / "prepared")
+    lines = [line for line in errors.splitlines() if line.startswith(("left out: ", "error: "))]
+    assert status == 1
+    assert lines[0].startswith("left out: no lesion mask in its session")
+    assert lines[0].endswith("sub-01_T1w.nii.gz and 2 more")
+    assert "sub-05_label-lesion_mask.nii.gz" in lines[1]  # on another grid
+    assert "1 people cannot be split" in lines[2]
+    assert "(4 could not be used)" in lines[2]
+    for mask in study.rglob("*_mask.nii.gz"):
+        mask.rename(mask.with_name(mask.name.replace("label-lesion", "desc-brain")))
+    status, _, errors = lesionseg("prepare", "bids", study, "-o", tmp_path / "brains")
+    lines = [line for line in errors.splitlines() if line.startswith(("left out: ", "error: "))]
+    assert (status, len(lines)) == (1, 3)
+    assert "choose it with --entity desc=brain" in lines[1]
+    assert "none of its sessions can be used" in lines[2]
+
+
+def test_an_entity_that_chooses_a_mask(lesionseg, study, tmp_path):
+    for mask in list(study.rglob("*_mask.nii.gz")):
+        for rater in ("rater1", "rater2"):
+            shutil.copy(mask, mask.with_name(mask.name.replace("_mask", f"_desc-{rater}_mask")))
+        mask.unlink()
+    status, _, errors = lesionseg("prepare", "bids", study, "-o", tmp_path / "prepared")
+    assert status == 1
+    assert "(choose with --entity desc=rater1 or --entity desc=rater2)" in errors
+    status, _, errors = lesionseg("prepare", "bids", study, "-o", tmp_path / "prepared", "--entity", "desc=rater2")
+    dataset = json.loads((tmp_path / "prepared" / "dataset.json").read_text())
+    assert dataset["cases"][0]["masks"] == ["sub-01/anat/sub-01_label-lesion_desc-rater2_mask.nii.gz"]
+
+
+def test_a_whole_beside_its_parts_is_told(lesionseg, study, tmp_path):
+    for mask in list(study.rglob("*_mask.nii.gz")):
+        shutil.copy(mask, mask.with_name(mask.name.replace("label-lesion", "label-lesionAcute")))
+    _, _, errors = lesionseg("prepare", "bids", study, "-o", tmp_path / "prepared")
+    assert "note: 4 cases: took label-lesion_mask of label-lesionAcute_mask, label-lesion_mask" in errors
+    assert "choose another with --entity label=lesionAcute" in errors
+
+
+def test_a_folder_of_masks(lesionseg, study, tmp_path):
+    for mask in list(study.rglob("*_mask.nii.gz")):
+        for name in ("manual", "network"):
+            folder = study / "derivatives" / name / mask.parent.relative_to(study)
+            folder.mkdir(parents=True)
+            shutil.copy(mask, folder)
+        mask.unlink()
+    _, _, errors = lesionseg("prepare", "bids", study, "-o", tmp_path / "prepared")
+    assert "--masks FOLDER, one of derivatives/manual, derivatives/network" in errors
+    command = ("prepare", "bids", study, "-o", tmp_path / "prepared", "--masks", "derivatives/manual")
+    lesionseg(*command)
+    dataset = json.loads((tmp_path / "prepared" / "dataset.json").read_text())
+    assert dataset["cases"][0]["masks"] == ["derivatives/manual/sub-01/anat/sub-01_label-lesion_mask.nii.gz"]

@@ -63,9 +63,11 @@ def test_a_mask_goes_with_the_scan_in_its_space(tmp_path):
     assert records[0].images["t1w"].name == "sub-01_space-MNI_T1w.nii.gz"
     touch(tmp_path, "derivatives/prep/sub-01/anat/sub-01_label-lesion_mask.nii.gz")
     _, rejected = find_bids_cases(tmp_path)
-    assert "several spaces (MNI, None)" in rejected[0].reason
+    assert "several spaces (MNI, None" in rejected[0].reason
     records, _ = find_bids_cases(tmp_path, entities={"space": "MNI"})
     assert records[0].images["t1w"].name == "sub-01_space-MNI_T1w.nii.gz"
+    records, _ = find_bids_cases(tmp_path, entities={"space": "none"})
+    assert records[0].images["t1w"].name == "sub-01_T1w.nii.gz"
 
 
 def test_several_runs_are_a_choice(tmp_path):
@@ -80,6 +82,119 @@ def test_several_runs_are_a_choice(tmp_path):
     assert "run=1" in rejected[0].reason
     records, _ = find_bids_cases(tmp_path, entities={"run": "2"})
     assert records[0].images["t1w"].name == "sub-01_run-2_T1w.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("channel", "scans", "mask", "expected"),
+    [
+        # ARC
+        (
+            "t2w",
+            ("acq-spc3p2_run-4_T2w", "acq-tse_run-5_T2w", "acq-tfl3p2_run-3_T1w"),
+            "acq-spc3p2_run-4_T2w_desc-lesion_mask",
+            "acq-spc3p2_run-4_T2w",
+        ),
+        # SOOP
+        ("dwi", ("rec-TRACE_dwi", "rec-ADC_dwi"), "space-TRACE_desc-lesion_mask", "rec-TRACE_dwi"),
+        # fMRIPrep
+        ("t1w", ("T1w",), "T1w_label-lesion_roi", "T1w"),
+        ("t1w", ("T1w", "space-MNI_T1w"), "space-T1w_label-lesion_mask", "T1w"),
+        ("t1w", ("T1w", "space-MNI_T1w"), "space-orig_label-lesion_mask", "T1w"),
+        ("t1w", ("T1w", "space-MNI_T1w"), "space-MNI_label-lesion_mask", "space-MNI_T1w"),
+        ("flair", ("FLAIR", "space-T1w_FLAIR"), "space-T1w_label-lesion_mask", "space-T1w_FLAIR"),
+        ("flair", ("FLAIR", "space-T1w_FLAIR"), "T1w_label-lesion_mask", "space-T1w_FLAIR"),
+        ("t1w", ("run-01_T1w", "run-02_T1w"), "run-2_label-lesion_mask", "run-02_T1w"),
+        ("t1w", ("acq-a_T1w",), "label-lesion_mask", "acq-a_T1w"),
+        ("t1w", ("acq-spc_T1w",), "acq-tse_T2w_label-lesion_mask", "acq-spc_T1w"),
+    ],
+)
+def test_the_scan_of_a_mask(tmp_path, channel, scans, mask, expected):
+    touch(tmp_path, *(f"sub-01/anat/sub-01_{scan}.nii.gz" for scan in scans))
+    touch(tmp_path, f"derivatives/lesion_masks/sub-01/anat/sub-01_{mask}.nii.gz")
+    records, rejected = find_bids_cases(tmp_path, (channel,))
+    assert records, rejected
+    assert records[0].images[channel].name == f"sub-01_{expected}.nii.gz"
+
+
+def test_scans_registered_to_the_mask_go_before_those_that_were_not(tmp_path):
+    touch(tmp_path, *(f"sub-01/anat/sub-01_{scan}.nii.gz" for scan in ("T1w", "FLAIR", "space-T1w_FLAIR")))
+    touch(tmp_path, "sub-01/anat/sub-01_space-T1w_label-lesion_mask.nii.gz")
+    records, _ = find_bids_cases(tmp_path, ("t1w", "flair"))
+    names = [path.name for path in records[0].images.values()]
+    assert names == ["sub-01_T1w.nii.gz", "sub-01_space-T1w_FLAIR.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("scans", "mask", "reason"),
+    [
+        (("run-2_T1w",), "run-1_label-lesion_mask", "its lesion mask is of run-1, of which there is no t1w scan"),
+        (("T1w",), "space-MNI_label-lesion_mask", "has no t1w scan in the space of its mask (MNI); found are T1w"),
+        (("T1w",), "space-FLAIR_label-lesion_mask", "has no t1w scan in the space of its mask (FLAIR)"),
+        (("acq-a_T1w", "acq-b_T1w"), "label-lesion_mask", "--entity acq=a or --entity acq=b"),
+    ],
+)
+def test_a_mask_without_its_scan(tmp_path, scans, mask, reason):
+    touch(tmp_path, *(f"sub-01/anat/sub-01_{scan}.nii.gz" for scan in scans))
+    touch(tmp_path, f"sub-01/anat/sub-01_{mask}.nii.gz")
+    records, rejected = find_bids_cases(tmp_path)
+    assert records == []
+    assert reason in rejected[0].reason
+
+
+def test_a_raw_scan_beside_its_derivative(tmp_path):
+    touch(
+        tmp_path,
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "derivatives/fmriprep/sub-01/anat/sub-01_desc-preproc_T1w.nii.gz",
+        "derivatives/lesions/sub-01/anat/sub-01_label-lesion_mask.nii.gz",
+        "sub-02/anat/sub-02_T1w.nii.gz",
+        "derivatives/fmriprep/sub-02/anat/sub-02_desc-preproc_T1w.nii.gz",
+        "derivatives/fmriprep/sub-02/anat/sub-02_label-lesion_roi.nii.gz",
+    )
+    records, _ = find_bids_cases(tmp_path)
+    assert [record.images["t1w"].name for record in records] == ["sub-01_T1w.nii.gz", "sub-02_desc-preproc_T1w.nii.gz"]
+    records, _ = find_bids_cases(tmp_path, entities={"desc": "preproc"})
+    assert {record.images["t1w"].name for record in records} == {
+        "sub-01_desc-preproc_T1w.nii.gz",
+        "sub-02_desc-preproc_T1w.nii.gz",
+    }
+
+
+def test_one_session_that_only_the_scan_or_only_the_mask_names(tmp_path):
+    touch(
+        tmp_path,
+        "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
+        "sub-01/anat/sub-01_label-lesion_mask.nii.gz",
+        "sub-02/anat/sub-02_T1w.nii.gz",
+        "sub-02/anat/sub-02_ses-1_label-lesion_mask.nii.gz",
+        "sub-03/ses-1/anat/sub-03_ses-1_T1w.nii.gz",
+        "sub-03/ses-2/anat/sub-03_ses-2_T1w.nii.gz",
+        "sub-03/anat/sub-03_label-lesion_mask.nii.gz",  # of which of the two?
+    )
+    records, rejected = find_bids_cases(tmp_path)
+    assert [record.id for record in records] == ["sub-01_ses-1", "sub-02_ses-1"]
+    assert len(rejected) == 3
+
+
+def test_near_misses_are_named_and_what_there_is_instead(tmp_path):
+    touch(tmp_path, "sub_01_T1w.nii.gz", "sub-02/anat/sub-02_FLAIR.nii.gz", "sub-03/anat/sub-03_T2w.nii.gz")
+    with pytest.raises(
+        DataError, match=r"1 FLAIR, 1 T2w: choose with --channels flair.*sub_01_T1w\.nii\.gz is no name"
+    ):
+        find_bids_cases(tmp_path)
+    touch(tmp_path, "sub-02/anat/sub-02_T1w.nii.gz", "sub-02/anat/sub-02_T1w_label-lesion.nii.gz")
+    _, rejected = find_bids_cases(tmp_path)
+    assert "sub-02_T1w_label-lesion.nii.gz is no name of BIDS" in rejected[0].reason
+
+
+def test_an_entity_that_nothing_has(tmp_path):
+    touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_label-lesion_mask.nii.gz")
+    with pytest.raises(DataError, match="no scan or mask has label=stroke; found: label=lesion"):
+        find_bids_cases(tmp_path, entities={"label": "stroke"})
+    with pytest.raises(DataError, match="no scan or mask has run=1; found: no run at all"):
+        find_bids_cases(tmp_path, entities={"run": "1"})
+    with pytest.raises(DataError, match="nowhere: is no folder of masks"):
+        find_bids_cases(tmp_path, masks="nowhere")
 
 
 def test_all_channels_are_wanted(tmp_path):

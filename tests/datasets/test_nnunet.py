@@ -165,3 +165,49 @@ def test_another_processor(source, tmp_path):
     dataset = prepare_nnunet(source, tmp_path / "out", processor=processor, progress=False)
     assert dataset.num_channels == 1
     assert dataset.processor().intensity_range == (0.0, 100.0)
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("imagesTr/a{n}_0000.nii.gz", "labelsTr/a{n}.nii.gz"),
+        ("imagesTr/a{n}_0000.nii.gz", "labelsTr/a{n}_0000.nii.gz"),
+        ("imagesTr/a{n}_0000.nii.gz", "labelsTr/a{n}_mask.nii.gz"),
+        ("imagesTr/a{n}_0000.nii.gz", "labelsTr/a{n}_0000_seg.nii"),
+        ("imagesTr/a{n}.nii.gz", "labelsTr/a{n}.nii.gz"),  # Medical Segmentation Decathlon
+        ("imagesTr/a{n}.nii.gz", "labelsTr/a{n}_lesion_mask.nii.gz"),
+        ("imagesTr/a{n}_mask_0000.nii.gz", "labelsTr/a{n}_mask.nii.gz"),
+        ("imagesTr/a{n}/ct_0000.nii.gz", "labelsTr/a{n}/ct.nii.gz"),
+        ("imagesTr/a{n}/ct_0000.nii.gz", "labelsTr/a{n}.nii.gz"),
+        ("imagesTr/a{n}/scan_0000.nii.gz", "labelsTr/a{n}/label.nii.gz"),
+    ],
+)
+def test_names_that_belong_together(tmp_path, image, label):
+    touch(tmp_path, *(name.format(n=n) for n in (1, 2, 3) for name in (image, label)))
+    records, rejected = find_nnunet_cases(tmp_path)
+    assert rejected == []
+    assert len(records) == 3
+    for n, record in enumerate(records, 1):
+        assert record.images["image"] == tmp_path / image.format(n=n)
+        assert record.masks == (tmp_path / label.format(n=n),)
+
+
+def test_second_copies_and_names_without_a_channel_are_named(tmp_path):
+    touch(tmp_path, "imagesTr/a_0000.nii.gz", "imagesTr/a_0000.nii", "imagesTr/b.nii.gz")
+    touch(tmp_path, "labelsTr/a.nii.gz", "labelsTr/a_mask.nii.gz", "labelsTr/b.nii.gz")
+    records, rejected = find_nnunet_cases(tmp_path)
+    assert [(record.id, record.masks[0].name) for record in records] == [("a", "a.nii.gz")]
+    assert [(each.path, each.reason) for each in rejected] == [
+        ("imagesTr/b.nii.gz", "name without a channel's number, such as _0000"),
+        ("imagesTr/a_0000.nii.gz", "second copy of imagesTr/a_0000.nii"),
+        ("labelsTr/a_mask.nii.gz", "second label of a beside labelsTr/a.nii.gz"),
+        ("labelsTr/b.nii.gz", "label without an image"),
+    ]

@@ -185,11 +185,12 @@ def test_own_folder_by_the_names_of_the_cases(tmp_path):
     for name in (
         "case_1.nii.gz", "case_10_dwi.nii", "case_2/DWI.nii.gz", "sub-stroke0003_ses-02_dwi.nii.gz",
         "sub-stroke0003_ses-02_adc.nii.gz", "case_4_a.nii", "case_4_b.nii", "case_1_notes.txt",
+        "case_10_dwi_mask.nii", "case_6_adc.nii.gz", "case_8_lesion.nii.gz",
     ):  # fmt: skip
         path = tmp_path / "own" / name
         path.parent.mkdir(exist_ok=True, parents=True)
         path.touch()
-    cases = ["case_1", "case_2", "case_10", "sub-stroke0003", "case_4", "case_5"]
+    cases = ["case_1", "case_2", "case_10", "sub-stroke0003", "case_4", "case_5", "case_6", "case_8"]
     found, problems = find_own_targets(tmp_path / "own", cases)
     assert {case: path.name for case, path in found.items()} == {
         "case_1": "case_1.nii.gz",
@@ -198,6 +199,9 @@ def test_own_folder_by_the_names_of_the_cases(tmp_path):
         "sub-stroke0003": "sub-stroke0003_ses-02_dwi.nii.gz",
     }
     assert "case_4_a.nii and case_4_b.nii could both be its DWI; keep one" in problems["case_4"]
+    assert all(
+        "no file is named by case_" in problems[case] for case in ("case_6", "case_8")
+    )  # ADC and mask are no DWI
     assert "no file is named by case_5; name its DWI case_5.nii.gz" in problems["case_5"]
     with pytest.raises(DataError, match=r"has the DWI of none of 1 cases \(case_7"):
         find_own_targets(tmp_path / "own", ["case_7"])

@@ -118,6 +118,12 @@ def test_plain_ct_is_told_from_maps_that_have_it_in_their_names(tmp_path):
     ]
 
 
+def test_masks_beside_a_scan_are_no_candidates(tmp_path):
+    scan, *masks = "sub-01_T2w.nii.gz", "sub-01_T2w_desc-lesion_mask.nii.gz", "sub-01_T2w_label-lesion_roi.nii.gz"
+    folder = touch(tmp_path, scan, *masks)
+    assert parse_case(folder).files(("t2w",)) == {"t2w": folder / scan}
+
+
 def test_folder_with_two_candidates_leaves_no_guess(tmp_path):
     touch(tmp_path, "a_tmax.nii", "b_tmax.nii.gz")
     with pytest.raises(ScanError, match=r"a_tmax.nii and b_tmax.nii.gz could both be channel tmax"):
