@@ -40,6 +40,7 @@ class FoldEnsembleForSemanticSegmentation(PreTrainedModel):
     base_model_prefix = "fold_ensemble"
     main_input_name = "pixel_values"
     input_modalities = ("image",)
+    accepts_loss_kwargs = False  # it has no loss
 
     def __init__(self, config, members=()):
         super().__init__(config)

@@ -24,6 +24,7 @@ class SegmenterPreTrainedModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # a loss is the mean of its batch, whatever else a Trainer counts
     _no_split_modules = ["ResNetBasicLayer", "ResNetBottleNeckLayer", "UNetDecoderBlock"]
 
     @torch.no_grad()
