@@ -58,6 +58,15 @@ def whole(prepared, settings, tmp_path_factory):
     return output, train(TrainingArguments(str(prepared), str(output / "run"), **options))
 
 
+def test_all_files_of_a_run_can_be_read_like_any_new_file(whole):
+    output = whole[0] / "run"
+    (whole[0] / "plain").touch()
+    usual = (whole[0] / "plain").stat().st_mode
+    files = [path for path in output.rglob("*") if path.is_file()]
+    assert {path.name for path in files} >= {"model.safetensors", "config.json", "optimizer.bin", "history.jsonl"}
+    assert [str(path) for path in files if path.stat().st_mode != usual] == []
+
+
 def test_it_leaves_a_complete_model_folder(whole):
     output, summary = whole[0] / "run", whole[1]
     assert AutoModel.from_pretrained(output).config.base_width == 2
