@@ -20,6 +20,7 @@ from pathlib import Path
 from ..errors import DataError, GridMismatchError
 from ..imaging import Scan, read_mask, read_scan, replace_folder_aside, write_mask, write_volume
 from ..imaging.dicom import read_dicom_series, require_pydicom
+from ..imaging.file_identity import files_sha256
 from .file_search import NIFTI, rejection, walk_files
 from .label_overlap import HU_RANGE, check_label
 from .prepare import claim_output, prepare_cases
@@ -220,7 +221,7 @@ def _signature(case: PancreasCase, hu_range: tuple[float, float]) -> dict:
         "label": str(case.label),
         "source": str(case.source),
         "files": len(case.files),
-        "bytes": sum(path.stat().st_size for path in case.files),
+        "sha256": files_sha256(case.files),
         "hu_range": list(hu_range),
     }
 

@@ -48,6 +48,7 @@ class PreparedCase:
     warnings : what was odd in the files and how it was read
     made_from_series : channels that are no file of the case, but made from its raw perfusion series
     target_sha256 : hash of the file of each target, by name
+    content : hashes of its scans, masks and their JSON files; empty where it was prepared by a version that kept none
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class PreparedCase:
         self.notes: Mapping = record.get("notes") or {}
         self.warnings: tuple[str, ...] = tuple(record.get("warnings") or ())
         self.made_from_series: tuple[str, ...] = tuple(record.get("made_from_series") or ())
+        self.content: tuple[str | None, ...] = tuple(record.get("sha256") or ())
         self.target_sha256 = {name: each.get("sha256") for name, each in (record.get("targets") or {}).items()}
 
     def __repr__(self) -> str:
@@ -201,6 +203,13 @@ class PreparedDataset:
             raise DataError(f"{self.folder}: has no split {split!r}, but {', '.join(splits)}")
         wanted = set(splits[split])
         return [case for case in self.cases if case.id in wanted]
+
+    def content(self) -> str | None:
+        """Hash of the files that the cases were made of; None where versions before kept none of some case."""
+        found = [[case.id, *case.content] for case in self.cases]
+        if not all(case.content for case in self.cases):
+            return None
+        return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
     def fingerprint(self) -> str:
         """Hash of what training on this folder depends on: format, processor, cases, their lesions and targets."""

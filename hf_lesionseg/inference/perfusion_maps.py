@@ -16,8 +16,9 @@ from ..errors import OutputError, UsageError
 from ..evaluation.figures.perfusion import perfusion_overview
 from ..imaging import PerfusionOptions, perfusion_maps, read_mask, read_perfusion_series, write_volume
 from ..imaging.atomic import write_aside
+from ..imaging.file_identity import scan_sha256
 from .case_input import scan_stem
-from .record import file_sha256, peak_memory, versions
+from .record import peak_memory, versions
 
 #: Map -> unit; also what the description in the header of its file says.
 UNITS = {"cbf": "mL/100 g/min", "cbv": "mL/100 g", "mtt": "s", "tmax": "s"}
@@ -94,8 +95,8 @@ def write_perfusion_maps(
         "format_version": 1,
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "purpose": "research use only",
-        "input": {"file": str(series), "sha256": file_sha256(series), "shape": list(read.data.shape)},
-        "masks": {name: None if path is None else {"file": str(path), "sha256": file_sha256(path)}
+        "input": {"file": str(series), "sha256": scan_sha256(series), "shape": list(read.data.shape)},
+        "masks": {name: None if path is None else {"file": str(path), "sha256": scan_sha256(path)}
                   for name, path in (("brain", brain), ("arterial_input", arterial_input))},
         "frame_seconds": read.frame_seconds,
         "trust_frame_order": trust_frame_order,

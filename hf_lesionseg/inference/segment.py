@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import LesionSegError, OutputError, UsageError
 from ..imaging import write_mask
 from ..imaging.atomic import write_aside
+from ..imaging.file_identity import scan_sha256
 from ..models.intensity import normalization_of
 from ..models.volume_geometry import VolumeError
 from .case_input import CaseInput, parse_cases
@@ -21,7 +22,7 @@ from .loading import LoadedModel, load_model
 from .perfusion_input import read_case
 from .pipeline import LesionSegmentationPipeline
 from .preview import write_preview
-from .record import StageClock, build_record, file_sha256, fingerprint
+from .record import StageClock, build_record, fingerprint
 from .slices import PRECISIONS
 
 #: Kind of output -> end of its file's name. The record comes last: a case with a record is complete.
@@ -265,7 +266,7 @@ def _segment_case(case, segmenter, loaded, output, settings, batch_size, skip_ex
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with clock.stage("read"):
-            input_sha256 = {channel: file_sha256(path) for channel, path in files.items()}
+            input_sha256 = {channel: scan_sha256(path) for channel, path in files.items()}
             if skip_existing and any(path.exists() for path in targets.values()):
                 return _kept(case, targets, fingerprint(input_sha256, loaded, settings))
             order = {name: settings[name] for name in ("frame_seconds", "trust_frame_order") if name in settings}

@@ -178,6 +178,8 @@ def is_finished(folder, arguments, dataset, folds) -> bool:
         "recipe": (summary.get("recipe"), json.loads(json.dumps(wanted))),
         "beginning": (summary.get("started_from"), arguments.model_name_or_path),
     }
+    if (files := summary.get("data", {}).get("files")) is not None:  # versions before kept none
+        same["content of the scans and masks"] = files, dataset.content()
     other = [name for name, (before, now) in same.items() if before != now]
     if other:
         raise UsageError(

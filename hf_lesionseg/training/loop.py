@@ -123,6 +123,7 @@ def train(arguments):
         **_settings_to_keep(recipe),
         "mixed_precision": accelerator.mixed_precision,
         "data": dataset.fingerprint(),
+        "data_files": dataset.content(),
         "train_cases": ids_sha256(case.id for case in cases["train"]),
         "validation_cases": ids_sha256(case.id for case in cases["validation"]),
         "processes": accelerator.num_processes,
@@ -131,6 +132,7 @@ def train(arguments):
     defaults = {
         **_network_settings(type(model_config)()),
         **_settings_to_keep(Recipe(name="", model_type=recipe.model_type)),
+        "data_files": dataset.content(),
     }
     state = load_checkpoint(accelerator, resume, scheduler, identity, defaults) if resume else TrainingState()
     history = None

@@ -112,6 +112,7 @@ def _summary(accelerator, arguments, recipe, dataset, cases, state, metrics, mod
             "volume_ml": {split: [round(case.lesion_ml, 4) for case in found] for split, found in cases.items()},
             "rejected": len(dataset.rejected),
             "fingerprint": dataset.fingerprint(),
+            "files": dataset.content(),
             **({"perfusion_maps": dataset.perfusion_maps} if dataset.perfusion_maps else {}),
         },
         "best": {

@@ -175,13 +175,23 @@ def test_a_checkpoint_from_before_a_setting_was_there_is_one_with_its_default(ru
     output, _ = run(max_steps=6)
     state = list_checkpoints(output / "checkpoints")[-1] / STATE_FILE
     record = json.loads(state.read_text())
-    for name in ("copies", "warmup_epochs", "model.dice_smooth"):
+    for name in ("copies", "warmup_epochs", "model.dice_smooth", "data_files"):
         del record["identity"][name]
     state.write_text(json.dumps(record))
     with pytest.raises(CheckpointError, match=r"was written with model\.base_width"):
         run(resume_from_checkpoint="latest", base_width=4)
     run(resume_from_checkpoint="latest")
     assert_same_run(output, whole[0] / "run")
+
+
+def test_masks_corrected_since_a_checkpoint_are_refused(run, prepared, tmp_path):
+    data = shutil.copytree(prepared, tmp_path / "data")
+    run(max_steps=2, data_dir=str(data))
+    record = json.loads((data / "dataset.json").read_text())
+    record["cases"][0]["sha256"][1] = "0" * 64  # as `prepare` writes it for another mask of the same volume
+    (data / "dataset.json").write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match="was written with data_files"):
+        run(resume_from_checkpoint="latest", data_dir=str(data))
 
 
 def test_a_damaged_checkpoint_is_named(run):
