@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import DataError
+from ..imaging.folder_lock import one_run_at_a_time
 from .file_search import NIFTI, read_description, rejection, walk_files
 from .prepare import prepare_cases
 from .prepared import PreparedDataset
@@ -96,6 +97,7 @@ def find_bids_cases(
     return records, rejected
 
 
+@one_run_at_a_time("lesionseg prepare")
 def prepare_bids(
     source: str | Path,
     output: str | Path,

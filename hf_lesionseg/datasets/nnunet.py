@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import DataError
+from ..imaging.folder_lock import one_run_at_a_time
 from .file_search import NIFTI, read_description, rejection, walk_files
 from .pancreas_ct import default_processor as ct_processor
 from .prepare import prepare_cases
@@ -136,6 +137,7 @@ def find_nnunet_cases(source: str | Path, label: str | None = None) -> tuple[lis
     return records, rejected
 
 
+@one_run_at_a_time("lesionseg prepare")
 def prepare_nnunet(
     source: str | Path,
     output: str | Path,

@@ -21,6 +21,7 @@ from ..errors import DataError, GridMismatchError
 from ..imaging import Scan, read_mask, read_scan, replace_folder_aside, write_mask, write_volume
 from ..imaging.dicom import read_dicom_series, require_pydicom
 from ..imaging.file_identity import files_sha256
+from ..imaging.folder_lock import one_run_at_a_time
 from .file_search import NIFTI, rejection, walk_files
 from .label_overlap import HU_RANGE, check_label
 from .prepare import claim_output, prepare_cases
@@ -139,6 +140,7 @@ def find_pancreas_cases(
     return cases, rejected
 
 
+@one_run_at_a_time("lesionseg prepare")
 def prepare_pancreas_ct(
     source: str | Path,
     output: str | Path,

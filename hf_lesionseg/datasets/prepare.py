@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import DataError
 from ..imaging import read_mask, replace_folder_aside, write_aside, write_mask
 from ..imaging.file_identity import scan_sha256, sidecar_of
+from ..imaging.folder_lock import one_run_at_a_time
 from ..imaging.map_origin import map_origins
 from .case_channels import lacking_channels, read_channels
 from .prepared import CASES, DATASET, FORMAT_VERSION, PROCESSOR, SPLITS, PreparedDataset
@@ -30,6 +31,7 @@ _TISSUE_LEVEL = 0.05  # of the scan's range above its background
 _TISSUE_PIXELS = 16
 
 
+@one_run_at_a_time("lesionseg prepare")
 def prepare_cases(
     records: Iterable[CaseRecord],
     output: str | Path,

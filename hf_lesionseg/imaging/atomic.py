@@ -160,6 +160,16 @@ def flush_to_disk(path):
         )
 
 
+def remedy_of(error):
+    """What went wrong in writing and what to do, in half a sentence.
+
+    Parameters
+    ----------
+    error : OSError
+    """
+    return _REMEDIES.get(error.errno, f"{error.strerror or error}; choose another output folder")
+
+
 def link_or_copy(source, target):
     """Make ``target`` a link to a file or folder, or a copy of it where links cannot be made, as on Windows.
 
@@ -200,8 +210,7 @@ def _as_output_error(path, aside):
         named = error.filename is not None and not _concerns(error.filename, path, aside)
         if named or not (error.errno in _REMEDIES or error.filename is not None or "written" in str(error)):
             raise
-        remedy = _REMEDIES.get(error.errno, f"{error.strerror or error}; choose another output folder")
-        raise OutputError(f"{path}: cannot be written: {remedy}") from error
+        raise OutputError(f"{path}: cannot be written: {remedy_of(error)}") from error
     except Exception as error:
         # safetensors and torch report a full disk by errors of their own
         if "No space left on device" in str(error):

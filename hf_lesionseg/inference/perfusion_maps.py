@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import OutputError, UsageError
+from ..errors import UsageError
 from ..evaluation.figures.perfusion import perfusion_overview
 from ..imaging import PerfusionOptions, perfusion_maps, read_mask, read_perfusion_series, write_volume
 from ..imaging.atomic import write_aside
 from ..imaging.file_identity import scan_sha256
+from ..imaging.folder_lock import one_run_at_a_time
 from .case_input import scan_stem
 from .record import peak_memory, versions
 
@@ -24,6 +25,7 @@ from .record import peak_memory, versions
 UNITS = {"cbf": "mL/100 g/min", "cbv": "mL/100 g", "mtt": "s", "tmax": "s"}
 
 
+@one_run_at_a_time("lesionseg perfusion")
 def write_perfusion_maps(
     series: str | Path,
     output: str | Path,
@@ -68,6 +70,8 @@ def write_perfusion_maps(
     ------
     UsageError
         There are such files already.
+    FolderInUseError
+        Another run writes into the output folder.
     ScanError
         A file cannot be used, or no brain, first pass or artery is found; names the file.
     GridMismatchError
@@ -122,11 +126,6 @@ def write_perfusion_maps(
 
 def _write(targets, series, maps, record, stem) -> None:
     """Write all files aside and rename them together, the record last."""
-    output = targets["record"].parent
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be made ({error.strerror}); choose another output folder") from error
     renamed, aside = [], {}
 
     def note(path):

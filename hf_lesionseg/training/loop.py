@@ -1,4 +1,4 @@
-"""The one training loop. Read :func:`train` from top to bottom.
+"""The one training loop. Read :func:`_train` from top to bottom.
 
 Two things make a resumed run equal to an uninterrupted one, step by step: the order of the slices depends on the seed
 and the epoch alone, and every step seeds the random numbers of dropout from (seed, step, process). What a step does
@@ -27,7 +27,7 @@ from ..models.image_processing_lesion import LesionImageProcessor
 from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, restore_best, save_checkpoint, writing
 from .cross_validation import splits_of
 from .history import History, read_history
-from .launch import allow_unused_weights, make_accelerator, start_tracking
+from .launch import allow_unused_weights, make_accelerator, only_run_in, start_tracking
 from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
 from .network import build_network, describe_stages, enable_activation_checkpointing, put_channels_last
 from .recipe import Recipe
@@ -59,6 +59,11 @@ def train(arguments):
     started = time.monotonic()
     recipe = arguments.load_recipe()
     accelerator = make_accelerator(recipe, cpu=arguments.cpu, with_tracking=arguments.with_tracking)
+    with only_run_in(arguments.output_dir, accelerator):
+        return _train(arguments, recipe, accelerator, started)
+
+
+def _train(arguments, recipe, accelerator, started):
     if arguments.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA's first matrix product runs
     set_seed(arguments.seed, deterministic=arguments.deterministic)
