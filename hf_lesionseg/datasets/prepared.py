@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..models.file_diagnosis import is_file, what_is_denied
 from ..models.slice_stack import stack_slices, stacked_channels
 from .splits import load_splits
 
@@ -114,9 +115,9 @@ class PreparedCase:
         try:
             mapped = np.load(self.folder / name, mmap_mode="r")
         except (OSError, ValueError) as error:
-            raise DataError(
-                f"{self.folder / name}: cannot be read ({error}); delete this case and run `lesionseg prepare` again"
-            ) from error
+            reason = what_is_denied(self.folder / name)
+            remedy = f"cannot be read ({error}); delete this case and run `lesionseg prepare` again"
+            raise DataError(f"{self.folder / name}: {reason or remedy}") from error
         if slice_stack == "repeat":  # of the slices in memory, where it takes none
             return stack_slices(np.array(mapped[index], dtype=dtype), slice_stack, ...)
         return np.array(stack_slices(mapped, slice_stack, index), dtype=dtype)
@@ -149,7 +150,9 @@ class PreparedDataset:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         path = self.folder / DATASET
-        if not path.is_file():
+        if not is_file(path):
+            if reason := what_is_denied(path):
+                raise DataError(f"{path}: {reason}")
             raise DataError(f"{self.folder}: holds no prepared data ({DATASET}); make them with `lesionseg prepare`")
         record = _read_json(path)
         if not isinstance(record, dict) or record.get("format_version") != FORMAT_VERSION:
@@ -230,4 +233,5 @@ def _read_json(path: Path):
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); run `lesionseg prepare` again") from error
+        remedy = f"cannot be read ({error}); run `lesionseg prepare` again"
+        raise DataError(f"{path}: {what_is_denied(path) or remedy}") from error

@@ -28,6 +28,7 @@ from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, restor
 from .cross_validation import splits_of
 from .history import History, read_history
 from .launch import allow_unused_weights, make_accelerator, only_run_in, start_tracking
+from .loader_workers import explained_workers
 from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
 from .network import build_network, describe_stages, enable_activation_checkpointing, put_channels_last
 from .recipe import Recipe
@@ -59,7 +60,7 @@ def train(arguments):
     started = time.monotonic()
     recipe = arguments.load_recipe()
     accelerator = make_accelerator(recipe, cpu=arguments.cpu, with_tracking=arguments.with_tracking)
-    with only_run_in(arguments.output_dir, accelerator):
+    with only_run_in(arguments.output_dir, accelerator), explained_workers():
         return _train(arguments, recipe, accelerator, started)
 
 
