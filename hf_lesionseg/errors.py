@@ -16,6 +16,10 @@ class UsageError(LesionSegError):
     exit_status = 2
 
 
+class FolderInUseError(UsageError):
+    """Another run writes into the same output folder."""
+
+
 class RecipeError(UsageError):
     """A recipe file has an unknown field, or a value that it cannot have."""
 

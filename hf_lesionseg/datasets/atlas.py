@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import DataError, RejectedCasesError
+from ..imaging.folder_lock import one_run_at_a_time
 from .file_search import NIFTI, rejection, walk_files
 from .prepare import prepare_cases
 from .prepared import PreparedDataset
@@ -96,6 +97,7 @@ def find_atlas_cases(source: str | Path) -> tuple[list[CaseRecord], list[Rejecte
     return records, rejected
 
 
+@one_run_at_a_time("lesionseg prepare")
 def prepare_atlas(
     source: str | Path,
     output: str | Path,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import DataError, RejectedCasesError
+from ..imaging.folder_lock import one_run_at_a_time
 from .bids_names import BidsName, near_misses, parse_bids_name, suffixes_found
 from .bids_pairing import pair_session
 from .file_search import NIFTI, read_description, rejection, walk_files
@@ -106,6 +107,7 @@ def _records(
     return records, rejected
 
 
+@one_run_at_a_time("lesionseg prepare")
 def prepare_bids(
     source: str | Path,
     output: str | Path,

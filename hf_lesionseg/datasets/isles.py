@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import DataError, RejectedCasesError, UsageError
+from ..imaging.folder_lock import one_run_at_a_time
 from .case_channels import SERIES, file_of, lacking_channels, with_maps_of_series
 from .file_search import NIFTI, rejection, walk_files
 from .prepare import prepare_cases
@@ -225,6 +226,7 @@ def build_records(
     return records, rejected
 
 
+@one_run_at_a_time("lesionseg prepare")
 def prepare_isles(
     found: tuple[list[CaseRecord], list[RejectedCase]],
     source: Path,

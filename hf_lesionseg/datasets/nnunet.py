@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..errors import DataError, RejectedCasesError
+from ..imaging.folder_lock import one_run_at_a_time
 from .case_names import case_name, files_by_case, looser_names
 from .file_search import NIFTI, read_description, rejection, walk_files
 from .label_tables import LabelTable, choose_values, nnunet_table
@@ -175,6 +176,7 @@ def _case_of_image(path: Path) -> str:
     return _IMAGE.match(path.name)["case"]
 
 
+@one_run_at_a_time("lesionseg prepare")
 def prepare_nnunet(
     source: str | Path,
     output: str | Path,

@@ -20,6 +20,8 @@ from pathlib import Path
 from ..errors import DataError, GridMismatchError, RejectedCasesError
 from ..imaging import Scan, read_scan, replace_folder_aside, write_mask, write_volume
 from ..imaging.dicom import read_dicom_series, require_pydicom
+from ..imaging.file_identity import files_sha256
+from ..imaging.folder_lock import one_run_at_a_time
 from ..imaging.label_census import LabelCensus
 from ..imaging.scan import read_label_map
 from .file_search import NIFTI, rejection, walk_files
@@ -141,6 +143,7 @@ def find_pancreas_cases(
     return cases, rejected
 
 
+@one_run_at_a_time("lesionseg prepare")
 def prepare_pancreas_ct(
     source: str | Path,
     output: str | Path,
@@ -244,7 +247,7 @@ def _signature(case: PancreasCase, hu_range: tuple[float, float], values: tuple[
         "label": str(case.label),
         "source": str(case.source),
         "files": len(case.files),
-        "bytes": sum(path.stat().st_size for path in case.files),
+        "sha256": files_sha256(case.files),
         "hu_range": list(hu_range),
         **({} if values is None else {"label_values": list(values)}),
     }

@@ -16,6 +16,8 @@ import numpy as np
 
 from ..errors import DataError, RejectedCasesError
 from ..imaging import replace_folder_aside, write_aside, write_mask
+from ..imaging.file_identity import scan_sha256, sidecar_of
+from ..imaging.folder_lock import one_run_at_a_time
 from ..imaging.label_census import LabelCensus
 from ..imaging.map_origin import map_origins
 from ..imaging.scan import read_label_map
@@ -24,7 +26,7 @@ from .label_tables import with_label
 from .lesion_share import share_warning
 from .prepared import CASES, DATASET, FORMAT_VERSION, HEADS, PROCESSOR, SPLITS, PreparedDataset
 from .records import CaseRecord, RejectedCase
-from .target_channels import file_sha256, read_target, target_planes
+from .target_channels import read_target, target_planes
 from .workers import run_tasks
 
 __all__ = ["claim_output", "prepare_cases"]
@@ -34,6 +36,7 @@ _TISSUE_LEVEL = 0.05  # of the scan's range above its background
 _TISSUE_PIXELS = 16
 
 
+@one_run_at_a_time("lesionseg prepare")
 def prepare_cases(
     records: Iterable[CaseRecord],
     output: str | Path,
@@ -54,8 +57,8 @@ def prepare_cases(
     """Prepare cases; those that cannot be read are listed with their reason while the others go on.
 
     Each case is written aside and renamed, so a killed run leaves no half case, and the next call goes on after the
-    finished ones. A case whose files have changed in size since, or an image to learn from in its content, is prepared
-    again.
+    finished ones. A case is prepared again where the content of one of its scans, masks or their JSON files has changed
+    since.
 
     Parameters
     ----------
@@ -96,7 +99,7 @@ def prepare_cases(
     for leftover in (output / CASES).glob(".partial-*"):  # of a run that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     source = None if source is None else Path(source)
-    todo = [record for record in records if not _is_done(record, output, source, target_channels)]
+    todo = [record for record in records if not _is_done(record, output, source)]
     refused = list(rejected)
     failed = set()
     targets = tuple(target_channels), resample_targets
@@ -201,28 +204,37 @@ def _reason(error: Exception) -> str:
 
 
 def _files_of(record: CaseRecord, source: Path | None) -> dict:
-    """The part of ``case.json`` that tells whether a prepared case is still the one of these files."""
-    paths = [*record.images.values(), *record.masks]
+    """The part of ``case.json`` that tells what a prepared case was made of; what is in the files comes beside it."""
     return {
         "person": record.person,
         "images": {channel: _relative(path, source) for channel, path in record.images.items()},
         "masks": [_relative(path, source) for path in record.masks],
         "label_values": None if record.values is None else list(record.values),
         "notes": dict(record.notes) or None,
-        "bytes": [Path(path).stat().st_size if Path(path).is_file() else None for path in paths],
     }
 
 
-def _is_done(record: CaseRecord, output: Path, source: Path | None, target_channels: Sequence[str] = ()) -> bool:
+def _content_of(record: CaseRecord) -> list[str | None]:
+    """Hash of each scan, mask and JSON file beside one; None for one that cannot be read."""
+    paths = dict.fromkeys(map(Path, (*record.images.values(), *record.masks)))  # a series may stand for several maps
+    sidecars = [sidecar for path in paths if (sidecar := sidecar_of(path)) is not None]
+    content = []
+    for path in (*paths, *sidecars):
+        try:
+            content.append(scan_sha256(path))
+        except OSError:  # the reader will say why
+            content.append(None)
+    return content
+
+
+def _is_done(record: CaseRecord, output: Path, source: Path | None) -> bool:
     path = output / CASES / record.id / "case.json"
     if not path.is_file():
         return False
     before = json.loads(path.read_text())
-    for channel in target_channels:
-        kept = before.get("targets", {}).get(channel, {}).get("sha256")  # versions before kept none
-        if kept is not None and Path(record.images[channel]).is_file() and kept != file_sha256(record.images[channel]):
-            return False
-    return all(before.get(key) == value for key, value in _files_of(record, source).items())
+    if any(before.get(key) != value for key, value in _files_of(record, source).items()):
+        return False
+    return before.get("sha256") == _content_of(record)  # versions before kept sizes, which tell nothing
 
 
 def _prepare_case(
@@ -234,6 +246,7 @@ def _prepare_case(
     resample_targets: bool = False,
 ) -> None:
     """Read, slice and write one case; runs in a worker."""
+    content = _content_of(record)  # before reading: what changes in between is prepared again next time
     read = read_channels(record.images, processor.channel_names)
     scans, warnings = read.scans, [*read.warnings]
     first = scans[processor.channel_names[0]]
@@ -271,6 +284,7 @@ def _prepare_case(
     description = {
         "id": record.id,
         **_files_of(record, source),
+        "sha256": content,
         "shape": list(values.shape),
         "voxel_ml": geometry.voxel_ml,
         "labels": {str(value): found[value] for value in sorted(found)},
@@ -334,7 +348,7 @@ def _write_dataset(
     cases = []
     for case in ids:
         description = json.loads((output / CASES / case / "case.json").read_text())
-        cases.append({key: value for key, value in description.items() if key not in ("geometry", "bytes")})
+        cases.append({key: value for key, value in description.items() if key != "geometry"})
     record = {
         "format_version": FORMAT_VERSION,
         "name": name,

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..models.file_diagnosis import is_file, what_is_denied
 from ..models.slice_stack import stack_slices, stacked_channels
 from .splits import load_splits
 
@@ -49,6 +50,7 @@ class PreparedCase:
     warnings : what was odd in the files and how it was read
     made_from_series : channels that are no file of the case, but made from its raw perfusion series
     target_sha256 : hash of the file of each target, by name
+    content : hashes of its scans, masks and their JSON files; empty where it was prepared by a version that kept none
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class PreparedCase:
         self.notes: Mapping = record.get("notes") or {}
         self.warnings: tuple[str, ...] = tuple(record.get("warnings") or ())
         self.made_from_series: tuple[str, ...] = tuple(record.get("made_from_series") or ())
+        self.content: tuple[str | None, ...] = tuple(record.get("sha256") or ())
         self.target_sha256 = {name: each.get("sha256") for name, each in (record.get("targets") or {}).items()}
 
     def __repr__(self) -> str:
@@ -119,9 +122,9 @@ class PreparedCase:
         try:
             mapped = np.load(self.folder / name, mmap_mode="r")
         except (OSError, ValueError) as error:
-            raise DataError(
-                f"{self.folder / name}: cannot be read ({error}); delete this case and run `lesionseg prepare` again"
-            ) from error
+            reason = what_is_denied(self.folder / name)
+            remedy = f"cannot be read ({error}); delete this case and run `lesionseg prepare` again"
+            raise DataError(f"{self.folder / name}: {reason or remedy}") from error
         if slice_stack == "repeat":  # of the slices in memory, where it takes none
             return stack_slices(np.array(mapped[index], dtype=dtype), slice_stack, ...)
         return np.array(stack_slices(mapped, slice_stack, index), dtype=dtype)
@@ -155,7 +158,9 @@ class PreparedDataset:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         path = self.folder / DATASET
-        if not path.is_file():
+        if not is_file(path):
+            if reason := what_is_denied(path):
+                raise DataError(f"{path}: {reason}")
             raise DataError(f"{self.folder}: holds no prepared data ({DATASET}); make them with `lesionseg prepare`")
         record = _read_json(path)
         if not isinstance(record, dict) or record.get("format_version") != FORMAT_VERSION:
@@ -221,6 +226,13 @@ class PreparedDataset:
         wanted = set(splits[split])
         return [case for case in self.cases if case.id in wanted]
 
+    def content(self) -> str | None:
+        """Hash of the files that the cases were made of; None where versions before kept none of some case."""
+        found = [[case.id, *case.content] for case in self.cases]
+        if not all(case.content for case in self.cases):
+            return None
+        return hashlib.sha256(json.dumps(found).encode()).hexdigest()
+
     def fingerprint(self) -> str:
         """Hash of what training on this folder depends on: format, processor, cases, their lesions and targets."""
         identity = {
@@ -242,4 +254,5 @@ def _read_json(path: Path):
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); run `lesionseg prepare` again") from error
+        remedy = f"cannot be read ({error}); run `lesionseg prepare` again"
+        raise DataError(f"{path}: {what_is_denied(path) or remedy}") from error

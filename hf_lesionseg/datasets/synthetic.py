@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from ..imaging.atomic import replace_folder_aside
+from ..imaging.folder_lock import one_run_at_a_time
 from .atlas import default_processor, find_atlas_cases
 from .generated_case import generate_case
 from .generated_folder import check_amount, claim_generated_folder, generate_missing
@@ -87,6 +88,7 @@ def generate_strokes(
     return output
 
 
+@one_run_at_a_time("lesionseg prepare")
 def prepare_synthetic(
     output: str | Path,
     *,

@@ -12,6 +12,7 @@ import nibabel as nib
 
 from ..errors import DataError
 from ..imaging import Scan, write_aside, write_mask, write_volume
+from ..imaging.folder_lock import one_run_at_a_time
 from .generated_folder import check_amount, claim_described_folder, generate_missing
 from .nnunet import find_nnunet_cases
 from .organ_case import ATTRIBUTES, generate_organ
@@ -79,6 +80,7 @@ def generate_organs(
     return output
 
 
+@one_run_at_a_time("lesionseg prepare")
 def prepare_synthetic_organs(
     output: str | Path,
     *,

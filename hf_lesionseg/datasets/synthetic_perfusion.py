@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import DataError
 from ..imaging.atomic import replace_folder_aside, write_aside
 from ..imaging.deconvolution import perfusion_maps
+from ..imaging.folder_lock import one_run_at_a_time
 from ..imaging.perfusion_series import PerfusionSeries
 from .generated_folder import check_amount, claim_generated_folder, generate_missing
 from .isles import FRACTIONS, prepare_isles
@@ -108,6 +109,7 @@ def generate_perfusion(
     return output
 
 
+@one_run_at_a_time("lesionseg prepare")
 def prepare_synthetic_perfusion(
     output: str | Path,
     *,

@@ -4,7 +4,6 @@ Prepared data hold them beside the slices, cut out in the same way, each with me
 non-zero voxels of its volume. They come with the data set, or from a folder of one's own, with files named by case.
 """
 
-import hashlib
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from nibabel.processing import resample_from_to
 
 from ..errors import DataError, GridMismatchError, ScanError
 from ..imaging import Scan, read_scan
+from ..imaging.file_identity import scan_sha256
 from ..models.intensity import apply_normalization, measure_intensity, plan_normalization
 from ..models.volume_geometry import SliceGeometry, same_grid, to_planes
 from .bids_names import is_modality
@@ -25,7 +25,6 @@ from .records import CaseRecord, RejectedCase
 
 __all__ = [
     "MissingTargetWarning",
-    "file_sha256",
     "find_own_targets",
     "missing_targets",
     "read_target",
@@ -211,9 +210,4 @@ def target_planes(scan: Scan, geometry: SliceGeometry) -> tuple[np.ndarray, Mapp
     record, _ = plan_normalization(measured, "z-score", None, str(scan.path))
     planes = to_planes(scan.data, geometry, fill=measured["background"])
     apply_normalization(planes, record)
-    return planes, {**record, "sha256": file_sha256(scan.path)}
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file to learn from: small, and another one of the same size must not pass for it."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return planes, {**record, "sha256": scan_sha256(scan.path)}

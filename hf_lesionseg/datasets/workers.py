@@ -1,9 +1,11 @@
 """Run one function over many cases, in this process or in several, and keep each case's own exception."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 
 from tqdm.auto import tqdm
 
@@ -56,14 +58,34 @@ def _run(
     # spawn: a fork of a process in which torch has started threads can hang
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
     try:
+        before = multiprocessing.active_children()
         futures = {pool.submit(function, *each): index for index, each in enumerate(arguments)}
+        started = [process for process in multiprocessing.active_children() if process not in before]
         for future in as_completed(futures):
             error = future.exception()
             if isinstance(error, BrokenProcessPool):
                 raise DataError(
-                    f"{description}: a worker process was killed, for its memory as a rule; what is finished is kept: "
-                    "run the same command again with fewer workers, or with workers 0"
+                    f"{description}: a worker process {_end_of(started)}; what is finished is kept: run the same "
+                    "command again with fewer workers, or with workers 0"
                 ) from error
             yield futures[future], error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _end_of(processes) -> str:
+    """How the first of the workers ended; the pool then terminates the others."""
+    for process in processes:
+        with suppress(ValueError, AssertionError):
+            process.join(5)
+    codes = [process.exitcode for process in processes if process.exitcode not in (None, 0, -signal.SIGTERM)]
+    if not codes or codes[0] == -getattr(signal, "SIGKILL", 9):
+        return "was killed, as the system does where memory runs out"
+    if codes[0] < 0:
+        with suppress(ValueError):
+            return f"crashed ({signal.Signals(-codes[0]).name})"
+        return f"crashed (signal {-codes[0]})"
+    return (
+        f"ended before its work (exit status {codes[0]}; its message stands above), as it does in a script that starts "
+        "work outside of `if __name__ == '__main__':`"
+    )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ..errors import ModelError
+from ..models.file_diagnosis import what_weights_are
 from .remote_code import CONFIG_FILE, PROCESSOR_FILE, auto_map, read_json
 
 
@@ -20,6 +21,9 @@ def check_model_folder(folder):
         raise ModelError(f"{folder}: no such folder; give the folder that training or save_pretrained wrote")
     auto_map(read_json(folder / CONFIG_FILE).get("model_type"))
     read_json(folder / PROCESSOR_FILE)
+    for path in sorted(folder.rglob("model*.safetensors")):
+        if path.parent in (folder, *folder.glob("fold-*")) and (reason := what_weights_are(path)):
+            raise ModelError(f"{path}: {reason}")
     model = _load_model(folder)
     processor = _load_processor(folder)
 

@@ -18,7 +18,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from .. import __version__
 from ..errors import HubError, UsageError
-from ..imaging.atomic import replace_folder_aside
+from ..imaging.atomic import link_or_copy, replace_folder_aside
 from .model_card import CARD_FILE, SUMMARY_FILE, is_generated, write_model_card
 from .model_check import check_model_folder
 from .remote_code import (
@@ -163,7 +163,7 @@ def rehearse(folder, output, repo_id, *, remote_code=True, splits=True, license=
     Parameters
     ----------
     output : path-like
-        New or empty folder; weights are linked there, not copied.
+        New or empty folder; weights are linked there, and copied where links cannot be made.
     folder, repo_id, remote_code, splits, license, verify_remote_code
         As for :func:`publish`.
 
@@ -196,7 +196,7 @@ def rehearse(folder, output, repo_id, *, remote_code=True, splits=True, license=
 def stage(folder, staging, repo_id, *, remote_code=True, splits=True, license="apache-2.0"):
     """Lay out in ``staging`` what is to be published.
 
-    Small files are copied, since some are rewritten; weights are linked.
+    Small files are copied, since some are rewritten; weights are linked, where that is possible.
 
     Returns
     -------
@@ -215,7 +215,7 @@ def stage(folder, staging, repo_id, *, remote_code=True, splits=True, license="a
         target = staging / source.relative_to(folder)
         target.parent.mkdir(exist_ok=True)
         if source.suffix == ".safetensors":
-            target.symlink_to(source.resolve())
+            link_or_copy(source.resolve(), target)
         else:
             shutil.copyfile(source, target)
     if not splits:

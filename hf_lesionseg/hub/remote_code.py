@@ -16,6 +16,7 @@ from pathlib import Path
 from .. import models
 from ..errors import ModelError
 from ..imaging.atomic import write_aside
+from ..models.file_diagnosis import what_is, why_not_there
 
 MODELS_FOLDER = Path(models.__file__).parent
 PROCESSOR_MODULE, PROCESSOR_CLASS = "image_processing_lesion", "LesionImageProcessor"
@@ -180,9 +181,12 @@ def read_json(path):
     try:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
+        if path.is_symlink():
+            raise ModelError(f"{path}: {why_not_there(path)}") from error
         raise ModelError(f"{path}: missing; give the folder that training or save_pretrained wrote") from error
-    except ValueError as error:
-        raise ModelError(f"{path}: not valid JSON ({error}); save the model again") from error
+    except (OSError, ValueError) as error:
+        reason = what_is(path) or f"not valid JSON ({error}); save the model again"
+        raise ModelError(f"{path}: {reason}") from error
 
 
 def write_json(path, content):

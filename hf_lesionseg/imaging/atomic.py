@@ -4,23 +4,33 @@ import errno
 import os
 import secrets
 import shutil
+import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hf_lesionseg.errors import OutputError
+from hf_lesionseg.models.file_modes import give_usual_modes
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space or choose another output folder",
     errno.EDQUOT: "your disk quota is used up; free some space or choose another output folder",
     errno.EFBIG: "the file is larger than this system lets you write (ulimit -f)",
     errno.EROFS: "the file system is read-only; choose another output folder",
-    errno.EACCES: "no permission to write there; choose another output folder",
+    errno.EACCES: "no permission to write there; choose another output folder"
+    + (", or close the program that has the file open" if os.name == "nt" else ""),
     errno.EPERM: "no permission to write there; choose another output folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another output folder",
     errno.EEXIST: "a file stands where a folder should be; choose another output folder",
     errno.EISDIR: "a folder has this name; choose another name",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
+#: What fsync reports of data that did not reach the disk; all else only says that it cannot be asked for here.
+_LOST = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_told = set()
+
+
+class FileSystemWarning(UserWarning):
+    """A file system lacks what is usually done on it; results are written all the same."""
 
 
 @contextmanager
@@ -61,7 +71,8 @@ def write_aside(path):
         try:
             aside.open("xb").close()  # a place that cannot be written is told before the work, not after it
             yield aside
-            _flush(aside)
+            give_usual_modes([aside])
+            flush_to_disk(aside)
             aside.replace(path)
         except BaseException:
             with suppress(OSError):
@@ -97,9 +108,10 @@ def replace_folder_aside(path):
         try:
             aside.mkdir()
             yield aside
-            for file in aside.rglob("*"):
-                if file.is_file():
-                    _flush(file)
+            files = [file for file in aside.rglob("*") if file.is_file()]
+            give_usual_modes(files)
+            for file in files:
+                flush_to_disk(file)
             # a folder that is not empty cannot be replaced in one step: the former one steps aside first
             if path.exists():
                 path.rename(former)
@@ -119,10 +131,74 @@ def _sibling(path):
     return path.with_name(f".partial-{secrets.token_hex(4)}-{path.name}")
 
 
-def _flush(path):
-    """Make sure that the bytes are on the disk before the name is: a full disk may only show here."""
-    with path.open("rb+") as stream:
-        os.fsync(stream.fileno())
+def flush_to_disk(path):
+    """Make sure that a file's bytes are on the disk before its name is: a full disk may only show here.
+
+    Where the file system has no such call the file counts as written, and a `FileSystemWarning` says so, once. What a
+    link points to is not ours to flush.
+
+    Raises
+    ------
+    OSError
+        Data did not reach the disk.
+    """
+    path = Path(path)
+    if path.is_symlink():
+        return
+    try:
+        # Windows flushes only what is open for writing
+        with path.open("rb+" if os.name == "nt" else "rb") as stream:
+            os.fsync(stream.fileno())
+    except OSError as error:
+        if error.errno in _LOST:
+            error.filename = str(path)
+            raise
+        _tell_once(
+            "fsync",
+            f"{path.parent}: this file system has no fsync ({error.strerror or error}); files are written without, and "
+            "the last ones may be lost if the power fails",
+        )
+
+
+def remedy_of(error):
+    """What went wrong in writing and what to do, in half a sentence.
+
+    Parameters
+    ----------
+    error : OSError
+    """
+    return _REMEDIES.get(error.errno, f"{error.strerror or error}; choose another output folder")
+
+
+def link_or_copy(source, target):
+    """Make ``target`` a link to a file or folder, or a copy of it where links cannot be made, as on Windows.
+
+    Copies are told by a `FileSystemWarning`, once.
+
+    Parameters
+    ----------
+    source : path-like
+        As a link names it: absolute, or relative to the folder of ``target``.
+    target : path-like
+    """
+    source, target = Path(source), Path(target)
+    real = target.parent / source
+    try:
+        target.symlink_to(source, target_is_directory=real.is_dir())
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, FileExistsError):
+            raise
+        _tell_once("link", f"{target}: copied, since no link can be made there ({error})")
+        if real.is_dir():
+            shutil.copytree(real, target)
+        else:
+            shutil.copyfile(real, target)
+
+
+def _tell_once(kind, text):
+    if kind not in _told:
+        _told.add(kind)
+        warnings.warn(text, FileSystemWarning, stacklevel=3)
 
 
 @contextmanager
@@ -134,8 +210,7 @@ def _as_output_error(path, aside):
         named = error.filename is not None and not _concerns(error.filename, path, aside)
         if named or not (error.errno in _REMEDIES or error.filename is not None or "written" in str(error)):
             raise
-        remedy = _REMEDIES.get(error.errno, f"{error.strerror or error}; choose another output folder")
-        raise OutputError(f"{path}: cannot be written: {remedy}") from error
+        raise OutputError(f"{path}: cannot be written: {remedy_of(error)}") from error
     except Exception as error:
         # safetensors and torch report a full disk by errors of their own
         if "No space left on device" in str(error):

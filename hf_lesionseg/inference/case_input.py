@@ -15,6 +15,7 @@ import nibabel as nib
 
 from ..errors import ScanError, UsageError
 from ..imaging.perfusion_channels import FIRST_PASS_NAMES, MAP_NAMES, SERIES
+from ..models.file_diagnosis import dicom_files_in, is_file, is_folder, what_is, why_not_there
 
 #: Name beside the network's channels and SERIES, a raw CT perfusion series: a mask of the brain to make maps in.
 BRAIN = "brain"
@@ -95,9 +96,9 @@ class CaseInput:
         made = _from_series(channel_names)
         if self.channels:
             found = dict(self.channels)
-        elif self.path.is_dir():
+        elif is_folder(self.path):
             found = _find_channels(self.path, channel_names)
-        elif len(made) == len(channel_names) and self.path.is_file() and _is_series(self.path):
+        elif len(made) == len(channel_names) and is_file(self.path) and _is_series(self.path):
             found = {SERIES: self.path}
         elif len(channel_names) == 1:
             found = {channel_names[0]: self.path}
@@ -115,8 +116,8 @@ class CaseInput:
         extra = [name for name in (SERIES, BRAIN) if name in found and any(each not in found for each in channel_names)]
         files = {name: found[name] for name in (*channel_names, *extra) if name in found}
         for path in files.values():
-            if not path.is_file():
-                raise ScanError(f"{path}: no such file; check the path")
+            if not is_file(path):
+                raise ScanError(f"{path}: {why_not_there(path) or 'is no file; give a scan'}")
         return files
 
     def _of_missing(self, channel: str, channel_names: Sequence[str], made: Sequence[str]) -> str:
@@ -153,7 +154,7 @@ def parse_case(text: str | os.PathLike | Mapping[str, str | os.PathLike]) -> Cas
     # A path that exists is a path, whatever signs are in it.
     if _exists(text) or not _CHANNEL.match(text):
         path = Path(text)
-        return CaseInput(text, scan_stem(path.resolve() if path.is_dir() else path), path=path)
+        return CaseInput(text, scan_stem(path.resolve() if is_folder(path) else path), path=path)
     channels = {}
     for part in re.split(rf",(?={_CHANNEL.pattern})", text):
         name, file = part.split("=", 1)
@@ -255,7 +256,7 @@ def _scans_below(folder: Path) -> list[Path]:
 def _find_channels(folder: Path, channel_names: Sequence[str]) -> dict[str, Path]:
     scans = _scans_below(folder)
     if not scans:
-        raise ScanError(f"{folder}: no scan in this folder; expected .nii.gz, .nii or .hdr/.img files")
+        raise ScanError(f"{folder}: {_instead_of_scans(folder)}")
     scans = _without_masks(scans, channel_names)
     found = {}
     for channel in channel_names:
@@ -287,6 +288,20 @@ def _without_masks(scans: Sequence[Path], channel_names: Sequence[str]) -> Seque
     if any(says_mask(f"x_{name}") for name in channel_names):
         return scans
     return [path for path in scans if not says_mask(path)] or scans
+
+
+def _instead_of_scans(folder: Path) -> str:
+    if reason := why_not_there(folder):
+        return reason
+    slices = dicom_files_in(folder)
+    if slices:
+        return (
+            f"holds DICOM files ({slices[0].relative_to(folder)}), which are read after conversion: "
+            f"dcm2niix -z y -o OUT {folder}; then give the .nii.gz file"
+        )
+    others = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    found = next((f"; {path.name} {reason}" for path in others[:20] if (reason := what_is(path))), "")
+    return f"no scan in this folder; expected .nii.gz, .nii or .hdr/.img files{found}"
 
 
 def _the_only(named: Sequence[Path], channel: str, folder: Path) -> Path:

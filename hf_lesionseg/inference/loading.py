@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, UsageError
 from ..models import ENSEMBLE_REGISTRY, loadable
+from ..models.file_diagnosis import is_file, is_folder, what_is, what_model_folder_is, what_weights_are
 
 if TYPE_CHECKING:
     import torch
 
+_PROCESSOR = "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _PROCESSOR_METHODS = ("preprocess", "restore_probability", "mask_from_probability")
 
@@ -144,13 +146,14 @@ def load_model(
     chosen = choose_device(device)
     source = str(id_or_folder)
     folder = Path(id_or_folder)
-    if folder.is_dir():
+    cached = None
+    if is_folder(folder) or is_file(folder):
         commit = None
         config = _check_folder(folder)
         origin, where = str(folder), {}
     else:
         config_file, commit = _find_on_hub(source, revision, token)
-        config = _read_json(config_file)
+        config, cached = _read_json(config_file), Path(config_file).parent
         # The commit, so that config, weights and processor are of one state of the repository.
         origin, where = source, {"revision": commit, "token": token}
     _check_model_type(source, config, trust_remote_code)
@@ -160,15 +163,18 @@ def load_model(
             origin, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **where
         )
     except unusable as error:
+        for path in () if cached is None else cached.glob("model*.safetensors"):
+            _check_file(path, what_weights_are)
         raise ModelError(f"{source}: the network cannot be loaded ({_in_short(error)}); {_REMEDY}") from error
     _check_weights(source, info)
     try:
         processor = AutoImageProcessor.from_pretrained(origin, **where)
     except unusable as error:
-        raise ModelError(
-            f"{source}: preprocessor_config.json is missing or unreadable ({_in_short(error)}); "
+        above = folder.resolve().parent / _PROCESSOR
+        remedy = f"copy {above} there" if cached is None and is_file(above) else (
             "save the LesionImageProcessor of the training beside the network"
-        ) from error
+        )  # fmt: skip
+        raise ModelError(f"{source}: {_PROCESSOR} is missing or unreadable ({_in_short(error)}); {remedy}") from error
     _check_processor(source, processor, model.config)
     weights = None if commit else _weights_sha256(folder, config.get("members"))
     return LoadedModel(model.to(chosen).eval(), processor, source, revision, commit, weights)
@@ -195,8 +201,12 @@ def _read_json(path: str | Path) -> dict:
 
 def _check_folder(folder: Path) -> dict:
     """Return the configuration of a network, or of an ensemble whose members are all there."""
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: no config.json in this folder; {_REMEDY}")
+    if not is_file(folder / "config.json") and not (folder / "config.json").is_symlink():
+        reason = what_model_folder_is(folder) or f"no config.json in this folder; {_REMEDY}"
+        raise ModelError(f"{folder}: {reason}")
+    for name in ("config.json", _PROCESSOR):
+        if (folder / name).is_symlink() or is_file(folder / name):
+            _check_file(folder / name, what_is)
     config = _read_json(folder / "config.json")
     if config.get("model_type") not in ENSEMBLE_REGISTRY:
         _check_weights_file(folder)
@@ -211,8 +221,18 @@ def _check_folder(folder: Path) -> dict:
     return config
 
 
+def _check_file(path: Path, diagnose) -> None:
+    if reason := diagnose(path):
+        raise ModelError(f"{path}: {reason}")
+
+
 def _check_weights_file(folder: Path) -> None:
-    if not any((folder / name).is_file() for name in WEIGHTS):
+    for path in sorted(folder.glob("model*.safetensors")):  # a link to nothing among them
+        _check_file(path, what_weights_are)
+    if is_file(folder / WEIGHTS[1]):
+        _check_file(folder / WEIGHTS[1], what_is)
+        _check_shards(folder / WEIGHTS[1])
+    if not any(is_file(folder / name) for name in WEIGHTS):
         others = sorted(path.name for path in folder.glob("*.bin")) + sorted(path.name for path in folder.glob("*.pt*"))
         remedy = (
             f"{others[0]} is a pickle, which can run code: convert it to safetensors"
@@ -220,6 +240,16 @@ def _check_weights_file(folder: Path) -> None:
             else "the training did not finish or the download is incomplete"
         )
         raise ModelError(f"{folder}: no model.safetensors in this folder; {remedy}")
+
+
+def _check_shards(index: Path) -> None:
+    named = _read_json(index).get("weight_map")
+    shards = sorted(set(named.values())) if isinstance(named, dict) else []
+    missing = [name for name in shards if not is_file(index.parent / name)]
+    if missing:
+        raise ModelError(
+            f"{index.parent / missing[0]}: is missing, and {index.name} names it; download or copy the network again"
+        )
 
 
 def _find_on_hub(repo_id: str, revision: str | None, token: str | None) -> tuple[str, str]:

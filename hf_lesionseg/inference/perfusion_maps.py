@@ -12,17 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import OutputError, UsageError
+from ..errors import UsageError
 from ..evaluation.figures.perfusion import perfusion_overview
 from ..imaging import PerfusionOptions, perfusion_maps, read_mask, read_perfusion_series, write_volume
 from ..imaging.atomic import write_aside
+from ..imaging.file_identity import scan_sha256
+from ..imaging.folder_lock import one_run_at_a_time
 from .case_input import scan_stem
-from .record import file_sha256, peak_memory, versions
+from .record import peak_memory, versions
 
 #: Map -> unit; also what the description in the header of its file says.
 UNITS = {"cbf": "mL/100 g/min", "cbv": "mL/100 g", "mtt": "s", "tmax": "s"}
 
 
+@one_run_at_a_time("lesionseg perfusion")
 def write_perfusion_maps(
     series: str | Path,
     output: str | Path,
@@ -67,6 +70,8 @@ def write_perfusion_maps(
     ------
     UsageError
         There are such files already.
+    FolderInUseError
+        Another run writes into the output folder.
     ScanError
         A file cannot be used, or no brain, first pass or artery is found; names the file.
     GridMismatchError
@@ -95,8 +100,8 @@ def write_perfusion_maps(
         "format_version": 1,
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "purpose": "research use only",
-        "input": {"file": str(series), "sha256": file_sha256(series), "shape": list(read.data.shape)},
-        "masks": {name: None if path is None else {"file": str(path), "sha256": file_sha256(path)}
+        "input": {"file": str(series), "sha256": scan_sha256(series), "shape": list(read.data.shape)},
+        "masks": {name: None if path is None else {"file": str(path), "sha256": scan_sha256(path)}
                   for name, path in (("brain", brain), ("arterial_input", arterial_input))},
         "frame_seconds": read.frame_seconds,
         "trust_frame_order": trust_frame_order,
@@ -122,11 +127,6 @@ def write_perfusion_maps(
 
 def _write(targets, series, maps, record, stem) -> None:
     """Write all files aside and rename them together, the record last."""
-    output = targets["record"].parent
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be made ({error.strerror}); choose another output folder") from error
     renamed, aside = [], {}
 
     def note(path):

@@ -14,6 +14,8 @@ from pathlib import Path
 from ..errors import LesionSegError, OutputError, UsageError
 from ..imaging import write_mask
 from ..imaging.atomic import write_aside
+from ..imaging.file_identity import scan_sha256
+from ..imaging.folder_lock import one_run_at_a_time
 from ..models.intensity import normalization_of
 from ..models.volume_geometry import VolumeError
 from .case_input import CaseInput, parse_cases
@@ -21,7 +23,7 @@ from .loading import LoadedModel, load_model
 from .perfusion_input import read_case
 from .pipeline import LesionSegmentationPipeline
 from .preview import write_preview
-from .record import StageClock, build_record, file_sha256, fingerprint
+from .record import StageClock, build_record, fingerprint
 from .slices import PRECISIONS
 
 #: Kind of output -> end of its file's name. The record comes last: a case with a record is complete.
@@ -85,6 +87,7 @@ class SegmentationRun:
         return 1 if self.failed else 0
 
 
+@one_run_at_a_time("lesionseg segment")
 def segment_cases(
     inputs: Iterable,
     model: str | Path | LoadedModel,
@@ -151,6 +154,8 @@ def segment_cases(
     ------
     UsageError
         Options out of range, two inputs of the same stem, or outputs that are there already. Nothing was written.
+    FolderInUseError
+        Another run writes into the output folder.
     ModelError
         The network cannot be loaded.
     OutputError
@@ -162,7 +167,7 @@ def segment_cases(
     output = Path(output)
     if not (overwrite or skip_existing):
         _refuse_existing(cases, output)
-    _make_output_folder(output)
+    _try_output_folder(output)
     loaded = model
     if not isinstance(model, LoadedModel):
         loaded = load_model(model, revision, token, device, trust_remote_code=trust_remote_code)
@@ -236,12 +241,8 @@ def _refuse_existing(cases: list[CaseInput], output: Path) -> None:
         )
 
 
-def _make_output_folder(output: Path) -> None:
-    """Make the folder and write to it once: better to know now than after an hour of computing."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be made ({error.strerror}); choose another output folder") from error
+def _try_output_folder(output: Path) -> None:
+    """Write to the folder once, where it keeps no lock, either: better to know now than after an hour of computing."""
     trial = output / ".lesionseg_trial"
     with write_aside(trial) as aside:
         Path(aside).write_bytes(b"")
@@ -265,7 +266,7 @@ def _segment_case(case, segmenter, loaded, output, settings, batch_size, skip_ex
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with clock.stage("read"):
-            input_sha256 = {channel: file_sha256(path) for channel, path in files.items()}
+            input_sha256 = {channel: scan_sha256(path) for channel, path in files.items()}
             if skip_existing and any(path.exists() for path in targets.values()):
                 return _kept(case, targets, fingerprint(input_sha256, loaded, settings))
             order = {name: settings[name] for name in ("frame_seconds", "trust_frame_order") if name in settings}

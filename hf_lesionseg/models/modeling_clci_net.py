@@ -12,6 +12,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import can_return_tuple
 
 from .configuration_clci_net import CLCINetConfig
+from .file_modes import ReadableWeights
 from .layers import (
     BatchNorm2d,
     ConvLSTM2d,
@@ -138,7 +139,7 @@ class CLCINetDecoderLevel(GradientCheckpointingLayer):
         return self.double_conv(torch.cat([upsampled, skip], dim=1))
 
 
-class CLCINetForSemanticSegmentation(PreTrainedModel):
+class CLCINetForSemanticSegmentation(ReadableWeights, PreTrainedModel):
     """CLCI-Net with its segmentation head.
 
     Heights and widths that are no multiple of 16 are padded inside with zeros, and the logits cropped back.
@@ -157,6 +158,7 @@ class CLCINetForSemanticSegmentation(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # a loss is the mean of its batch, whatever else a Trainer counts
     _no_split_modules = ["CLCINetEncoderLevel", "CLCINetPyramid", "CLCINetDecoderLevel"]
 
     def __init__(self, config):

@@ -10,6 +10,7 @@ The weights stay with the members, each in a subfolder of its own that also load
 from pathlib import Path
 
 import torch
+from huggingface_hub import CommitOperationAdd, HfApi
 from torch import nn
 from transformers import AutoModelForSemanticSegmentation, PreTrainedConfig, PreTrainedModel
 
@@ -40,6 +41,7 @@ class FoldEnsembleForSemanticSegmentation(PreTrainedModel):
     base_model_prefix = "fold_ensemble"
     main_input_name = "pixel_values"
     input_modalities = ("image",)
+    accepts_loss_kwargs = False  # it has no loss
 
     def __init__(self, config, members=()):
         super().__init__(config)
@@ -89,12 +91,35 @@ class FoldEnsembleForSemanticSegmentation(PreTrainedModel):
         model = cls(config, members).eval()
         return (model, info) if wants_info else model
 
-    def save_pretrained(self, save_directory, **kwargs):
-        """Save every member into its subfolder, and the configuration beside them."""
-        for name, member in zip(self.config.members, self.members, strict=True):
-            member.save_pretrained(Path(save_directory) / name, **kwargs)
+    def save_pretrained(self, save_directory, *, push_to_hub=False, state_dict=None, is_main_process=True, **kwargs):
+        """Save every member into its subfolder, and the configuration beside them.
+
+        The arguments are those of a single network. With ``push_to_hub`` all of it goes into one commit.
+
+        Parameters
+        ----------
+        save_directory : path-like
+        push_to_hub : bool
+            Upload what was saved, and nothing else that lies in the folder, to ``repo_id`` (by default the folder's
+            name), with ``commit_message``, ``create_pr`` and ``token``; others go to ``create_repo``.
+        state_dict : dict, optional
+            Weights of the whole ensemble to save instead of its own.
+        is_main_process : bool
+            Only such a process writes and uploads.
+        """
+        folder = Path(save_directory)
+        repository = _repository_of(kwargs, folder) if push_to_hub and is_main_process else None
+        for number, (name, member) in enumerate(zip(self.config.members, self.members, strict=True)):
+            own = None if state_dict is None else _below(state_dict, f"members.{number}.")
+            member.save_pretrained(folder / name, state_dict=own, is_main_process=is_main_process, **kwargs)
         self.config.architectures = [type(self).__name__]
-        self.config.save_pretrained(save_directory)
+        if is_main_process:
+            self.config.save_pretrained(save_directory)
+        if repository is not None:
+            saved = [folder / "config.json", *(path for name in self.config.members for kind in _SAVED
+                                               for path in sorted((folder / name).glob(kind)))]  # fmt: skip
+            files = [CommitOperationAdd(path.relative_to(folder).as_posix(), str(path)) for path in saved]
+            HfApi().create_commit(operations=files, **repository)
 
     def forward(self, pixel_values, **kwargs):
         r"""Mean probability of the members, as the logit of it.
@@ -133,9 +158,27 @@ class FoldEnsembleForSemanticSegmentation(PreTrainedModel):
         )
 
 
+#: What `save_pretrained` of a member writes.
+_SAVED = ("config.json", "*.safetensors", "*.safetensors.index.json", "*.py")
+
 #: Arguments that an Auto class hands on to the ensemble and sets anew for every member.
 _OF_THE_AUTO_CLASS = ("_from_auto", "_commit_hash", "adapter_kwargs", "code_revision", "return_unused_kwargs")
 
 
 def _key(key):
     return str(key[0] if isinstance(key, (tuple, list)) else key)
+
+
+def _below(weights, prefix):
+    """Those of a dictionary of weights whose names begin with ``prefix``, without it."""
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+def _repository_of(kwargs, folder):
+    """Make the repository that a push goes to; takes what belongs to it out of ``kwargs``."""
+    commit = {name: kwargs.pop(name, None) for name in ("commit_message", "create_pr", "token")}
+    commit["commit_message"] = commit["commit_message"] or "Upload model"
+    settings = {name: kwargs.pop(name) for name in ("private", "visibility", "exist_ok") if name in kwargs}
+    settings.setdefault("exist_ok", True)
+    repository = HfApi().create_repo(kwargs.pop("repo_id", folder.name), token=commit["token"], **settings)
+    return {"repo_id": repository.repo_id, **commit}

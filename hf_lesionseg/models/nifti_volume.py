@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from .file_diagnosis import channels_first, dicom_files_in, what_is, why_not_there
 from .volume_geometry import VolumeError, check_affine
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
@@ -182,19 +183,17 @@ def _describe_replaced(counts, size, name):
 
 def _check_container(path):
     name = path.name.lower()
-    if not path.exists():
-        raise VolumeError(f"{path}: no such file")
+    if reason := why_not_there(path):
+        raise VolumeError(f"{path}: {reason}")
     if path.is_dir():
-        raise VolumeError(f"{path}: is a folder; give a NIfTI file")
+        what = "a folder of DICOM files; convert it: dcm2niix -z y -o OUT" if dicom_files_in(path) else "a folder"
+        raise VolumeError(f"{path}: is {what}; give a NIfTI file")
+    if reason := what_is(path):
+        raise VolumeError(f"{path}: {reason}")
     if not name.endswith(SUFFIXES):
         raise VolumeError(f"{path}: not a NIfTI file by its name; convert it to .nii.gz (DICOM: dcm2niix)")
-    try:
-        with path.open("rb") as stream:
-            magic = stream.read(2)
-    except OSError as error:
-        raise VolumeError(f"{path}: cannot be read ({error.strerror})") from error
-    if not magic:
-        raise VolumeError(f"{path}: is empty (0 bytes); copy it again")
+    with path.open("rb") as stream:
+        magic = stream.read(2)
     if name.endswith(".gz") and magic != _GZIP_MAGIC:
         raise VolumeError(f"{path}: named .gz but not gzip; rename it without .gz, or compress it")
     if not name.endswith(".gz") and magic == _GZIP_MAGIC:
@@ -300,6 +299,11 @@ def _spatial_shape(image, name):
         raise VolumeError(f"{name}: has {len(shape)} axes {shape}; a scan needs three, a single slice (X, Y, 1)")
     if min(shape) < 1:
         raise VolumeError(f"{name}: shape {shape} has an axis without voxels; export the scan again")
+    if channels_first(shape):
+        raise VolumeError(
+            f"{name}: shape {shape} looks like channels first, as PyTorch and MONAI keep arrays; a scan is (X, Y, Z): "
+            "save each channel as a volume of its own (array[0] is the first; keep the affine)"
+        )
     if max(shape[3:], default=1) > 1:
         raise VolumeError(
             f"{name}: shape {shape} holds {int(np.prod(shape[3:]))} volumes; give one 3-D volume (fslroi, or "

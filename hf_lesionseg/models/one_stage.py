@@ -10,13 +10,14 @@ from transformers.utils import can_return_tuple
 
 from .configuration_resnet_segmenter import ResNetSegmenterConfig
 from .configuration_segmenter import SegmenterConfig
+from .file_modes import ReadableWeights
 from .layers import he_normal_, pad_to_stride
 from .losses import check_labels, segmentation_loss
 from .outputs import LesionSegmenterOutput
 from .resnet_decoder import ScoreConv2d
 
 
-class SegmenterPreTrainedModel(PreTrainedModel):
+class SegmenterPreTrainedModel(ReadableWeights, PreTrainedModel):
     """Base of the networks that segment slices: metadata and initialisation."""
 
     config: SegmenterConfig
@@ -24,6 +25,7 @@ class SegmenterPreTrainedModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # a loss is the mean of its batch, whatever else a Trainer counts
     _no_split_modules = ["ResNetBasicLayer", "ResNetBottleNeckLayer", "UNetDecoderBlock"]
 
     @torch.no_grad()

@@ -8,7 +8,6 @@ resume from your own checkpoints only. They are never published.
 
 import json
 import math
-import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,6 +17,8 @@ from pickle import UnpicklingError
 from safetensors import SafetensorError
 
 from ..errors import CheckpointError, ModelError, OutputError
+from ..imaging.atomic import flush_to_disk
+from ..models.file_modes import give_usual_modes
 
 STATE_FILE = "training_state.json"
 BEST = "best"
@@ -108,13 +109,13 @@ def save_checkpoint(accelerator, folder, state, scheduler, identity, limit):
             (partial / STATE_FILE).write_text(json.dumps(record, indent=1))
             if state.best_step:
                 for name in BEST_FILES:
-                    shutil.copy2(folder.parent / name, partial / BEST / name)
+                    shutil.copyfile(folder.parent / name, partial / BEST / name)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            for path in partial.rglob("*"):
-                if path.is_file():
-                    with path.open("rb") as written:
-                        os.fsync(written.fileno())
+            files = [path for path in partial.rglob("*") if path.is_file()]
+            give_usual_modes(files)
+            for path in files:
+                flush_to_disk(path)
             remove_checkpoint(final)  # of the same step: the one in an epoch's last step, or of an abandoned branch
             partial.rename(final)
             for old in list_checkpoints(folder)[:-limit]:
@@ -141,7 +142,7 @@ def restore_best(path, output):
             saved = path / BEST / name
             if saved.is_file():
                 aside = output / f".{name}.partial"
-                shutil.copy2(saved, aside)
+                shutil.copyfile(saved, aside)
                 aside.replace(output / name)
             else:
                 (output / name).unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from ..evaluation.fold_report import markdown_folds
 from ..evaluation.report import csv_table
 from ..evaluation.summary import summarize
 from ..imaging.atomic import write_aside
+from ..imaging.folder_lock import locked_folder
 
 HELD_OUT_FILE = "held_out.json"
 SCORES_JSON, SCORES_CSV, SCORES_MD = "cross_validation.json", "cross_validation.csv", "cross_validation.md"
@@ -126,6 +127,11 @@ def train_folds(arguments):
             "--fold all trains in one process; launch the folds one by one (--fold 0, --fold 1, ...) into OUTPUT/fold-0"
             ", OUTPUT/fold-1, ..., then run `lesionseg ensemble OUTPUT/fold-* -o OUTPUT`"
         )
+    with locked_folder(arguments.output_dir, "lesionseg train --fold all"):
+        return _train_folds(arguments)
+
+
+def _train_folds(arguments):
     from ..datasets.prepared import PreparedDataset
     from .ensemble import claim_folder, make_ensemble
     from .loop import train
@@ -178,6 +184,8 @@ def is_finished(folder, arguments, dataset, folds) -> bool:
         "recipe": (summary.get("recipe"), json.loads(json.dumps(wanted))),
         "beginning": (summary.get("started_from"), arguments.model_name_or_path),
     }
+    if (files := summary.get("data", {}).get("files")) is not None:  # versions before kept none
+        same["content of the scans and masks"] = files, dataset.content()
     other = [name for name, (before, now) in same.items() if before != now]
     if other:
         raise UsageError(

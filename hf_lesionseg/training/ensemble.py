@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import ModelError, UsageError
 from ..hub.model_card import SUMMARY_FILE, write_model_card
 from ..imaging.atomic import write_aside
+from ..imaging.folder_lock import one_run_at_a_time
 from ..inference.loading import WEIGHTS, load_model
 from .cross_validation import HELD_OUT_FILE, SCORES_CSV, SCORES_JSON, SCORES_MD, fold_folder, pool_folds, write_scores
 
@@ -26,6 +27,7 @@ MEMBER_FILES = (
 _MAY_DIFFER = ("_name_or_path", "transformers_version", "dtype", "architectures", "auto_map", "perfusion_maps")
 
 
+@one_run_at_a_time("lesionseg ensemble")
 def make_ensemble(folders: Sequence, output):
     """Assemble networks that predict as one by the mean of their probabilities.
 

@@ -1,4 +1,4 @@
-"""The one training loop. Read :func:`train` from top to bottom.
+"""The one training loop. Read :func:`_train` from top to bottom.
 
 Two things make a resumed run equal to an uninterrupted one, step by step: the order of the slices depends on the seed
 and the epoch alone, and every step seeds the random numbers of dropout from (seed, step, process). What a step does
@@ -29,7 +29,8 @@ from .averaging import averaged_model
 from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, restore_best, save_checkpoint, writing
 from .cross_validation import splits_of
 from .history import History, read_history
-from .launch import allow_unused_weights, make_accelerator, start_tracking
+from .launch import allow_unused_weights, make_accelerator, only_run_in, start_tracking
+from .loader_workers import explained_workers
 from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
 from .network import build_network, describe_stages, enable_activation_checkpointing, put_channels_last
 from .recipe import Recipe
@@ -61,6 +62,11 @@ def train(arguments):
     started = time.monotonic()
     recipe = arguments.load_recipe()
     accelerator = make_accelerator(recipe, cpu=arguments.cpu, with_tracking=arguments.with_tracking)
+    with only_run_in(arguments.output_dir, accelerator), explained_workers():
+        return _train(arguments, recipe, accelerator, started)
+
+
+def _train(arguments, recipe, accelerator, started):
     if arguments.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA's first matrix product runs
     set_seed(arguments.seed, deterministic=arguments.deterministic)
@@ -120,6 +126,7 @@ def train(arguments):
         **_settings_to_keep(recipe),
         "mixed_precision": accelerator.mixed_precision,
         "data": dataset.fingerprint(),
+        "data_files": dataset.content(),
         "train_cases": ids_sha256(case.id for case in cases["train"]),
         "validation_cases": ids_sha256(case.id for case in cases["validation"]),
         "processes": accelerator.num_processes,
@@ -128,6 +135,7 @@ def train(arguments):
     defaults = {
         **_network_settings(type(model_config)()),
         **_settings_to_keep(Recipe(name="", model_type=recipe.model_type)),
+        "data_files": dataset.content(),
     }
     state = load_checkpoint(accelerator, resume, scheduler, identity, defaults) if resume else TrainingState()
     history = None

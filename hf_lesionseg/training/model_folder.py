@@ -19,6 +19,7 @@ from ..evaluation.summary import summarize
 from ..hub.model_card import write_model_card
 from ..imaging.atomic import write_aside
 from ..inference.loading import load_model
+from ..models.file_modes import give_usual_modes
 from .checkpoints import BEST_FILES, writing
 from .cross_validation import HELD_OUT_FILE, write_held_out
 from .history import read_history
@@ -46,6 +47,7 @@ def save_best(accelerator, model, processor, output):
             shutil.rmtree(aside, ignore_errors=True)
             accelerator.unwrap_model(model).save_pretrained(aside, max_shard_size="100GB")
             processor.save_pretrained(aside)
+            give_usual_modes(aside.iterdir())
             for name in BEST_FILES:
                 (aside / name).replace(output / name)
             shutil.rmtree(aside)
@@ -110,6 +112,7 @@ def _summary(accelerator, arguments, recipe, dataset, cases, state, metrics, mod
             "volume_ml": {split: [round(case.lesion_ml, 4) for case in found] for split, found in cases.items()},
             "rejected": len(dataset.rejected),
             "fingerprint": dataset.fingerprint(),
+            "files": dataset.content(),
             **({"perfusion_maps": dataset.perfusion_maps} if dataset.perfusion_maps else {}),
         },
         "best": {

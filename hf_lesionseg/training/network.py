@@ -1,14 +1,17 @@
 """The network that a recipe names, new or from weights that exist."""
 
 import warnings
+from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
 from ..errors import ModelError, RecipeError
 from ..inference.loading import load_model
 from ..models import MODEL_REGISTRY
+from ..models.file_diagnosis import what_weights_are
 from ..models.resnet_encoder import ResNetEncoder, load_resnet_weights
 
 #: How data are prepared with the images that a network learns from.
@@ -150,7 +153,10 @@ def start_encoders(model, name_or_path, token=None):
         source = name_or_path.replace("{depth}", str(encoder.depth))
         try:
             load_resnet_weights(encoder, source, token=token)
-        except OSError as error:  # also what huggingface_hub raises where there is no network
+        except (OSError, SafetensorError) as error:  # also what huggingface_hub raises where there is no network
+            for path in Path(source).glob("*.safetensors"):
+                if found := what_weights_are(path):
+                    raise ModelError(f"encoder_weights {path}: {found}") from error
             reason = " ".join(str(error).split())
             raise ModelError(
                 f"encoder_weights {source}: cannot be loaded; go online once, give a folder that holds them, or train "

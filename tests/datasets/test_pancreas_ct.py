@@ -203,6 +203,10 @@ def test_a_second_run_converts_nothing_again_but_what_changed(write_case, tmp_pa
     after = {case: (folder / case / "scan.nii.gz").stat().st_mtime_ns for case in before}
     assert after["PANCREAS_0001"] == before["PANCREAS_0001"]
     assert after["PANCREAS_0002"] > before["PANCREAS_0002"]
+    slice_file = tmp_path / FLAT.format(1) / "1-001.dcm"
+    slice_file.write_bytes(slice_file.read_bytes()[:-2] + b"\1\1")  # of the same size
+    prepare(tmp_path)
+    assert (folder / "PANCREAS_0001" / "scan.nii.gz").stat().st_mtime_ns > after["PANCREAS_0001"]
     wide = prepare(tmp_path, hu_range=(0, 300))
     assert wide.cases[0].notes["label_check"]["hu_range"] == [0, 300]
     assert dataset.cases[0].notes["label_check"]["hu_range"] == [60, 130]

@@ -157,6 +157,59 @@ def test_a_changed_scan_is_prepared_again(make_records, small_processor, tmp_pat
     assert not np.array_equal(before, after)
 
 
+def keeping_size_and_time(path, change):
+    """Change a file's bytes so that neither its size nor its time tells of it."""
+    before = path.stat()
+    change(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def test_a_corrected_mask_of_equal_size_is_prepared_again_and_nothing_else(make_records, small_processor, tmp_path):
+    records = make_records(3)
+    plain = tmp_path / "scans" / "plain.nii"
+    nib.save(nib.load(records[1].masks[0]), plain)
+    records[1] = CaseRecord(records[1].id, records[1].person, records[1].images, (plain,))
+    before = prepare(records, tmp_path / "out", small_processor)
+    written = {case.id: (case.folder / "truth.nii.gz").stat().st_mtime_ns for case in before.cases}
+
+    def grow(path):
+        image = nib.load(path)
+        lesion = np.asarray(image.dataobj).copy()
+        lesion[10:13, 6:13, 2:4] = 1
+        nib.save(nib.Nifti1Image(lesion, image.affine), path)
+
+    keeping_size_and_time(plain, grow)
+    after = prepare(records, tmp_path / "out", small_processor)
+    assert after.cases[1].lesion_ml == pytest.approx(after.cases[1].truth().data.sum() * 0.002)
+    assert after.cases[1].lesion_ml == pytest.approx(before.cases[1].lesion_ml + 3 * 7 * 2 * 0.002)
+    again = {case.id: (case.folder / "truth.nii.gz").stat().st_mtime_ns for case in after.cases}
+    assert {case for case in again if again[case] != written[case]} == {records[1].id}
+    assert after.content() != before.content()
+
+
+def test_the_voxels_of_a_pair_and_a_sidecar_count_as_content(make_records, small_processor, tmp_path):
+    (record,) = make_records(1)
+    header, voxels = tmp_path / "scans" / "pair.hdr", tmp_path / "scans" / "pair.img"
+    nib.save(nib.Nifti1Pair(nib.load(record.masks[0]).get_fdata().astype(np.uint8), np.diag([1, 1, 2, 1])), header)
+    record = CaseRecord(record.id, record.person, record.images, (header,))
+    first = prepare([record], tmp_path / "out", small_processor)
+    keeping_size_and_time(voxels, lambda path: path.write_bytes(b"\0" * 8 + path.read_bytes()[:-8]))
+    second = prepare([record], tmp_path / "out", small_processor)
+    assert second.content() != first.content()
+    (tmp_path / "scans" / "pair.json").write_text('{"RepetitionTime": 1.0}')
+    assert prepare([record], tmp_path / "out", small_processor).content() != second.content()
+
+
+def test_what_a_version_without_hashes_prepared_is_prepared_again(make_records, small_processor, tmp_path):
+    case = prepare(make_records(1), tmp_path / "out", small_processor).cases[0]
+    path = case.folder / "case.json"
+    description = json.loads(path.read_text())
+    del description["sha256"]
+    path.write_text(json.dumps(description | {"bytes": [1, 2]}))
+    assert prepare(make_records(1), tmp_path / "out", small_processor).content() is not None
+
+
 def test_other_settings_and_other_data_are_refused(make_records, small_processor, tmp_path):
     records = make_records(2)
     dataset = prepare(records, tmp_path / "out", small_processor)

@@ -257,6 +257,16 @@ def test_skip_existing_keeps_only_what_would_come_out_the_same(loaded, write_hea
     assert "scan_preview.png: missing beside other outputs" in partial.reason
 
 
+def test_skip_existing_looks_at_both_files_of_a_pair(loaded, write_head, out, tmp_path):
+    pair = nib.Nifti1Pair(np.asarray(nib.load(write_head().path).dataobj, np.float32), np.eye(4))
+    nib.save(pair, tmp_path / "pair.hdr")
+    segment_cases([tmp_path / "pair.hdr"], loaded, out)
+    voxels = tmp_path / "pair.img"
+    voxels.write_bytes(voxels.read_bytes()[:-4] + np.float32(7.0).tobytes())
+    (changed,) = segment_cases([tmp_path / "pair.hdr"], loaded, out, skip_existing=True).outcomes
+    assert "another scan" in changed.reason
+
+
 def test_skip_existing_runs_what_is_not_there_yet(loaded, write_head, out):
     segment_cases([write_head("a.nii").path], loaded, out)
     run = segment_cases([write_head("a.nii").path, write_head("b.nii").path], loaded, out, skip_existing=True)

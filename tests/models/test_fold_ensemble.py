@@ -137,3 +137,16 @@ def test_what_an_ensemble_cannot_be(ensemble):
         AutoModel.from_config(ensemble.config)
     with pytest.raises(ValueError, match="an ensemble has no loss"):
         ensemble(torch.rand(1, 1, 16, 16), labels=torch.zeros(1, 16, 16))
+
+
+def test_weights_given_by_the_caller_are_shared_out_among_the_members(ensemble, tmp_path):
+    weights = {name: torch.zeros_like(value) for name, value in ensemble.state_dict().items()}
+    weights["members.1.head.bias"] += 2.0
+    ensemble.save_pretrained(tmp_path, state_dict=weights)
+    again = AutoModelForSemanticSegmentation.from_pretrained(tmp_path)
+    assert [member.head.bias.item() for member in again.members] == [0.0, 2.0, 0.0]
+
+
+def test_a_process_that_is_not_the_main_one_writes_nothing(ensemble, tmp_path):
+    ensemble.save_pretrained(tmp_path / "whole", is_main_process=False)
+    assert [path for path in (tmp_path / "whole").rglob("*") if path.is_file()] == []

@@ -71,7 +71,8 @@ def run(prepared, settings, tmp_path):
 
     def run_training(name="run", **options):
         output = tmp_path / name
-        return output, train(TrainingArguments(str(prepared), str(output), **(settings | options)))
+        options = {"data_dir": str(prepared), "output_dir": str(output)} | settings | options
+        return output, train(TrainingArguments(**options))
 
     return run_training
 

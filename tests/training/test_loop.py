@@ -58,6 +58,15 @@ def whole(prepared, settings, tmp_path_factory):
     return output, train(TrainingArguments(str(prepared), str(output / "run"), **options))
 
 
+def test_all_files_of_a_run_can_be_read_like_any_new_file(whole):
+    output = whole[0] / "run"
+    (whole[0] / "plain").touch()
+    usual = (whole[0] / "plain").stat().st_mode
+    files = [path for path in output.rglob("*") if path.is_file()]
+    assert {path.name for path in files} >= {"model.safetensors", "config.json", "optimizer.bin", "history.jsonl"}
+    assert [str(path) for path in files if path.stat().st_mode != usual] == []
+
+
 def test_it_leaves_a_complete_model_folder(whole):
     output, summary = whole[0] / "run", whole[1]
     assert AutoModel.from_pretrained(output).config.base_width == 2
@@ -166,13 +175,23 @@ def test_a_checkpoint_from_before_a_setting_was_there_is_one_with_its_default(ru
     output, _ = run(max_steps=6)
     state = list_checkpoints(output / "checkpoints")[-1] / STATE_FILE
     record = json.loads(state.read_text())
-    for name in ("copies", "warmup_epochs", "model.dice_smooth"):
+    for name in ("copies", "warmup_epochs", "model.dice_smooth", "data_files"):
         del record["identity"][name]
     state.write_text(json.dumps(record))
     with pytest.raises(CheckpointError, match=r"was written with model\.base_width"):
         run(resume_from_checkpoint="latest", base_width=4)
     run(resume_from_checkpoint="latest")
     assert_same_run(output, whole[0] / "run")
+
+
+def test_masks_corrected_since_a_checkpoint_are_refused(run, prepared, tmp_path):
+    data = shutil.copytree(prepared, tmp_path / "data")
+    run(max_steps=2, data_dir=str(data))
+    record = json.loads((data / "dataset.json").read_text())
+    record["cases"][0]["sha256"][1] = "0" * 64  # as `prepare` writes it for another mask of the same volume
+    (data / "dataset.json").write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match="was written with data_files"):
+        run(resume_from_checkpoint="latest", data_dir=str(data))
 
 
 def test_a_damaged_checkpoint_is_named(run):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hf_lesionseg.imaging.folder_lock import locked_folder
 from hf_lesionseg.training.checkpoints import list_checkpoints
 from hf_lesionseg.training.history import read_history
 
@@ -113,3 +114,12 @@ def test_two_independent_processes_are_refused(prepared, command_line, tmp_path)
     assert status != 0
     assert "each runs alone as rank 0" in text
     assert not (tmp_path / "run").exists()
+
+
+def test_two_processes_are_one_run_and_both_leave_where_another_is_at_work(prepared, command_line, tmp_path):
+    with locked_folder(tmp_path / "taken", "lesionseg train"):
+        status, text = finish(start(prepared, tmp_path / "taken", command_line))
+    assert status != 0
+    assert "taken: lesionseg train writes there since 20" in text
+    assert f"(process {os.getpid()} on " in text
+    assert list((tmp_path / "taken").iterdir()) == []

@@ -9,7 +9,7 @@ import yaml
 from transformers import AutoConfig
 
 from ...datasets.prepared import PreparedDataset
-from ...imaging.atomic import write_aside
+from ...imaging.atomic import link_or_copy, write_aside
 from ...models.image_processing_lesion import LesionImageProcessor
 from ..network import WITH_TARGETS, lacking_targets
 from ..recipe import load_recipe
@@ -89,7 +89,7 @@ def _share_source(folder):
     others = [path for path in folder.parent.glob("perfusion-*/source") if path.is_dir() and path.parent != folder]
     if others and not (folder / "source").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "source").symlink_to(Path("..") / others[0].parent.name / "source", target_is_directory=True)
+        link_or_copy(Path("..") / others[0].parent.name / "source", folder / "source")
 
 
 def _write_recipe(folder, **settings):
