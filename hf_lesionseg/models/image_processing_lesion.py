@@ -70,7 +70,7 @@ class LesionImageProcessor(BaseImageProcessor):
         Images of a case in the order of ``pixel_values``.
     slice_axis : {"axial", "coronal", "sagittal"}
     training_spacing : (row, column) in mm, optional
-        Resample planes to this pixel size.
+        Resample planes to this pixel size; those within 5 % of it, in rows and columns, stay as they are.
     size : {"height": int, "width": int}, optional
         Window cut from every plane: centred on the tissue, and widened to multiples of 16 rather than cutting tissue.
         Without it planes stay whole; the networks take any size.
