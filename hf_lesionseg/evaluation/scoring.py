@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import ScanError, UsageError
 from ..imaging import Scan, read_mask
-from ..imaging.scan import check_same_grid
+from ..imaging.scan import on_grid_of
 from ..models.lesion_cleanup import clean_lesions
 from ..models.nifti_volume import read_nifti
 from ..models.volume_geometry import VolumeError
@@ -69,7 +69,7 @@ def read_prediction(path: str | Path, truth: Scan, threshold: float | None = Non
         volume = read_nifti(path)
     except VolumeError as error:
         raise ScanError(str(error)) from error
-    check_same_grid(Scan(Path(path), volume.data, volume.affine, volume.header), truth)
+    volume = replace(volume, data=on_grid_of(Scan(Path(path), volume.data, volume.affine, volume.header), truth).data)
     if volume.replaced:
         raise ScanError(f"{path}: {volume.replaced} voxels are NaN or Inf; a prediction must say 0 where there is none")
     if threshold is not None:

@@ -10,6 +10,7 @@ import torch
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
 from .case_volumes import load_channels, load_volume
+from .grid_storage import bring_onto_grid
 from .intensity import apply_normalization, measure_intensity, normalization_of, plan_normalization, tissue_range
 from .lesion_cleanup import clean_lesions, filter_slices
 from .outputs import lesion_probability
@@ -22,7 +23,6 @@ from .volume_geometry import (
     mask_to_planes,
     plan_slices,
     restore_planes,
-    same_grid,
     to_planes,
     with_window,
 )
@@ -393,12 +393,13 @@ def _label_planes(lesion_map, geometry, name):
     name, volume = load_volume(lesion_map, None if own_grid else np.asarray(geometry.affine), name)
     if volume.replaced:
         raise VolumeError(f"{name}: {volume.replaced} NaN or Inf voxels in a mask; set them to 0 or 1")
-    if not same_grid(geometry.shape, geometry.affine, volume.data.shape, volume.affine):
+    data = bring_onto_grid(volume.data, volume.affine, geometry.shape, geometry.affine)
+    if data is None:
         raise VolumeError(
             f"{name}: shape {volume.data.shape} and grid are not those of its scan with {geometry.shape}; resample it "
             "onto the scan (nibabel.processing.resample_from_to, order=0)"
         )
-    return mask_to_planes(volume.data, geometry, dtype=np.int64)
+    return mask_to_planes(data, geometry, dtype=np.int64)
 
 
 def _one_per_case(values, count, name):
