@@ -1,4 +1,4 @@
-"""Slope and intercept of the values in a NIfTI file that are no numbers: 0, as the reference library nifti1_io has it."""
+"""Slope and intercept of the values in a NIfTI file that are no numbers: taken as 0, as nifti1_io takes them."""
 
 from functools import lru_cache
 
