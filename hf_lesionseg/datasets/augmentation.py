@@ -1,14 +1,15 @@
-"""Random geometry for training slices: flips, rotation, zoom, crops and radial distortion.
+"""Random changes of training slices: of geometry (flips, rotation, zoom, crops, radial distortion), blur and noise.
 
-All of a recipe's changes become one map from the pixels of the new slice to places in the old one, so that a slice is
-interpolated once, whatever is done to it: linearly its images, by the nearest pixel its labels.
+All of a recipe's changes of geometry become one map from the pixels of the new slice to places in the old one, so that
+a slice is interpolated once, whatever is done to it: linearly its images, by the nearest pixel its labels. Blur and
+noise come after it, in the recipe's order, and change images only.
 """
 
 import difflib
 from dataclasses import dataclass, fields
 
 import numpy as np
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from ..errors import UsageError
 
@@ -97,8 +98,56 @@ class Distortion:
         return points * (1 + rng.uniform(-self.strength, self.strength) * squared_radius)
 
 
+@dataclass(frozen=True)
+class Blur:
+    """Smooth by a Gaussian of a standard deviation of up to ``largest`` pixels, with a probability.
+
+    Resampling smooths a scan, so that a network which has seen sharp slices only is lost on one of another voxel size.
+    """
+
+    largest: float = 1.0
+    probability: float = 0.5
+
+    def __post_init__(self):
+        _check("largest", self.largest, 0 < self.largest <= 10, "above 0 and up to 10 pixels")
+        _check("probability", self.probability, 0 <= self.probability <= 1, "0 to 1")
+
+    def __call__(self, images, rng):
+        if rng.random() >= self.probability:
+            return images
+        width = float(rng.uniform(0, self.largest))
+        return np.stack([gaussian_filter(image, width, mode="nearest") for image in images])
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Add Gaussian noise of a standard deviation of up to ``largest`` to every image, with a probability.
+
+    ``largest`` is in units of ``pixel_values``: 0.05 is a twentieth of the range where normalisation ends at 0 and 1.
+    Images stay in their range, and air, their lowest value, stays as it is, as in a scan that was stripped or clipped.
+    """
+
+    largest: float = 0.05
+    probability: float = 0.5
+
+    def __post_init__(self):
+        _check("largest", self.largest, 0 < self.largest < np.inf, "above 0, in units of pixel_values")
+        _check("probability", self.probability, 0 <= self.probability <= 1, "0 to 1")
+
+    def __call__(self, images, rng):
+        if rng.random() >= self.probability:
+            return images
+        width = float(rng.uniform(0, self.largest))
+        lowest, highest = (extreme(images, axis=(1, 2), keepdims=True) for extreme in (np.min, np.max))
+        noisy = images + width * rng.standard_normal(images.shape).astype(images.dtype)
+        return np.where(images > lowest, np.clip(noisy, lowest, highest), images)
+
+
+_GEOMETRY = {"flip": Flip, "rotation": Rotation, "zoom": Zoom, "crop": Crop, "distortion": Distortion}
+_APPEARANCE = {"blur": Blur, "noise": Noise}
+
 #: name in a recipe -> its class, whose fields are its settings
-AUGMENTATIONS = {"flip": Flip, "rotation": Rotation, "zoom": Zoom, "crop": Crop, "distortion": Distortion}
+AUGMENTATIONS = {**_GEOMETRY, **_APPEARANCE}
 
 
 class SliceAugmentation:
@@ -123,18 +172,35 @@ class SliceAugmentation:
     """
 
     def __init__(self, settings):
-        self.changes = [_build(name, values or {}) for name, values in settings.items()]
+        changes = [_build(name, values or {}) for name, values in settings.items()]
+        self.geometry = [change for change in changes if type(change) in _GEOMETRY.values()]
+        self.appearance = [change for change in changes if type(change) in _APPEARANCE.values()]
 
-    def __call__(self, pixel_values, labels, rng):
-        """Change (C, H, W) images and (H, W) labels alike; what comes from beyond the border continues its pixels."""
+    def __call__(self, pixel_values, labels, rng, num_images=None):
+        """Change (C, H, W) images and (H, W) labels alike; what comes from beyond the border continues its pixels.
+
+        Of ``pixel_values`` the first ``num_images`` are images, by default all; others, such as targets, are moved with
+        them and neither blurred nor made noisy.
+        """
+        values, labels = self._moved(pixel_values, labels, rng)
+        images = values[:num_images]
+        for change in self.appearance:
+            images = change(images, rng)
+        if images.shape != values.shape:
+            images = np.concatenate([images, values[num_images:]])
+        return images, labels
+
+    def _moved(self, values, labels, rng):
+        if not self.geometry:
+            return np.array(values), np.array(labels)
         shape = labels.shape
         centre = (np.array(shape, dtype=float).reshape(2, 1, 1) - 1) / 2
         points = np.indices(shape) - centre
-        for change in self.changes:
+        for change in self.geometry:
             points = change(points, shape, rng)
         places = points + centre
-        images = np.stack([map_coordinates(image, places, order=1, mode="nearest") for image in pixel_values])
-        return images, map_coordinates(labels, places, order=0, mode="nearest")
+        values = np.stack([map_coordinates(image, places, order=1, mode="nearest") for image in values])
+        return values, map_coordinates(labels, places, order=0, mode="nearest")
 
 
 def _build(name, values):

@@ -30,7 +30,7 @@ class SliceDataset(Dataset):
     copies : how often an epoch takes each slice; with an augmentation each copy is another
     augmentation : called as ``augmentation(pixel_values, labels, rng)`` with arrays (C, H, W) and (H, W) and a numpy
         generator; returns both, of the same shapes. The targets go through it as further channels, so that they stay
-        in place
+        in place; then ``num_images`` tells how many channels are images
     targets : names of the cases' target channels to give along, each under its name as float32 (1, H, W)
     seed : of all that is random here; it depends on (seed, epoch, index) and on nothing else
 
@@ -105,7 +105,9 @@ class SliceDataset(Dataset):
             images = [case.target(name, int(plane))[None] for name in self.targets]
             values = np.concatenate([values, *images])
         if self.augmentation is not None:
-            values, labels = self.augmentation(values, labels, np.random.default_rng([self.seed, epoch, index]))
+            rng = np.random.default_rng([self.seed, epoch, index])
+            images = {"num_images": channels} if self.targets else {}
+            values, labels = self.augmentation(values, labels, rng, **images)
         item = {"pixel_values": self._padded(values[:channels], np.float32), "labels": self._padded(labels, np.int64)}
         for position, name in enumerate(self.targets, channels):
             item[name] = self._padded(values[position : position + 1], np.float32)

@@ -16,8 +16,10 @@ from nibabel.processing import resample_from_to
 from ..errors import DataError, GridMismatchError, ScanError
 from ..imaging import Scan, read_scan
 from ..imaging.file_identity import scan_sha256
+from ..imaging.scan import on_grid_of
+from ..models.grid_storage import bring_onto_grid
 from ..models.intensity import apply_normalization, measure_intensity, plan_normalization
-from ..models.volume_geometry import SliceGeometry, same_grid, to_planes
+from ..models.volume_geometry import SliceGeometry, to_planes
 from .bids_names import is_modality
 from .case_names import says_mask, scan_stem
 from .file_search import NIFTI, walk_files
@@ -171,8 +173,8 @@ def read_target(path: Path, like: Scan, *, resample: bool = False) -> Scan:
         Where it cannot be used.
     """
     scan = read_scan(path)
-    if same_grid(scan.shape, scan.affine, like.shape, like.affine):
-        return scan
+    if bring_onto_grid(scan.data, scan.affine, like.shape, like.affine) is not None:
+        return on_grid_of(scan, like)
     if not resample:
         raise GridMismatchError(
             f"{path}: lies on another grid ({scan.shape}) than {like.path} ({like.shape}); give --resample-dwi where "

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import DataError, ScanError
 from ..imaging import Scan, read_mask, read_scan
-from ..imaging.scan import check_same_grid
+from ..imaging.scan import on_grid_of
 from ..models.volume_geometry import VolumeError, restore_planes
 from .figures import OverlayPanel, extract_panel, overlay_sheet
 from .label_choice import LabelChoice
@@ -65,9 +65,7 @@ def _background(
             path = next((scans[name] for name in sorted(truth.aliases) if name in scans), None)
             if path is None:
                 return None, "no scan of this name"
-            scan = read_scan(path)
-            check_same_grid(scan, mask)
-            return scan.data, ""
+            return on_grid_of(read_scan(path), mask).data, ""
         return (None, "") if prepared is None else (_prepared_scan(prepared, truth.case), "")
     except (ScanError, DataError, VolumeError) as error:
         return None, str(error)

@@ -7,9 +7,10 @@ import nibabel as nib
 import numpy as np
 
 from hf_lesionseg.errors import GridMismatchError, ScanError
+from hf_lesionseg.models.grid_storage import advice_on_forms, bring_onto_grid, grid_difference
 from hf_lesionseg.models.label_values import check_probabilities, read_labels
 from hf_lesionseg.models.nifti_volume import check_varies, read_nifti
-from hf_lesionseg.models.volume_geometry import VolumeError, grid_distance, same_grid
+from hf_lesionseg.models.volume_geometry import VolumeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +97,7 @@ def read_mask(path, like=None, values=None):
     ----------
     path : str or os.PathLike
     like : Scan, optional
-        The scan on whose grid the mask must lie.
+        The scan on whose voxels the mask must lie; it is brought to the order of its axes, without loss.
     values : sequence of int, optional
         Of a map of several labels: 1 where the file has one of these, within 0.05, since a slope makes 1.99997 of 2.
 
@@ -142,7 +143,7 @@ def read_label_map(path, like=None, values=None, table=None):
     warnings = (*volume.warnings, *reading.warnings)
     mask = Scan(Path(path), reading.mask.astype(np.uint8, order="F"), volume.affine, volume.header, warnings)
     if like is not None:
-        check_same_grid(mask, like)
+        mask = on_grid_of(mask, like)
     return mask, reading
 
 
@@ -153,7 +154,7 @@ def read_probability(path, like=None):
     ----------
     path : str or os.PathLike
     like : Scan, optional
-        The scan on whose grid it must lie.
+        The scan on whose voxels it must lie; it is brought to the order of its axes, without loss.
 
     Returns
     -------
@@ -170,7 +171,7 @@ def read_probability(path, like=None):
     volume = _read_finite(path, "a map of probabilities; it must say 0 where there is none")
     probability = Scan(Path(path), volume.data, volume.affine, volume.header, volume.warnings)
     if like is not None:
-        check_same_grid(probability, like)
+        probability = on_grid_of(probability, like)
     try:
         check_probabilities(volume.data, str(path))
     except VolumeError as error:
@@ -178,18 +179,35 @@ def read_probability(path, like=None):
     return probability
 
 
-def check_same_grid(scan, like):
-    """Raise :class:`GridMismatchError` unless both volumes have the same voxels at the same place."""
-    if same_grid(scan.shape, scan.affine, like.shape, like.affine):
-        return
-    if scan.shape != like.shape:
-        difference = f"shape {scan.shape}, but {like.path} has {like.shape}"
-    else:
-        distance = grid_distance(scan.shape, scan.affine, like.affine)
-        difference = f"lies up to {distance:.3g} mm from the voxels of {like.path}"
-    raise GridMismatchError(
-        f"{scan.path}: {difference}; resample it onto that grid (nibabel.processing.resample_from_to, order=0)"
+def on_grid_of(scan, like):
+    """Return a volume along the axes of another that covers the same voxels; both may be stored in any order.
+
+    Parameters
+    ----------
+    scan, like : Scan
+
+    Returns
+    -------
+    Scan
+        ``scan`` itself where it is stored as ``like``; else its voxels, permuted and flipped, with affine and header of
+        ``like`` and an entry in ``warnings``.
+
+    Raises
+    ------
+    GridMismatchError
+        Where the voxels lie at different places; the message names both files and the remedy.
+    """
+    data = bring_onto_grid(scan.data, scan.affine, like.shape, like.affine)
+    if data is scan.data:
+        return scan
+    if data is not None:
+        stored, wanted = ("".join(nib.aff2axcodes(each.affine)) for each in (scan, like))
+        note = f"{scan.path}: stored as {stored}, brought to the order {wanted} of {like.path}; no voxel is changed"
+        return Scan(scan.path, np.asfortranarray(data), like.affine, like.header, (*scan.warnings, note))
+    remedy = advice_on_forms(scan, like, like.path) or (
+        "resample it onto that grid (nibabel.processing.resample_from_to, order=0)"
     )
+    raise GridMismatchError(f"{scan.path}: {grid_difference(scan, like, like.path)}; {remedy}")
 
 
 def _read(path):

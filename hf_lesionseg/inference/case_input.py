@@ -6,16 +6,15 @@ import itertools
 import math
 import os
 import re
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nibabel as nib
-
 from ..errors import ScanError, UsageError
 from ..imaging.perfusion_channels import FIRST_PASS_NAMES, MAP_NAMES, SERIES
 from ..models.file_diagnosis import dicom_files_in, is_file, is_folder, what_is, why_not_there
+from ..models.nifti_volume import read_shape
+from ..models.volume_geometry import VolumeError
 
 #: Name beside the network's channels and SERIES, a raw CT perfusion series: a mask of the brain to make maps in.
 BRAIN = "brain"
@@ -235,8 +234,8 @@ def _from_series(channel_names: Sequence[str]) -> list[str]:
 def _is_series(path: Path) -> bool:
     """True unless the header says that this is one volume: what cannot be read is refused, by name, when it is."""
     try:
-        return math.prod(nib.load(path).shape[3:]) > 1
-    except (nib.filebasedimages.ImageFileError, OSError, ValueError, EOFError, zlib.error):
+        return math.prod(read_shape(path)[3:]) > 1
+    except VolumeError:
         return True
 
 

@@ -24,6 +24,7 @@ WINDOW_PERCENTILES = (1.0, 99.5)
 DOTS_PER_INCH = 150
 WIDTH, TALLEST = 11.0, 7.0  # inches of the figure, and at most of a plane
 _EDGE, _GAP, _HEAD, _FOOT = 0.25, 0.2, 0.85, 0.95  # inches around and between the planes
+_MOST_PIXELS = 1024  # along a side of a plane: more than the figure has, whatever the header says of voxel sizes
 _SHORTEST = 0.5  # inches kept for a plane of a scan of few slices
 
 
@@ -140,8 +141,8 @@ def _planes(
         image, marked = (volume[tuple(cut)].T[:, ::-1] for volume in (scan, labels))
         extent = (np.asarray(high) - low) * spacing
         mark = (np.asarray(point) - low + 0.5) * spacing
-        repeats = [max(1, round(float(spacing[side]))) for side in (rows, columns)]
-        image, marked = (plane.repeat(repeats[0], axis=0).repeat(repeats[1], axis=1) for plane in (image, marked))
+        for side, size in ((0, spacing[rows]), (1, spacing[columns])):
+            image, marked = (_as_pixels(plane, side, float(size)) for plane in (image, marked))
         planes.append(
             _Plane(
                 name,
@@ -158,6 +159,14 @@ def _planes(
             )
         )
     return planes
+
+
+def _as_pixels(plane: np.ndarray, axis: int, millimetres: float) -> np.ndarray:
+    """Repeat voxels to pixels of about 1 mm; of a side of too many take the highest of several, no lesion is lost."""
+    length = plane.shape[axis]
+    if length > _MOST_PIXELS:
+        return np.maximum.reduceat(plane, np.arange(0, length, -(-length // _MOST_PIXELS)), axis=axis)
+    return plane.repeat(min(max(1, round(millimetres)), _MOST_PIXELS // length), axis=axis)
 
 
 def _rectangle(across, up, right, bottom, spacing) -> tuple[float, float, float, float]:

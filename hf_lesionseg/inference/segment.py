@@ -296,12 +296,12 @@ def _segment_case(case, segmenter, loaded, output, settings, batch_size, skip_ex
             )
         del predicted
     told = tuple(dict.fromkeys([*result["warnings"], *(str(warning.message) for warning in caught)]))
-    _write_outputs(case, targets, files, read, loaded, settings, input_sha256, result, told, clock)
+    made, told = _write_outputs(case, targets, files, read, loaded, settings, input_sha256, result, told, clock)
     return CaseOutcome(
         case.stem,
         case.text,
         "done",
-        files=targets,
+        files=made,
         n_lesions=len(result["lesions"]),
         total_volume_ml=result["total_volume_ml"],
         seconds=sum(clock.seconds.values()),
@@ -311,14 +311,17 @@ def _segment_case(case, segmenter, loaded, output, settings, batch_size, skip_ex
 
 def _kept(case: CaseInput, targets: dict[str, Path], expected: str) -> CaseOutcome:
     """Keep earlier outputs only if running again would give the same: an old mask is never shown as a new result."""
-    missing = [path for path in targets.values() if not path.exists()]
-    if missing:
-        raise OutputError(f"{missing[0]}: missing beside other outputs of {case.stem}; run with --overwrite")
+    missing = {kind: path for kind, path in targets.items() if not path.exists()}
     try:
-        record = json.loads(targets["record"].read_text(encoding="utf-8"))
+        record = {} if "record" in missing else json.loads(targets["record"].read_text(encoding="utf-8"))
+        if missing.keys() == {"preview"} and record.get("preview", "") is None:  # it could not be drawn
+            targets = {kind: path for kind, path in targets.items() if kind != "preview"}
+        elif missing:
+            path = next(iter(missing.values()))
+            raise OutputError(f"{path}: missing beside other outputs of {case.stem}; run with --overwrite")
         same = record["fingerprint"] == expected
         n_lesions, total = record["result"]["n_lesions"], record["result"]["total_volume_ml"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError(f"{targets['record']}: no run record of this package; run with --overwrite") from error
     if not same:
         raise OutputError(
@@ -353,22 +356,17 @@ def _write_outputs(case, targets, files, read, loaded, settings, input_sha256, r
         "coordinates": "centroid_mm in RAS+ world coordinates of the scan; voxel indices from 0, box stop exclusive",
         "lesions": result["lesions"],
     }
-    channels = f" · {next(iter(read.scans))} shown" if len(read.scans) > 1 else ""
-    network = loaded.source if loaded.commit else Path(loaded.source).name
-    note = f"{network}{channels} · threshold {settings['threshold']:.3g}"
     try:
+        with clock.stage("preview"):
+            told = _draw_preview(targets["preview"], case, read, loaded, settings, result, told)
+        made = {kind: path for kind, path in targets.items() if kind != "preview" or path.exists()}
         # All are written aside and renamed together on the way out, the record last.
         with contextlib.ExitStack() as stack:
-            aside = {kind: Path(stack.enter_context(write_aside(targets[kind]))) for kind in reversed(OUTPUTS)}
+            kinds = [kind for kind in reversed(OUTPUTS) if kind != "preview"]
+            aside = {kind: Path(stack.enter_context(write_aside(targets[kind]))) for kind in kinds}
             with clock.stage("write"):
                 write_mask(aside["mask"], result["mask"], like=scan)
                 _write_json(aside["lesions"], lesions)
-            with clock.stage("preview"):
-                volumes = [lesion["volume_ml"] for lesion in result["lesions"]]
-                write_preview(
-                    aside["preview"], scan.data, result["labels"], scan.affine, volumes, title=case.stem, note=note,
-                    regions=result["regions"] or (), window=_window_of(loaded.processor),
-                )  # fmt: skip
             record = build_record(
                 case=case.stem,
                 files=files,
@@ -380,11 +378,31 @@ def _write_outputs(case, targets, files, read, loaded, settings, input_sha256, r
                 warnings=list(told),
                 seconds=clock.seconds,
             )
+            record["preview"] = made["preview"].name if "preview" in made else None
             _write_json(aside["record"], record)
     except BaseException:
         # Also when renaming failed half-way: part of a result is none.
         _remove(targets)
         raise
+    return made, told
+
+
+def _draw_preview(target, case, read, loaded, settings, result, told):
+    """Draw the preview; a picture that fails, whatever the reason, costs nobody the mask. Returns the warnings."""
+    scan = result["scan"]
+    channels = f" · {next(iter(read.scans))} shown" if len(read.scans) > 1 else ""
+    network = loaded.source if loaded.commit else Path(loaded.source).name
+    try:
+        with write_aside(target) as aside:
+            write_preview(
+                aside, scan.data, result["labels"], scan.affine, [lesion["volume_ml"] for lesion in result["lesions"]],
+                title=case.stem, note=f"{network}{channels} · threshold {settings['threshold']:.3g}",
+                regions=result["regions"] or (), window=_window_of(loaded.processor),
+            )  # fmt: skip
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        return (*told, f"{case.text}: no preview could be drawn ({type(error).__name__}: {reason})")
+    return told
 
 
 def _window_of(processor):

@@ -1,9 +1,11 @@
 """The volumes of a case, one per channel, on one grid."""
 
 import os
+from dataclasses import replace
 
+from .grid_storage import advice_on_forms, bring_onto_grid
 from .nifti_volume import check_varies, read_nifti, volume_from_array, volume_from_image
-from .volume_geometry import VolumeError, same_grid
+from .volume_geometry import VolumeError
 
 
 def load_channels(case, channel_names, affine, name):
@@ -48,13 +50,23 @@ def load_channels(case, channel_names, affine, name):
         check_varies(volume.data, label)
         channels[channel] = label, volume
     first_label, first = channels[channel_names[0]]
-    for label, volume in channels.values():
-        if not same_grid(first.data.shape, first.affine, volume.data.shape, volume.affine):
-            raise VolumeError(
-                f"{label}: shape {volume.data.shape} and grid differ from {first_label} with {first.data.shape}; "
-                "register and resample all channels of a case onto one grid"
-            )
-    return channels
+    return {name: (label, _onto(first, first_label, volume, label)) for name, (label, volume) in channels.items()}
+
+
+def _onto(first, first_label, volume, label):
+    """Bring a channel to the order of axes of the first one, or raise."""
+    data = bring_onto_grid(volume.data, volume.affine, first.data.shape, first.affine)
+    if data is volume.data:
+        return volume
+    if data is not None:
+        note = f"{label}: its voxels are brought to the order of axes of {first_label}; none is changed"
+        return replace(volume, data=data, affine=first.affine, header=first.header, warnings=(*volume.warnings, note))
+    remedy = advice_on_forms(volume, first, first_label)
+    if remedy is None:
+        remedy = "register and resample all channels of a case onto one grid"
+    raise VolumeError(
+        f"{label}: shape {volume.data.shape} and grid differ from {first_label} with {first.data.shape}; {remedy}"
+    )
 
 
 def load_volume(source, affine, name):

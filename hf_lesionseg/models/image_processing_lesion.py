@@ -10,6 +10,7 @@ import torch
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
 from .case_volumes import load_channels, load_volume
+from .grid_storage import bring_onto_grid
 from .intensity import apply_normalization, measure_intensity, normalization_of, plan_normalization, tissue_range
 from .label_values import check_probabilities, read_labels
 from .lesion_cleanup import clean_lesions, filter_slices
@@ -23,7 +24,6 @@ from .volume_geometry import (
     mask_to_planes,
     plan_slices,
     restore_planes,
-    same_grid,
     to_planes,
     with_window,
 )
@@ -71,7 +71,7 @@ class LesionImageProcessor(BaseImageProcessor):
         Images of a case in the order of ``pixel_values``.
     slice_axis : {"axial", "coronal", "sagittal"}
     training_spacing : (row, column) in mm, optional
-        Resample planes to this pixel size.
+        Resample planes to this pixel size; those within 5 % of it, in rows and columns, stay as they are.
     size : {"height": int, "width": int}, optional
         Window cut from every plane: centred on the tissue, and widened to multiples of 16 rather than cutting tissue.
         Without it planes stay whole; the networks take any size.
@@ -400,12 +400,13 @@ def _label_planes(lesion_map, geometry, name):
     name, volume = load_volume(lesion_map, None if own_grid else np.asarray(geometry.affine), name)
     if volume.replaced:
         raise VolumeError(f"{name}: {volume.replaced} NaN or Inf voxels in a mask; set them to 0 or 1")
-    if not same_grid(geometry.shape, geometry.affine, volume.data.shape, volume.affine):
+    data = bring_onto_grid(volume.data, volume.affine, geometry.shape, geometry.affine)
+    if data is None:
         raise VolumeError(
             f"{name}: shape {volume.data.shape} and grid are not those of its scan with {geometry.shape}; resample it "
             "onto the scan (nibabel.processing.resample_from_to, order=0)"
         )
-    reading = read_labels(volume.data, name)
+    reading = read_labels(data, name)
     for note in (*reading.warnings, *reading.notes):
         warnings.warn(note, stacklevel=4)
     return mask_to_planes(reading.mask, geometry, dtype=np.int64)

@@ -13,7 +13,10 @@ import nibabel as nib
 import numpy as np
 
 from .file_diagnosis import channels_first, dicom_files_in, what_is, why_not_there
-from .volume_geometry import VolumeError, check_affine
+from .header_grid import checked_affine, usable_affine
+from .library_log import library_messages
+from .value_scaling import scaling_notes, tolerant_class
+from .volume_geometry import VolumeError
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -100,14 +103,36 @@ def read_nifti_series(path):
     return _read_file(path, _read_series)
 
 
+def read_shape(path):
+    """Return the shape that a file's header gives, of all its axes; no voxel is read.
+
+    Raises
+    ------
+    VolumeError
+        One line naming the file and the remedy: missing, damaged, or not NIfTI.
+    """
+    path = Path(path)
+    _check_container(path)
+    with ExitStack() as streams:
+        streams.enter_context(library_messages())
+        try:
+            return tuple(int(length) for length in _open_image(path, streams)[0].shape)
+        except _UNREADABLE as error:
+            raise error if isinstance(error, VolumeError) else VolumeError(f"{path}: {_reason(error)}") from error
+
+
 def _read_file(path, read):
     path = Path(path)
     _check_container(path)
     with ExitStack() as streams:
+        messages = streams.enter_context(library_messages())
         try:
             image, header, opened = _open_image(path, streams)
             volume = read(image, header, str(path), opened)
-            return volume if header is not None else _analyze_as_nifti(volume, image.header, path)
+            if header is None:
+                volume = _analyze_as_nifti(volume, image.header, path)
+            repairs = tuple(f"{path}: the header is repaired in reading ({message})" for message in messages)
+            return replace(volume, warnings=(*volume.warnings, *scaling_notes(header, str(path)), *repairs))
         except VolumeError:
             raise
         except MemoryError as error:
@@ -146,7 +171,7 @@ def volume_from_array(array, affine, name):
         raise VolumeError(f"{name}: array of shape {array.shape}; give one volume of three axes per case")
     if array.dtype.kind not in "fiub":
         raise VolumeError(f"{name}: array of dtype {array.dtype}; give one real number per voxel")
-    affine = _checked(np.eye(4) if affine is None else affine, name)
+    affine = checked_affine(np.eye(4) if affine is None else affine, name)
     data, counts = _read_finite(array, array.shape, name)
     warnings = _describe_replaced(counts, data.size, name)
     return NiftiVolume(data, affine, None, warnings, sum(counts.values()))
@@ -204,7 +229,7 @@ def _open_image(path, streams):
     """Open with streams of our own: one pass through a compressed file, to its end, whatever nibabel's defaults."""
     with _open_stream(path) as stream:
         stream.read(1024)  # as nibabel sniffs; it would only say of a damaged beginning that the type is unknown
-    kind = type(nib.load(path))
+    kind = tolerant_class(_kind_of(path))
     if not issubclass(kind, nib.AnalyzeImage | nib.Nifti1Pair):
         raise VolumeError(f"{path}: is {kind.__name__}, not NIfTI; convert it to .nii.gz")
     file_map = kind.filespec_to_file_map(str(path))
@@ -227,6 +252,16 @@ def _open_image(path, streams):
     return kind.from_file_map(file_map), header, tuple(opened.values())
 
 
+def _kind_of(path):
+    """Image class that nibabel takes for a file; of other names than ours, its own error."""
+    sniffed = None
+    for kind in nib.imageclasses.all_image_classes:
+        is_kind, sniffed = kind.path_maybe_image(str(path), sniffed)
+        if is_kind:
+            return kind
+    return type(nib.load(path))
+
+
 def _open_stream(path):
     return gzip.GzipFile(path) if path.name.lower().endswith(".gz") else path.open("rb")
 
@@ -234,7 +269,7 @@ def _open_stream(path):
 def _read_volume(image, header, name, streams):
     shape, warnings = _spatial_shape(image, name)
     _check_real_numbers(image, name)
-    affine, odd_header = _usable_affine(image, header, name)
+    affine, odd_header = usable_affine(image, header, name)
     data, counts = _read_finite(image.dataobj, shape, name)
     _read_to_end(streams)
     return NiftiVolume(
@@ -256,7 +291,7 @@ def _read_series(image, header, name, streams):
     if len(beyond) > 1:
         raise VolumeError(f"{name}: shape {shape} has several axes beside space; export one series, (X, Y, Z, time)")
     _check_real_numbers(image, name)
-    affine, odd_header = _usable_affine(image, header, name)
+    affine, odd_header = usable_affine(image, header, name)
     data = np.empty((*shape[:3], shape[beyond[0]]), np.float32, order="F")
     counts = {"NaN": 0, "Inf": 0}
     index = [slice(None)] * 3 + [0] * (len(shape) - 3)
@@ -324,59 +359,6 @@ def _read_finite(dataobj, shape, name):
         for k in range(0, shape[2], step):
             data[:, :, k : k + step] = _finite_values(dataobj[(..., slice(k, k + step), *rest)], name, counts)
     return data, counts
-
-
-def _usable_affine(image, header, name):
-    """Affine in mm, and warnings about the header that it comes from."""
-    if header is None:
-        return _checked(image.affine, name), ()
-    sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
-    if not isinstance(image.dataobj, np.ndarray) and sform_code <= 0:
-        _check_pixdim(header, name)
-    affine, warnings = np.asarray(image.affine, np.float64), []
-    sizes = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
-    # ISLES 2018 and other old exports: identity sform while the voxel size stands in pixdim only
-    if sform_code > 0 and np.array_equal(header.get_sform(), np.eye(4)) and not np.allclose(sizes, 1) and sizes.all():
-        affine = header.get_qform() if qform_code > 0 else np.diag([*sizes, 1.0])
-        warnings.append(
-            f"{name}: the sform is the identity but voxels measure {_triple(sizes)} mm; the voxel size is used and the "
-            "header goes back untouched"
-        )
-    elif sform_code > 0 and qform_code > 0:
-        corner = np.append(np.asarray(image.shape[:3]) - 1, 1)
-        shift = max(np.abs((header.get_qform() - affine) @ point)[:3].max() for point in (corner, np.eye(4)[3]))
-        if shift > 0.1 * nib.affines.voxel_sizes(affine).min():
-            warnings.append(f"{name}: qform and sform differ by up to {shift:.3g} mm; the sform is used")
-    elif sform_code <= 0 and qform_code <= 0:
-        warnings.append(
-            f"{name}: the header gives no orientation; axes are taken as {''.join(nib.aff2axcodes(affine))}"
-        )
-    affine = _checked(affine, name)
-    unit = header.get_xyzt_units()[0]
-    if unit in ("meter", "micron"):
-        warnings.append(f"{name}: the header gives lengths in {unit}; read as mm, so mL are wrong if that is true")
-    cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    if np.abs(cosines.T @ cosines - np.eye(3)).max() > 1e-3:
-        warnings.append(f"{name}: the axes are sheared; some other tools refuse such a file")
-    return affine, tuple(warnings)
-
-
-def _check_pixdim(header, name):
-    sizes = np.asarray(header["pixdim"][1:4], np.float64)
-    # nibabel would read 0 as 1 mm, and every volume in mL would be plausible and wrong
-    if not np.isfinite(sizes).all() or (sizes == 0).any():
-        raise VolumeError(f"{name}: voxel size {_triple(sizes)} mm in the header; set pixdim to the scan's own")
-
-
-def _checked(affine, name):
-    try:
-        return check_affine(affine)
-    except VolumeError as error:
-        raise VolumeError(f"{name}: {error}") from error
-
-
-def _triple(sizes):
-    return " x ".join(f"{size:.4g}" for size in sizes)
 
 
 def _reason(error):

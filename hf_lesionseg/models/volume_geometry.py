@@ -29,6 +29,9 @@ PLANE_AXES = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
 #: resampled planes larger than this are a wrong spacing, not a scan
 LARGEST_PLANE = 8192
 
+#: share of the training spacing by which a plane's own may differ without being resampled
+NEAR_SPACING = 0.05
+
 
 class VolumeError(ValueError):
     """A volume cannot be turned into planes; the message names the volume and the remedy."""
@@ -152,7 +155,8 @@ def plan_slices(shape, affine, *, slice_axis="axial", training_spacing=None, tra
     slice_axis : {"axial", "coronal", "sagittal"}
     training_spacing : sequence of 2 float, optional
         Row and column distance in mm to resample planes to. The plane keeps its field of view, so the spacing is met
-        up to half a pixel in the whole plane.
+        up to half a pixel in the whole plane. Planes whose rows and columns are both within 5 % of it stay as they
+        are: interpolation would smooth their noise, which changes them more than a size that is slightly off.
     training_shape : sequence of 2 int, optional
         Rows and columns to resample whole planes to instead, whatever their pixel size.
 
@@ -181,15 +185,16 @@ def plan_slices(shape, affine, *, slice_axis="axial", training_spacing=None, tra
     resampled_shape = plane_shape if training_shape is None else tuple(int(length) for length in training_shape)
     if training_spacing is not None:
         sizes = _canonical_spacing(affine, orientation)
-        resampled_shape = tuple(
-            max(1, round(length * sizes[axis] / float(target)))
-            for axis, length, target in zip((rows, columns), plane_shape, training_spacing, strict=True)
-        )
-        if max(resampled_shape) > LARGEST_PLANE:
-            raise VolumeError(
-                f"training_spacing {tuple(training_spacing)} mm turns planes of {plane_shape} into {resampled_shape} "
-                "pixels: check the voxel size in the file's header"
+        ratios = [sizes[axis] / float(target) for axis, target in zip((rows, columns), training_spacing, strict=True)]
+        if not is_near_spacing(ratios):
+            resampled_shape = tuple(
+                max(1, round(length * ratio)) for length, ratio in zip(plane_shape, ratios, strict=True)
             )
+            if max(resampled_shape) > LARGEST_PLANE:
+                raise VolumeError(
+                    f"training_spacing {tuple(training_spacing)} mm turns planes of {plane_shape} into "
+                    f"{resampled_shape} pixels: check the voxel size in the file's header"
+                )
     return SliceGeometry(
         shape=shape,
         affine=_affine_tuple(affine),
@@ -201,6 +206,12 @@ def plan_slices(shape, affine, *, slice_axis="axial", training_spacing=None, tra
         window_shape=resampled_shape,
         num_slices=canonical_shape[slices],
     )
+
+
+def is_near_spacing(ratios):
+    """Tell whether planes keep their own pixels: each side over the training spacing within 5 % of 1."""
+    # headers hold float32, so that 5 % itself is met up to rounding only
+    return all(abs(ratio - 1.0) <= NEAR_SPACING + 1e-6 for ratio in ratios)
 
 
 def with_window(geometry, start, shape):

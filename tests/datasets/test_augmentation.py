@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from hf_lesionseg.datasets.augmentation import AUGMENTATIONS, SliceAugmentation
 from hf_lesionseg.errors import UsageError
 
 ALL = {name: {} for name in AUGMENTATIONS}
+MOVED = {name: {} for name in ("flip", "rotation", "zoom", "crop", "distortion")}
 
 
 @pytest.fixture
@@ -93,12 +95,66 @@ def test_strongest_distortion_does_not_fold():
     assert (np.diff(image, axis=1) > 0).all()
 
 
+def test_blur_by_hand(slices):
+    """As scipy smooths, with the width that was drawn; the labels stay."""
+    change = SliceAugmentation({"blur": {"largest": 2.0, "probability": 1.0}})
+    rng = np.random.default_rng(5)
+    rng.random()
+    width = rng.uniform(0, 2.0)
+    images, labels = change(*slices, np.random.default_rng(5))
+    for found, before in zip(images, slices[0], strict=True):
+        np.testing.assert_array_equal(found, gaussian_filter(before, width, mode="nearest"))
+    assert np.array_equal(labels, slices[1])
+    assert width > 0.5
+
+
+def test_noise_has_the_width_that_was_drawn_and_spares_air():
+    images = np.full((2, 200, 200), 0.5, np.float32)
+    images[:, :20] = 0.0
+    images[0, -1, -1], images[1, -1, -1] = 1.0, 0.55
+    labels = np.ones((200, 200), np.uint8)
+    widths = []
+    for seed in range(20):
+        noisy, after = augment({"noise": {"largest": 0.1, "probability": 1.0}}, (images, labels), seed)
+        assert not noisy[:, :20].any()
+        assert noisy.min() >= 0
+        assert noisy[1].max() <= np.float32(0.55)
+        assert noisy.dtype == np.float32
+        assert np.array_equal(after, labels)
+        widths.append(noisy[0, 20:].std())
+    assert 0 < min(widths) < 0.02
+    assert 0.08 < max(widths) < 0.1
+
+
+def test_blur_and_noise_as_often_as_told(slices):
+    for name in ("blur", "noise"):
+        change, rng = SliceAugmentation({name: {"probability": 0.25}}), np.random.default_rng(0)
+        changed = [not np.array_equal(change(*slices, rng)[0], slices[0]) for _ in range(400)]
+        assert 0.19 < np.mean(changed) < 0.31
+
+
+def test_targets_are_moved_and_neither_blurred_nor_noisy(slices):
+    always = {"blur": {"probability": 1.0}, "noise": {"probability": 1.0}}
+    moved, labels = augment(MOVED, slices, 1)
+    changed, again = SliceAugmentation(MOVED | always)(*slices, np.random.default_rng(1), num_images=2)
+    assert np.array_equal(changed[2], moved[2])
+    assert not np.array_equal(changed[:2], moved[:2])
+    assert np.array_equal(labels, again)
+
+
+def test_slices_are_copied_where_nothing_moves_them(slices):
+    images, labels = augment({"noise": {"probability": 0.0}}, slices)
+    assert np.array_equal(images, slices[0])
+    assert not np.shares_memory(images, slices[0])
+    assert not np.shares_memory(labels, slices[1])
+
+
 def test_images_and_labels_go_together(slices):
     """The lesion as a channel of its own, thresholded, is the new label but for the pixels of its outline."""
     images, labels = slices
     both = np.concatenate([images, labels[None]])
     for seed in range(10):
-        (*_, lesion), after = augment(ALL, (both, labels), seed)
+        (*_, lesion), after = augment(MOVED, (both, labels), seed)
         inside, outside = lesion > 0.99, lesion < 0.01
         assert (after[inside] == 1).all()
         assert (after[outside] == 0).all()
@@ -119,7 +175,11 @@ def test_the_same_generator_gives_the_same_slice(slices):
     ("settings", "message"),
     [
         ({"flips": {}}, "did you mean 'flip'"),
-        ({"noise": {}}, "use some of flip, rotation"),
+        ({"xyz": {}}, "use some of flip, rotation"),
+        ({"noises": {}}, "did you mean 'noise'"),
+        ({"blur": {"largest": 0}}, "augmentation blur: largest is 0"),
+        ({"noise": {"largest": -1}}, "augmentation noise: largest is -1"),
+        ({"noise": {"probability": 2}}, "augmentation noise: probability is 2"),
         ({"flip": {"axes": ["left"]}}, "augmentation flip: axes"),
         ({"flip": {"axes": "height"}}, "as a list"),
         ({"flip": 0.5}, "its settings are axes, probability"),

@@ -94,6 +94,16 @@ def test_image_labels_and_target_move_together(prepare):
         np.testing.assert_allclose(np.polyval(fit, image), target, atol=5e-3)
 
 
+def test_blur_and_noise_leave_the_target_as_it_was(prepare):
+    dataset = prepare(processor=LesionImageProcessor(normalization="none"))
+    augment = SliceAugmentation({"blur": {"probability": 1.0}, "noise": {"probability": 1.0}})
+    slices = SliceDataset(dataset.cases, slices="lesion", augmentation=augment, targets=("dwi",))
+    still = SliceDataset(dataset.cases, slices="lesion", targets=("dwi",))
+    for index in range(len(slices)):
+        assert torch.equal(slices[index]["dwi"], still[index]["dwi"])
+        assert not torch.equal(slices[index]["pixel_values"], still[index]["pixel_values"])
+
+
 def test_another_target_of_the_same_size_is_prepared_again_and_changes_the_fingerprint(prepare, make_records, tmp_path):
     """An uncompressed file of the same values in another order: equal in size, mean and deviation."""
     records = make_records(2)

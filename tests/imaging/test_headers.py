@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hf_lesionseg.errors import ScanError
-from hf_lesionseg.imaging import read_scan
+from hf_lesionseg.imaging import read_mask, read_scan, write_mask
 
 
 @pytest.mark.parametrize(("codes", "expected"), [((1, 0), "qform"), ((0, 1), "sform"), ((1, 1), "both")])
@@ -108,3 +108,77 @@ def test_left_handed(save, brain, oblique, axis):
 def test_lengths_that_are_not_millimetres(save, brain, unit):
     code = {"meter": 1, "micron": 3}[unit]
     assert any(unit in warning for warning in read_scan(save(brain, xyzt_units=code)).warnings)
+
+
+@pytest.mark.parametrize(("unit", "code", "per_mm"), [("meter", 1, 1e-3), ("micron", 3, 1e3)])
+@pytest.mark.parametrize("codes", [(1, 0), (0, 1), (1, 1)])
+def test_lengths_in_metres_and_micrometres_are_converted(save, brain, oblique, unit, code, per_mm, codes):
+    """One mm stays one mm; lesions get their true volume, and what is written back gets the file's own header."""
+    scan = read_scan(save(brain, np.diag([per_mm] * 3 + [1]) @ oblique, codes=codes, xyzt_units=code))
+    np.testing.assert_allclose(scan.affine, oblique, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(scan.voxel_ml, abs(np.linalg.det(oblique[:3, :3])) / 1000, rtol=1e-5)
+    (warning,) = scan.warnings
+    assert f"lengths in {unit}" in warning
+    assert "are read as 0.9 x 1.1 x 3 mm" in warning
+    assert scan.to_nibabel().header.get_xyzt_units()[0] == "mm"
+    mask = read_mask(write_mask(scan.path.with_name("mask.nii.gz"), np.ones(brain.shape, bool), scan), like=scan)
+    np.testing.assert_allclose(mask.affine, scan.affine)
+    assert mask.header.get_xyzt_units()[0] == unit
+
+
+def test_units_that_make_no_scan_are_refused(save, brain):
+    for size, code in ((0.001, 3), (300.0, 3), (5.0e3, 1), (0.02, 1)):
+        path = save(brain, np.diag([size] * 3 + [1]), xyzt_units=code)
+        if (size, code) == (0.02, 1):  # 20 mm
+            np.testing.assert_allclose(read_scan(path).spacing, 20.0, rtol=1e-6)
+        elif (size, code) == (300.0, 3):
+            np.testing.assert_allclose(read_scan(path).spacing, 0.3, rtol=1e-6)
+        else:
+            with pytest.raises(ScanError, match="correct unit and voxel size") as error:
+                read_scan(path)
+            assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("codes", [(1, 1), (0, 1), (1, 0), (0, 0)])
+def test_negative_voxel_size(save, brain, codes, capfd):
+    """As ITK and nibabel read it: its absolute value; what nibabel logs is a warning of ours, once."""
+    path = save(brain, np.diag([2.0, 3.0, 4.0, 1.0]), codes=codes)
+    expected = read_scan(path).affine
+    scan = read_scan(save(brain, np.diag([2.0, 3.0, 4.0, 1.0]), codes=codes, pixdim=[1, 2, -3, 4, 1, 1, 1, 1]))
+    np.testing.assert_allclose(scan.affine, expected)
+    assert sum("pixdim[1,2,3] should be positive" in warning for warning in scan.warnings) == 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_qform_that_is_none_beside_a_good_sform(save, brain, oblique):
+    scan = read_scan(save(brain, oblique, codes=(1, 1), quatern_b=3.0))
+    np.testing.assert_allclose(scan.affine, oblique, atol=1e-5)
+    assert scan.warnings == (f"{scan.path}: the qform is no orientation; the sform is used",)
+
+
+def test_the_librarys_own_lines_reach_the_user_again_afterwards(save, brain, caplog):
+    path = save(brain, codes=(0, 1), pixdim=[1, 2, -3, 4, 1, 1, 1, 1])
+    before = list(nib.imageglobals.logger.handlers)
+    read_scan(path)
+    assert nib.imageglobals.logger.handlers == before
+    nib.load(path)
+    assert "should be positive" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "factor", "message"),
+    [
+        (np.inf, 0, 1, "slope of its values is inf; values are read as they are stored"),
+        (-np.inf, np.nan, 1, "slope of its values is -inf"),
+        (2.0, np.inf, 2, "intercept of its values is inf; read as 0"),
+        (0.5, np.nan, 0.5, "intercept of its values is nan; read as 0"),
+        (np.nan, np.inf, 1, None),
+        (0.0, np.inf, 1, None),
+    ],
+)
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_scaling_that_is_no_number(save, brain, slope, intercept, factor, message, kind):
+    stored = brain.astype(np.int16)
+    scan = read_scan(save(stored, kind=kind, scl_slope=slope, scl_inter=intercept))
+    np.testing.assert_allclose(scan.data, stored * factor)
+    assert [message in warning for warning in scan.warnings] == ([] if message is None else [True])

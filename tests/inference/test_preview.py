@@ -131,3 +131,26 @@ def test_equal_input_gives_equal_bytes():
     for file in files:
         write_preview(file, head(), np.zeros((60, 70, 50), dtype=np.int32), np.eye(4), [], title="case")
     assert files[0].getvalue() == files[1].getvalue()
+
+
+@pytest.mark.parametrize("spacing", [(5000.0, 5000.0, 5000.0), (1.0, 1.0, 3000.0), (0.001, 0.001, 0.001)])
+def test_pixels_are_bounded_whatever_the_voxel_size(spacing):
+    scan = head((41, 48, 33))
+    mask = np.zeros(scan.shape, np.uint8)
+    mask[8:12, 20:24, 10:14] = 1
+    affine = np.diag([*spacing, 1])
+    for plane in _planes(scan, find_lesions(mask, affine, 0.001)[1], affine):
+        assert max(plane.image.shape) <= 1024
+        assert plane.labels.any()
+
+
+def test_no_lesion_is_lost_on_planes_of_many_pixels():
+    """One voxel of 5000: the highest of those that share a pixel is shown."""
+    scan = np.ones((5000, 40, 3), np.float32)
+    scan[:10] = 0
+    mask = np.zeros(scan.shape, np.uint8)
+    mask[4321, 17, 1] = 1
+    axial, coronal, sagittal = _planes(scan, find_lesions(mask, np.eye(4), 0.001)[1], np.eye(4))
+    for plane in (axial, coronal, sagittal):
+        assert max(plane.image.shape) <= 1024
+        assert (plane.labels == 1).sum() == 1

@@ -344,8 +344,7 @@ def test_a_full_disk_fails_the_case_and_leaves_nothing_half_written(loaded, writ
     segment_cases([head.path], loaded, out)  # all lazy imports are done
     shutil.rmtree(out)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # The mask fits, the preview does not.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
     try:
         run = segment_cases([head.path], loaded, out)
     finally:
@@ -354,6 +353,51 @@ def test_a_full_disk_fails_the_case_and_leaves_nothing_half_written(loaded, writ
     assert isinstance(run.failed[0].error, OutputError)
     assert "cannot be written" in run.failed[0].reason
     assert listing(out) == []
+
+
+def test_a_preview_that_cannot_be_written_costs_nobody_the_mask(loaded, write_head, out):
+    head = write_head()
+    segment_cases([head.path], loaded, out)
+    expected = (out / "scan_mask.nii.gz").read_bytes()
+    shutil.rmtree(out)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # the mask fits, the preview does not
+    try:
+        (outcome,) = segment_cases([head.path], loaded, out).outcomes
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert outcome.status == "done"
+    assert "no preview could be drawn (OutputError" in outcome.warnings[-1]
+    assert listing(out) == [f"scan{ending}" for ending in ENDINGS if ending != "_preview.png"]
+    assert (out / "scan_mask.nii.gz").read_bytes() == expected
+    record = json.loads((out / "scan_record.json").read_text())
+    assert record["preview"] is None
+    assert list(outcome.warnings) == record["warnings"]
+    (kept,) = segment_cases([head.path], loaded, out, skip_existing=True).outcomes
+    assert (kept.status, "preview" in kept.files) == ("kept", False)
+
+
+def test_a_preview_that_fails_costs_nobody_the_mask(loaded, write_head, out, monkeypatch):
+    def without_memory(*args, **kwargs):
+        raise MemoryError("Unable to allocate 183. GiB")
+
+    monkeypatch.setattr("hf_lesionseg.inference.segment.write_preview", without_memory)
+    (outcome,) = segment_cases([write_head().path], loaded, out).outcomes
+    assert outcome.status == "done"
+    assert outcome.files["mask"].exists()
+    assert "no preview could be drawn (MemoryError: Unable to allocate" in outcome.warnings[-1]
+
+
+@pytest.mark.parametrize("size", [0.01, 40.0, 5000.0])
+def test_impossible_voxel_sizes_get_a_mask_and_a_small_preview(loaded, write_head, out, size):
+    head = write_head()
+    image = nib.load(head.path)
+    path = head.path.with_name("odd.nii.gz")
+    nib.save(nib.Nifti1Image(image.get_fdata(dtype=np.float32), np.diag([size, size, 0.5 * size, 1])), path)
+    (outcome,) = segment_cases([path], loaded, out).outcomes
+    assert outcome.status == "done"
+    with Image.open(outcome.files["preview"]) as preview:
+        assert max(preview.size) < 3000
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 from hf_lesionseg.models.plane_resampling import resample_plane
 from hf_lesionseg.models.volume_geometry import (
     SliceGeometry,
@@ -164,7 +165,7 @@ def dice(first, second):
     return 2 * np.logical_and(first, second).sum() / (first.sum() + second.sum())
 
 
-@pytest.mark.parametrize("spacing", [(0.45, 0.45, 5.0), (0.6, 0.5, 2.0), (2.0, 1.7, 2.0), (1.01, 0.99, 3.0)])
+@pytest.mark.parametrize("spacing", [(0.45, 0.45, 5.0), (0.6, 0.5, 2.0), (2.0, 1.7, 2.0), (1.06, 0.94, 3.0)])
 @pytest.mark.parametrize("codes", ["LAS", "PSR", "RAS"])
 @pytest.mark.parametrize("slice_axis", ["axial", "sagittal"])
 def test_sphere_keeps_its_place_and_size(spacing, codes, slice_axis):
@@ -181,6 +182,49 @@ def test_sphere_keeps_its_place_and_size(spacing, codes, slice_axis):
     assert dice(restored, truth) > 0.95
     shift = np.array(ndimage.center_of_mass(restored)) - ndimage.center_of_mass(truth)
     assert np.abs(shift).max() < 0.1
+
+
+@pytest.mark.parametrize("slice_axis", ["axial", "coronal", "sagittal"])
+@pytest.mark.parametrize(
+    ("row", "column", "resampled"),
+    [
+        (3.0, 3.0, False),
+        (3.03, 2.94, False),
+        (3.15, 2.85, False),  # 5 % either way
+        (float(np.float32(3.15)), float(np.float32(2.85)), False),
+        (3.16, 3.0, True),
+        (3.0, 2.84, True),
+        (1.0, 1.0, True),
+    ],
+)
+def test_planes_near_the_training_spacing_keep_their_pixels(slice_axis, row, column, resampled):
+    """Exactly: values, lesion and the way back are those of a header that gives 3 mm."""
+    slices, rows, columns = TRANSPOSE[slice_axis]
+    sizes = np.ones(4)
+    sizes[[slices, rows, columns]] = 7.0, row, column
+    volume = random_volume((40, 36, 44))
+    geometry = plan_slices(volume.shape, np.diag(sizes), slice_axis=slice_axis, training_spacing=(3.0, 3.0))
+    assert geometry.is_resampled == resampled
+    if resampled:
+        expected = [max(1, round(n * size / 3)) for n, size in zip(geometry.plane_shape, (row, column), strict=True)]
+        assert geometry.resampled_shape == tuple(expected)
+        return
+    assert geometry.plane_spacing == pytest.approx((row, column), rel=1e-12)
+    planes = to_planes(volume, geometry)
+    np.testing.assert_array_equal(planes, volume.transpose(slices, rows, columns))
+    np.testing.assert_array_equal(mask_to_planes(volume > 0.5, geometry), planes > 0.5)
+    np.testing.assert_array_equal(restore_planes(planes, geometry), volume)
+
+
+def test_a_header_one_percent_off_gives_the_same_slices():
+    volume = random_volume((60, 50, 8)) * 100
+    settings = {"training_spacing": (3.0, 3.0), "size": {"height": 64, "width": 64}}
+    slices = [
+        LesionImageProcessor(**settings)(volume, affine=np.diag([side, side, side, 1]))["pixel_values"]
+        for side in (3.0, 3.03, 2.94, 3.15)
+    ]
+    for others in slices[1:]:
+        np.testing.assert_array_equal(others, slices[0])
 
 
 @pytest.mark.parametrize("spacing", [(1.6, 2.1, 2.0), (1.0, 3.0, 2.0)])

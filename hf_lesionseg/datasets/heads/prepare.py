@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ...errors import UsageError
+from ...imaging.folder_lock import one_run_at_a_time
 from ..prepare import claim_output, prepare_cases
 from ..prepared import HEADS, SPLITS, PreparedDataset
 from ..splits import Splits, save_splits
@@ -17,6 +18,7 @@ NAME = "generated heads with strokes"
 _PREPARED_AS = {"fit": "train", "choose": "validation", "report": "test"}
 
 
+@one_run_at_a_time("lesionseg prepare")
 def prepare_heads(
     sources: HeadSources | None,
     output: str | Path,

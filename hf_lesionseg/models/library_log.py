@@ -1,0 +1,35 @@
+"""What the NIfTI library says of a file, as warnings of ours instead of lines of its own on the terminal."""
+
+import logging
+from contextlib import contextmanager
+
+import nibabel as nib
+
+
+class _Collector(logging.Handler):
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.messages = []
+
+    def emit(self, record):
+        message = " ".join(record.getMessage().split())
+        if message not in self.messages:  # a header is checked each time that it is opened
+            self.messages.append(message)
+
+
+@contextmanager
+def library_messages():
+    """Collect nibabel's log lines of the block, each once; the terminal sees none of them.
+
+    Yields
+    ------
+    list of str
+        Filled while the block runs.
+    """
+    logger = nib.imageglobals.logger
+    collector, handlers, propagate = _Collector(), list(logger.handlers), logger.propagate
+    logger.handlers, logger.propagate = [collector], False
+    try:
+        yield collector.messages
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
