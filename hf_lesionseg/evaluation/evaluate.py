@@ -70,8 +70,8 @@ def evaluate_folders(
     distances : bool
         Measure surface distances (:mod:`hf_lesionseg.evaluation.surface`) and count single lesions
         (:mod:`hf_lesionseg.evaluation.lesionwise`), too.
-    preset : {"isles2018", "isles2022"}, optional
-        Give undefined metrics the values of that challenge's evaluator (:mod:`hf_lesionseg.evaluation.presets`).
+    preset : {"isles2018", "isles2022", "isles2024", "atlas-r2"}, optional
+        Count as that challenge's evaluator does (:mod:`hf_lesionseg.evaluation.presets`).
     minimum_lesion_ml, keep_largest
         What is dropped from the predictions before they are scored (:class:`~hf_lesionseg.evaluation.scoring.CleanUp`).
     progress : bool
@@ -115,7 +115,7 @@ def evaluate_folders(
     output = Path(output)
     _make_folder(output)
 
-    options = {"distances": distances, "clean_up": clean_up}
+    options = {"distances": distances, "clean_up": clean_up, "preset": challenge}
     cases = _score_all(truth_set.cases, matched, threshold, slice_axis, options, progress=progress)
     cases = [apply_preset(case, challenge) for case in cases]
     _remove_former(output)

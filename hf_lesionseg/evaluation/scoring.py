@@ -15,6 +15,8 @@ from ..models.nifti_volume import read_nifti
 from ..models.volume_geometry import VolumeError
 from .matching import TruthCase
 from .metrics import CaseMetrics, failed_case
+from .presets import Preset
+from .rounded_masks import rounds_to_lesion
 from .slicewise import score_volume
 
 
@@ -89,19 +91,26 @@ def score_case(
     *,
     distances: bool = False,
     clean_up: CleanUp = CleanUp(),
+    preset: Preset | None = None,
 ) -> CaseMetrics:
     """Score one case; a prediction that is missing, unreadable or on another grid gives a failed case.
 
-    Two volumes are in memory at a time.
+    Two volumes are in memory at a time. Of a ``preset`` its rule for lesions counts here, and its rounding;
+    :func:`~hf_lesionseg.evaluation.presets.apply_preset` gives its values to empty masks.
     """
     if prediction is None:
         return failed_case(truth.case, "no prediction", truth.person)
     try:
         true_mask = read_mask(truth.path)
         predicted = read_prediction(prediction, true_mask, threshold)
+        if preset is not None and preset.rounds:
+            true_mask.data[~rounds_to_lesion(truth.path)] = 0
+            if threshold is None:
+                predicted &= rounds_to_lesion(prediction)
         clean_lesions(predicted, true_mask.voxel_ml, clean_up.minimum_lesion_ml, clean_up.keep_largest)
     except ScanError as error:
         return failed_case(truth.case, str(error), truth.person)
+    rule = {} if preset is None else {"lesion_rule": preset.lesions}
     return score_volume(
-        truth.case, predicted, true_mask, slice_axis=slice_axis, person=truth.person, distances=distances
+        truth.case, predicted, true_mask, slice_axis=slice_axis, person=truth.person, distances=distances, **rule
     )
