@@ -15,6 +15,7 @@ import nibabel as nib
 
 from ..errors import ScanError, UsageError
 from ..imaging.perfusion_channels import FIRST_PASS_NAMES, MAP_NAMES, SERIES
+from ..models.addresses import describe_missing_file
 
 #: Name beside the network's channels and SERIES, a raw CT perfusion series: a mask of the brain to make maps in.
 BRAIN = "brain"
@@ -116,7 +117,7 @@ class CaseInput:
         files = {name: found[name] for name in (*channel_names, *extra) if name in found}
         for path in files.values():
             if not path.is_file():
-                raise ScanError(f"{path}: no such file; check the path")
+                raise ScanError(describe_missing_file(path))
         return files
 
     def _of_missing(self, channel: str, channel_names: Sequence[str], made: Sequence[str]) -> str:

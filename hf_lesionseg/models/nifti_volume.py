@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from .addresses import describe_missing_file
 from .volume_geometry import VolumeError, check_affine
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
@@ -183,7 +184,7 @@ def _describe_replaced(counts, size, name):
 def _check_container(path):
     name = path.name.lower()
     if not path.exists():
-        raise VolumeError(f"{path}: no such file")
+        raise VolumeError(describe_missing_file(path))
     if path.is_dir():
         raise VolumeError(f"{path}: is a folder; give a NIfTI file")
     if not name.endswith(SUFFIXES):
