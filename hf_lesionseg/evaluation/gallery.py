@@ -80,6 +80,7 @@ def draw_gallery(
     *,
     scans: Mapping[str, Path] | None = None,
     threshold: float | None = None,
+    synthetic: bool | str = False,
 ) -> list[str]:
     """Draw worst, median and best case; reads the volumes of one case at a time.
 
@@ -97,6 +98,8 @@ def draw_gallery(
         Backgrounds; without it those of a prepared folder, else none.
     threshold : float, optional
         As for :func:`~hf_lesionseg.evaluation.scoring.read_prediction`.
+    synthetic : bool or str
+        Say in the title that the data are synthetic, or this text.
 
     Returns
     -------
@@ -123,5 +126,5 @@ def draw_gallery(
             )
         )
     if panels:
-        overlay_sheet(panels, path, title="Worst, median and best case by Dice", synthetic=truths.synthetic)
+        overlay_sheet(panels, path, title="Worst, median and best case by Dice", synthetic=synthetic)
     return notes

@@ -39,6 +39,10 @@ class LesionRule:
     minimum_iou: float | None = None
 
 
+BY_A_VOXEL = LesionRule()
+"""26-connected lesions, found by a single voxel: this package's own rule, and that of ISLES 2022."""
+
+
 @dataclass(frozen=True)
 class LesionCounts:
     """Numbers of lesions in a true and a predicted mask.
@@ -75,7 +79,7 @@ class LesionCounts:
         return dict(zip(LESION_NAMES, (self.truth, self.predicted, self.missed, self.false), strict=True))
 
 
-def count_lesions(prediction: np.ndarray, truth: np.ndarray, rule: LesionRule = LesionRule()) -> LesionCounts:
+def count_lesions(prediction: np.ndarray, truth: np.ndarray, rule: LesionRule = BY_A_VOXEL) -> LesionCounts:
     """Count the lesions of two masks, and which of them have no counterpart.
 
     Parameters

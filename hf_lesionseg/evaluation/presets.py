@@ -24,7 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ..errors import UsageError
-from .lesionwise import LesionRule
+from .lesionwise import BY_A_VOXEL, LesionRule
 from .metrics import CaseMetrics
 
 
@@ -50,7 +50,7 @@ class Preset:
     name: str
     title: str
     columns: tuple[str, ...]
-    lesions: LesionRule = LesionRule()
+    lesions: LesionRule = BY_A_VOXEL
     rounds: bool = False
     only_truth_empty: dict[str, float] = field(default_factory=dict)
     only_prediction_empty: dict[str, float] = field(default_factory=dict)
@@ -101,8 +101,8 @@ PRESETS = {
             only_truth_empty={"recall": 0.0},
             both_empty={"dice": 1.0, "lesion_f1": 1.0, "precision": 0.0, "recall": 0.0},
             policy="Preset atlas-r2: values of masks are rounded (0.5 and less is background); lesions are 6-connected "
-            "and found by a single voxel; Dice and lesion-wise F1 are 1 where truth and prediction are empty; precision "
-            "and recall are 0 where they divide by zero.",
+            "and found by a single voxel; Dice and lesion-wise F1 are 1 where truth and prediction are empty; "
+            "precision and recall are 0 where they divide by zero.",
         ),
     )
 }

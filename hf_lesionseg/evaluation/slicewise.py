@@ -22,7 +22,7 @@ import numpy as np
 from ..errors import UsageError
 from ..imaging import Scan
 from ..models.volume_geometry import PLANE_AXES
-from .lesionwise import LesionRule, count_lesions
+from .lesionwise import BY_A_VOXEL, LesionRule, count_lesions
 from .metrics import SLICE_NAMES, CaseMetrics, VoxelCounts, case_metrics, check_masks, dice
 from .surface import surface_distances
 
@@ -120,7 +120,7 @@ def score_volume(
     slice_axis: str = "axial",
     person: str | None = None,
     distances: bool = False,
-    lesion_rule: LesionRule = LesionRule(),
+    lesion_rule: LesionRule = BY_A_VOXEL,
 ) -> CaseMetrics:
     """Score a predicted mask against the true one, as a volume, slice by slice and, if asked for, lesion by lesion.
 

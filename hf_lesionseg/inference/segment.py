@@ -16,6 +16,7 @@ from ..imaging import write_mask
 from ..imaging.atomic import write_aside
 from ..models.intensity import normalization_of
 from ..models.volume_geometry import VolumeError
+from ..provenance import MARK, marks, of_network
 from .case_input import CaseInput, parse_cases
 from .loading import LoadedModel, load_model
 from .perfusion_input import read_case
@@ -71,9 +72,17 @@ class CaseOutcome:
 
 @dataclass(frozen=True)
 class SegmentationRun:
-    """Outcomes of all cases, in the order of the inputs."""
+    """Outcomes of all cases, in the order of the inputs.
+
+    Attributes
+    ----------
+    outcomes : list of CaseOutcome
+    notice : str
+        What is to be known of every mask, such as that the network learned from generated data; often empty.
+    """
 
     outcomes: list[CaseOutcome]
+    notice: str = ""
 
     @property
     def failed(self) -> list[CaseOutcome]:
@@ -197,7 +206,7 @@ def segment_cases(
         outcomes.append(outcome)
         if on_case is not None:
             on_case(outcome)
-    return SegmentationRun(outcomes)
+    return SegmentationRun(outcomes, marks(of_network(loaded.model.config)).get("notice", ""))
 
 
 def _check_options(precision, batch_size, overwrite, skip_existing) -> None:
@@ -336,11 +345,13 @@ def _remove(targets: dict[str, Path]) -> None:
 
 def _write_outputs(case, targets, files, read, loaded, settings, input_sha256, result, told, clock) -> None:
     scan = result["scan"]
+    marked = marks(of_network(loaded.model.config))
     lesions = {
         "format_version": 1,
         "case": case.stem,
         "mask": targets["mask"].name,
         "purpose": "research use only",
+        **marked,
         "n_lesions": len(result["lesions"]),
         "total_volume_ml": round(result["total_volume_ml"], 6),
         "voxel_ml": float(scan.voxel_ml),
@@ -366,7 +377,7 @@ def _write_outputs(case, targets, files, read, loaded, settings, input_sha256, r
                 volumes = [lesion["volume_ml"] for lesion in result["lesions"]]
                 write_preview(
                     aside["preview"], scan.data, result["labels"], scan.affine, volumes, title=case.stem, note=note,
-                    regions=result["regions"] or (), window=_window_of(loaded.processor),
+                    mark=MARK if marked else "", regions=result["regions"] or (), window=_window_of(loaded.processor),
                 )  # fmt: skip
             record = build_record(
                 case=case.stem,

@@ -2,7 +2,9 @@
 
 import csv
 
+from ...csv_numbers import short_numbers
 from ...imaging.atomic import write_aside
+from ...provenance import MARK
 from ..tables import COLUMNS
 
 _FIELDS = (
@@ -41,7 +43,7 @@ def write_tidy(record, path):
                     **dict(zip(("difference", "difference_low", "difference_high"), difference, strict=True)),
                     "steps": min(row["steps"]) if row.get("steps") else None,
                     "finished": row.get("finished"),
-                    "synthetic": record["synthetic"],
+                    "synthetic": MARK if record["synthetic"] else "",
                 }
             )
     _write(path, _FIELDS, lines)
@@ -67,7 +69,7 @@ def write_cases(record, path):
                         "case": case["case"],
                         "person": case.get("person"),
                         **figures,
-                        "synthetic": record["synthetic"],
+                        "synthetic": MARK if record["synthetic"] else "",
                     }
                 )
     _write(path, ("table", "row", "run", "case", "person", *columns, "synthetic"), lines)
@@ -82,4 +84,4 @@ def _write(path, fields, lines):
     with write_aside(path) as aside, aside.open("w", newline="") as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
-        writer.writerows(lines)
+        writer.writerows(short_numbers(line) for line in lines)
