@@ -17,11 +17,11 @@ def short_number(value: Any, digits: int = DIGITS) -> Any:
     Examples
     --------
     >>> short_number(0.8372093023255814), short_number(1e8), short_number(2.0), short_number(7)
-    ('0.837209', '100000000', '2', 7)
+    ('0.837209', '100000000.0', '2.0', 7)
     """
     if not isinstance(value, (float, np.floating)) or not math.isfinite(value):
         return value
-    return np.format_float_positional(value, precision=digits, fractional=False, trim="-")
+    return np.format_float_positional(value, precision=digits, fractional=False, trim="0")
 
 
 def short_numbers(row: Mapping[str, Any]) -> dict[str, Any]:

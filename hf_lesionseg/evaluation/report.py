@@ -41,7 +41,7 @@ def csv_table(cases: Sequence[CaseMetrics], *, synthetic: bool = False) -> str:
     Where data or network are ``synthetic``, a last column says SYNTHETIC LESIONS in every row.
     """
     text = io.StringIO()
-    mark = {"synthetic": MARK} if synthetic else {}
+    mark = {"notice": MARK} if synthetic else {}
     table = csv.DictWriter(text, [*failed_case("", "").to_dict(), *mark], lineterminator="\n")
     table.writeheader()
     table.writerows(short_numbers(case.to_dict()) | mark for case in cases)

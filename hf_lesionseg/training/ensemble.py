@@ -9,6 +9,7 @@ from ..errors import ModelError, UsageError
 from ..hub.model_card import SUMMARY_FILE, write_model_card
 from ..imaging.atomic import write_aside
 from ..inference.loading import WEIGHTS, load_model
+from ..machine_paths import without_machine_paths
 from ..provenance import marks, of_folder, of_several
 from .cross_validation import HELD_OUT_FILE, SCORES_CSV, SCORES_JSON, SCORES_MD, fold_folder, pool_folds, write_scores
 
@@ -73,7 +74,7 @@ def make_ensemble(folders: Sequence, output):
     _write_processor(folders[0], output)
     summary = _summary([fold_folder(output, number) for number in range(len(folders))], pooled)
     if summary is not None:
-        summary = marks(training_data) | summary
+        summary = marks(training_data) | without_machine_paths(summary)
         _write_text(output / SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")
     if pooled is not None:
         write_scores(output, pooled)

@@ -43,7 +43,7 @@ def test_csv_reads_back_to_six_digits(cases):
 
 def test_numbers_are_short_and_without_powers_of_ten():
     found = {number: short_number(number) for number in (1 / 3, 1e8, 2.0, 0.0, -1e-5, 12345.678912, 5, None, "x", True)}
-    assert list(found.values()) == ["0.333333", "100000000", "2", "0", "-0.00001", "12345.7", 5, None, "x", True]
+    assert list(found.values()) == ["0.333333", "100000000.0", "2.0", "0.0", "-0.00001", "12345.7", 5, None, "x", True]
     assert short_number(np.float32(0.1)) == "0.1"
     assert math.isnan(short_number(math.nan))
 
@@ -57,7 +57,7 @@ def test_a_single_case_has_no_spread(cases):
 
 def test_every_row_of_synthetic_scores_says_so(cases):
     table = list(csv.DictReader(io.StringIO(csv_table(cases, synthetic=True))))
-    assert [row["synthetic"] for row in table] == ["SYNTHETIC LESIONS"] * 3
+    assert [row["notice"] for row in table] == ["SYNTHETIC LESIONS"] * 3
     assert "SYNTHETIC" not in csv_table(cases)
 
 

@@ -96,7 +96,7 @@ def test_its_scores_say_so_also_against_the_truths_of_patients(segmented, tmp_pa
     record = read_json(tmp_path / "scores" / "metrics.json")
     assert (record["training_data"], record["notice"][: len(MARK)]) == ("generated", MARK)
     with (tmp_path / "scores" / "metrics.csv").open(newline="") as file:
-        assert [row["synthetic"] for row in csv.DictReader(file)] == [MARK]
+        assert [row["notice"] for row in csv.DictReader(file)] == [MARK]
     assert f"**{MARK}" in (tmp_path / "scores" / "metrics.md").read_text()
 
 

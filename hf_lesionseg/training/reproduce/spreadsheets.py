@@ -43,10 +43,11 @@ def write_tidy(record, path):
                     **dict(zip(("difference", "difference_low", "difference_high"), difference, strict=True)),
                     "steps": min(row["steps"]) if row.get("steps") else None,
                     "finished": row.get("finished"),
-                    "synthetic": MARK if record["synthetic"] else "",
+                    "synthetic": record["synthetic"],
+                    **_mark(record),
                 }
             )
-    _write(path, _FIELDS, lines)
+    _write(path, (*_FIELDS, *_mark(record)), lines)
 
 
 def write_cases(record, path):
@@ -69,15 +70,21 @@ def write_cases(record, path):
                         "case": case["case"],
                         "person": case.get("person"),
                         **figures,
-                        "synthetic": MARK if record["synthetic"] else "",
+                        "synthetic": record["synthetic"],
+                        **_mark(record),
                     }
                 )
-    _write(path, ("table", "row", "run", "case", "person", *columns, "synthetic"), lines)
+    _write(path, ("table", "row", "run", "case", "person", *columns, "synthetic", *_mark(record)), lines)
 
 
 def mean_and_sd(reported):
     """A figure of the paper, and its standard deviation where it has one."""
     return reported if isinstance(reported, (tuple, list)) else (reported, None)
+
+
+def _mark(record):
+    """What the last column of every line says of figures of generated data."""
+    return {"notice": MARK} if record["synthetic"] else {}
 
 
 def _write(path, fields, lines):
