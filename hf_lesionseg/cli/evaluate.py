@@ -63,8 +63,8 @@ def evaluate(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Give undefined metrics the values of a challenge's evaluator: isles2018 (HD 1e8 where a mask is "
-            "empty) or isles2022 (both empty: Dice and lesion-wise F1 1).",
+            help="Count as a challenge's evaluator does: isles2018 (HD 1e8 where one mask is empty), isles2022, "
+            "isles2024 (lesions matched one to one at an IoU of 0.2) or atlas-r2 (6-connected lesions, rounded masks).",
             show_default=False,
         ),
     ] = None,

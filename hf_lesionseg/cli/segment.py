@@ -181,6 +181,8 @@ def segment(
             on_slices=on_slices,
         )
     _print_table(run, output)
+    if run.notice:
+        print(run.notice)
     raise typer.Exit(run.exit_status)
 
 

@@ -53,4 +53,6 @@ def submit(
         print(f"{case}: {path}")
     for reason in done.failed.values():
         print("error:", reason.replace("\n", " "), file=sys.stderr)
+    if done.notice:
+        print(done.notice)
     raise typer.Exit(1 if done.failed else 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import DataError, OutputError, UsageError
 from ..imaging.atomic import write_aside
+from ..provenance import GENERATED, MARK, SYNTHETIC_TRUTHS, marks
 from .figures import dice_distribution, lesion_volume_histograms
 from .gallery import draw_gallery
 from .label_choice import (
@@ -23,6 +24,7 @@ from .label_choice import (
 )
 from .matching import TruthCase, TruthSet, find_masks, find_scans_by_case, find_truths, match_predictions
 from .metrics import UNITS, CaseMetrics
+from .prediction_records import made_from_generated_data
 from .presets import apply_preset, find_preset
 from .report import csv_table, markdown_report
 from .scoring import CleanUp, score_case
@@ -81,8 +83,8 @@ def evaluate_folders(
     distances : bool
         Measure surface distances (:mod:`hf_lesionseg.evaluation.surface`) and count single lesions
         (:mod:`hf_lesionseg.evaluation.lesionwise`), too.
-    preset : {"isles2018", "isles2022"}, optional
-        Give undefined metrics the values of that challenge's evaluator (:mod:`hf_lesionseg.evaluation.presets`).
+    preset : {"isles2018", "isles2022", "isles2024", "atlas-r2"}, optional
+        Count as that challenge's evaluator does (:mod:`hf_lesionseg.evaluation.presets`).
     minimum_lesion_ml, keep_largest
         What is dropped from the predictions before they are scored (:class:`~hf_lesionseg.evaluation.scoring.CleanUp`).
     progress : bool
@@ -98,8 +100,8 @@ def evaluate_folders(
     -------
     dict
         As :func:`~hf_lesionseg.evaluation.summary.summarize`, with ``synthetic``, ``predictions_without_truth``,
-        ``ignored_files``, ``notes`` and ``output``; ``print_summary`` shows it. A caller's exit
-        status is 1 if ``n_failed`` is not 0.
+        ``ignored_files``, ``notes`` and ``output``; ``print_summary`` shows it. Where truths or network are of
+        generated data, ``notice`` says so. A caller's exit status is 1 if ``n_failed`` is not 0.
 
     Raises
     ------
@@ -140,23 +142,27 @@ def evaluate_folders(
     output = Path(output)
     _make_folder(output)
 
-    options = {"distances": distances, "clean_up": clean_up, "labels": labels}
+    options = {"distances": distances, "clean_up": clean_up, "labels": labels, "preset": challenge}
     cases = _score_all(truth_set.cases, matched, threshold, slice_axis, options, progress=progress)
     cases = [apply_preset(case, challenge) for case in cases]
     labels.check()
     _remove_former(output)
     summary = summarize(cases, splits=truth_set.splits, preset=challenge)
     summary["synthetic"] = truth_set.synthetic
+    notice = {"notice": SYNTHETIC_TRUTHS} if truth_set.synthetic else {}
+    notice |= marks(GENERATED if made_from_generated_data(matched.values()) else None)
+    summary |= notice
     summary["predictions_without_truth"] = strangers
     summary["ignored_files"] = [path.name for path in (*ignored, *truth_set.ignored)]
     scored = [case.case for case in cases if not case.failed and not case.truth_is_empty]
     copies = [] if self_check else copies_of_truths(matched, truth_set, scored)
     summary["notes"] = [*labels.remarks(), *told_copies(copies)]
-    summary["notes"] += _draw_figures(
-        cases, truth_set, matched, output, scans=backgrounds, threshold=threshold, labels=labels
-    )
+    synthetic = MARK if "training_data" in notice else truth_set.synthetic
+    drawn = {"scans": backgrounds, "threshold": threshold, "labels": labels, "synthetic": synthetic}
+    summary["notes"] += _draw_figures(cases, truth_set, matched, output, **drawn)
     record = {
         "format_version": FORMAT_VERSION,
+        **notice,
         "predictions": os.fspath(predictions),
         "truths": os.fspath(truths),
         "threshold": threshold,
@@ -174,7 +180,7 @@ def evaluate_folders(
         "summary": summary,
         "cases": [case.to_dict() for case in cases],
     }
-    _write_text(output / METRICS_CSV, csv_table(cases))
+    _write_text(output / METRICS_CSV, csv_table(cases, synthetic=bool(notice)))
     _write_text(output / METRICS_MD, markdown_report(summary))
     # Last: where it is there, the rest is of the same run.
     _write_text(output / METRICS_JSON, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -221,15 +227,14 @@ def _draw_figures(
     scans: Mapping[str, Path] | None,
     threshold: float | None,
     labels: LabelChoice,
+    synthetic: bool | str,
 ) -> list[str]:
     """Write the three figures; returns the notes of the overlays."""
-    synthetic = truth_set.synthetic
     n_failed = sum(case.failed for case in cases)
     dice_distribution([case.dice for case in cases], output / DICE_FIGURE, n_failed=n_failed, synthetic=synthetic)
     lesion_volume_histograms(_volumes_by_split(cases, truth_set), output / VOLUMES_FIGURE, synthetic=synthetic)
-    return draw_gallery(
-        cases, truth_set, matched, output / OVERLAYS_FIGURE, scans=scans, threshold=threshold, labels=labels
-    )
+    drawn = {"scans": scans, "threshold": threshold, "labels": labels, "synthetic": synthetic}
+    return draw_gallery(cases, truth_set, matched, output / OVERLAYS_FIGURE, **drawn)
 
 
 def _volumes_by_split(cases: Sequence[CaseMetrics], truth_set: TruthSet) -> dict[str, list[float]]:

@@ -80,6 +80,7 @@ def draw_gallery(
     scans: Mapping[str, Path] | None = None,
     threshold: float | None = None,
     labels: LabelChoice | None = None,
+    synthetic: bool | str = False,
 ) -> list[str]:
     """Draw worst, median and best case; reads the volumes of one case at a time.
 
@@ -99,6 +100,8 @@ def draw_gallery(
         As for :func:`~hf_lesionseg.evaluation.scoring.read_prediction`.
     labels : LabelChoice, optional
         Which labels are lesion.
+    synthetic : bool or str
+        Say in the title that the data are synthetic, or this text.
 
     Returns
     -------
@@ -126,5 +129,5 @@ def draw_gallery(
             )
         )
     if panels:
-        overlay_sheet(panels, path, title="Worst, median and best case by Dice", synthetic=truths.synthetic)
+        overlay_sheet(panels, path, title="Worst, median and best case by Dice", synthetic=synthetic)
     return notes

@@ -39,7 +39,7 @@ One policy, the same wherever this package prints a metric. It is repeated in ev
   a false alarm and a miss one of 0. Over "positive slices" only the misses count, over "all slices" all three.
 
 Public evaluators differ here: the code of the paper's group scores 0 wherever a denominator is 0, the ISLES 2022
-evaluator gives two empty masks a Dice of 1, that of ISLES 2018 an empty one a Hausdorff distance of 1e8
+evaluator gives two empty masks a Dice of 1, that of ISLES 2018 an empty prediction a Hausdorff distance of 1e8
 (:mod:`~hf_lesionseg.evaluation.presets`). On data where every scan has a lesion that is found the rules agree.
 """
 
@@ -77,7 +77,7 @@ SLICE_NAMES = ("dice_positive_slices", "n_positive_slices", "dice_all_slices", "
 """Means over the slices of a case, and how many there are; see :mod:`~hf_lesionseg.evaluation.slicewise`."""
 
 LESION_NAMES = ("truth_lesions", "predicted_lesions", "missed_lesions", "false_lesions")
-"""Numbers of 26-connected lesions of a case; see :mod:`~hf_lesionseg.evaluation.lesionwise`."""
+"""Numbers of lesions of a case, 26-connected by default; see :mod:`~hf_lesionseg.evaluation.lesionwise`."""
 
 UNITS = {
     "dice": "0..1",

@@ -7,6 +7,8 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ..csv_numbers import short_numbers
+from ..provenance import MARK
 from .metrics import DISTANCE_NAMES, LESIONWISE_NAMES, METRIC_NAMES, UNITS, VOLUME_NAMES, CaseMetrics, failed_case
 from .presets import PRESETS
 
@@ -33,13 +35,16 @@ TITLES = {
 COLUMNS = ("metric", "unit", "mean", "std", "median", "min", "max", "n")
 
 
-def csv_table(cases: Sequence[CaseMetrics]) -> str:
-    """Return one row per case under a header; undefined values are empty cells, the floats are exact."""
+def csv_table(cases: Sequence[CaseMetrics], *, synthetic: bool = False) -> str:
+    """Return one row per case under a header; undefined values are empty cells, floats have six digits.
+
+    Where data or network are ``synthetic``, a last column says SYNTHETIC LESIONS in every row.
+    """
     text = io.StringIO()
-    header = list(failed_case("", "").to_dict())
-    table = csv.DictWriter(text, header, lineterminator="\n")
+    mark = {"notice": MARK} if synthetic else {}
+    table = csv.DictWriter(text, [*failed_case("", "").to_dict(), *mark], lineterminator="\n")
     table.writeheader()
-    table.writerows(case.to_dict() for case in cases)
+    table.writerows(short_numbers(case.to_dict()) | mark for case in cases)
     return text.getvalue()
 
 
@@ -171,7 +176,9 @@ def markdown_report(summary: dict) -> str:
 
     ``summary`` is what ``summarize`` or ``evaluate_folders`` returned; its ``synthetic`` is told in the heading.
     """
-    lines = [f"# {_title(summary)}", "", f"{_counts(summary)}.", ""]
+    lines = [f"# {_title(summary)}", ""]
+    lines += [f"**{summary['notice']}**", ""] if summary.get("notice") else []
+    lines += [f"{_counts(summary)}.", ""]
     lines += markdown_table(COLUMNS, _metric_rows(summary, _names(summary)), left=2)
     lines += ["", _per_person_sentence(summary), ""]
     if rows := _challenge_rows(summary):
@@ -203,6 +210,8 @@ def print_summary(summary: dict, *, console: Console | None = None) -> None:
     for row in _metric_rows(summary, _names(summary)):
         table.add_row(*row)
     console.print(table)
+    if summary.get("notice"):
+        console.print(summary["notice"], highlight=False, soft_wrap=True)
     console.print(f"{_counts(summary)}.", highlight=False)
     console.print(_per_person_sentence(summary), highlight=False)
     if rows := _challenge_rows(summary):

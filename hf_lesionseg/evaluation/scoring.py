@@ -15,6 +15,8 @@ from ..models.lesion_cleanup import clean_lesions
 from .label_choice import LabelChoice
 from .matching import TruthCase
 from .metrics import CaseMetrics, failed_case
+from .presets import Preset
+from .rounded_masks import rounds_to_lesion
 from .slicewise import score_volume
 
 
@@ -91,10 +93,13 @@ def score_case(
     distances: bool = False,
     clean_up: CleanUp = CleanUp(),
     labels: LabelChoice | None = None,
+    preset: Preset | None = None,
 ) -> CaseMetrics:
     """Score one case; a prediction that is missing, unreadable or on another grid gives a failed case.
 
-    Two volumes are in memory at a time. ``labels`` tells which labels are lesion, and learns which there are.
+    Two volumes are in memory at a time. ``labels`` tells which labels are lesion, and learns which there are. Of a
+    ``preset`` its rule for lesions counts here, and its rounding;
+    :func:`~hf_lesionseg.evaluation.presets.apply_preset` gives its values to empty masks.
     """
     if prediction is None:
         return failed_case(truth.case, "no prediction", truth.person)
@@ -104,9 +109,14 @@ def score_case(
         labels.truths.add(truth.case, reading.labels, labels.truth, reading.warnings)
         predicted, found = _read_prediction(prediction, true_mask, threshold, labels.prediction)
         labels.predictions.add(truth.case, found, labels.prediction)
+        if preset is not None and preset.rounds:
+            true_mask.data[~rounds_to_lesion(truth.path, true_mask)] = 0
+            if threshold is None:
+                predicted &= rounds_to_lesion(prediction, true_mask)
         clean_lesions(predicted, true_mask.voxel_ml, clean_up.minimum_lesion_ml, clean_up.keep_largest)
     except ScanError as error:
         return failed_case(truth.case, str(error), truth.person)
+    rule = {} if preset is None else {"lesion_rule": preset.lesions}
     return score_volume(
-        truth.case, predicted, true_mask, slice_axis=slice_axis, person=truth.person, distances=distances
+        truth.case, predicted, true_mask, slice_axis=slice_axis, person=truth.person, distances=distances, **rule
     )

@@ -22,7 +22,7 @@ import numpy as np
 from ..errors import UsageError
 from ..imaging import Scan
 from ..models.volume_geometry import PLANE_AXES
-from .lesionwise import count_lesions
+from .lesionwise import BY_A_VOXEL, LesionRule, count_lesions
 from .metrics import SLICE_NAMES, CaseMetrics, VoxelCounts, case_metrics, check_masks, dice
 from .surface import surface_distances
 
@@ -120,6 +120,7 @@ def score_volume(
     slice_axis: str = "axial",
     person: str | None = None,
     distances: bool = False,
+    lesion_rule: LesionRule = BY_A_VOXEL,
 ) -> CaseMetrics:
     """Score a predicted mask against the true one, as a volume, slice by slice and, if asked for, lesion by lesion.
 
@@ -135,6 +136,8 @@ def score_volume(
         Whose scan it is; the case's own name if not given.
     distances : bool
         Measure the distances between the surfaces and count single lesions, too.
+    lesion_rule : LesionRule
+        What one lesion is, and when it is found.
     """
     slices = count_slices(prediction, truth.data, file_axis(truth.affine, slice_axis))
     return case_metrics(
@@ -144,5 +147,5 @@ def score_volume(
         person,
         slices=slice_dice(slices, slice_axis),
         distances=surface_distances(prediction, truth.data, truth.affine) if distances else None,
-        lesions=count_lesions(prediction, truth.data) if distances else None,
+        lesions=count_lesions(prediction, truth.data, lesion_rule) if distances else None,
     )

@@ -27,15 +27,15 @@ def lesion_size(truth_ml: float) -> str:
 def describe(values: Sequence[float]) -> dict[str, float | int | None]:
     """Return mean, std, median, min, max of the defined values, and their number n.
 
-    NaN is left out; the spread is the population's (divided by n), as challenge tables of this field print it. Without
-    a single defined value each number is None.
+    NaN is left out; the spread is the population's (divided by n), as challenge tables of this field print it; of one
+    value there is none. Without a single defined value each number is None.
     """
     defined = np.asarray([value for value in values if not math.isnan(value)], dtype=np.float64)
     if defined.size == 0:
         return {"mean": None, "std": None, "median": None, "min": None, "max": None, "n": 0}
     return {
         "mean": float(defined.mean()),
-        "std": float(defined.std()),
+        "std": float(defined.std()) if defined.size > 1 else None,
         "median": float(np.median(defined)),
         "min": float(defined.min()),
         "max": float(defined.max()),

@@ -9,6 +9,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from ..errors import ModelError
 from ..evaluation.fold_report import fold_table
 from ..imaging.atomic import write_aside
+from ..provenance import GENERATED, MARK
 from . import card_tables
 from .papers import PAPERS
 from .remote_code import CONFIG_FILE, PROCESSOR_FILE, read_json
@@ -74,7 +75,7 @@ def card_metadata(repo_id, license, config, processor, summary):
     tags = ["hf-lesionseg", config["model_type"], "lesion-segmentation", "medical", "nifti"]
     tags += [config["member_type"]] if "member_type" in config else []
     tags += [tag for tag in (paper.tags if paper else ()) if tag not in tags]
-    tags += ["synthetic-data"] if data.get("synthetic") else []
+    tags += ["synthetic-data"] if data.get("synthetic") or config.get("training_data") == GENERATED else []
     results = [result for split in _splits(summary) for result in _eval_results(split, summary)]
     return ModelCardData(
         license=license,
@@ -166,9 +167,10 @@ def _render(folder, repo_id, license, config, processor, summary):
         cli_input=",".join(f"{name}={file}" for name, file in files.items()) if several else "scan.nii.gz",
         scan_literal=repr(files).replace("'", '"') if several else '"scan.nii.gz"',
         remote_code="auto_map" in config,
+        mark=MARK if config.get("training_data") == GENERATED else "",
         has_splits=(folder / "splits.json").exists(),
         figures=card_tables.figure_entries(folder),
-        limits=_limits(paper, processor, summary),
+        limits=_limits(paper, config, processor, summary),
     )
     text = re.sub(r"\n{3,}", "\n\n", text)  # blocks that were left out leave their blank lines
     return ModelCard(text).content  # parses the metadata back: a card that the Hub could not read ends here
@@ -211,10 +213,12 @@ def _record(summary):
     }
 
 
-def _limits(paper, processor, summary):
+def _limits(paper, config, processor, summary):
     """Sentences on what the network cannot do, from its method, its processor and its record."""
     limits = ["Research only: a person who can read the scan has to look at every mask."]
-    if summary is None:
+    if summary is None and config.get("training_data") == GENERATED:
+        limits.append("It has seen synthetic lesions only, and no training record came with it.")
+    elif summary is None:
         limits.append("Nothing is known of its quality: no training record came with it.")
     elif summary["data"].get("synthetic"):
         limits.append("It has seen synthetic lesions only; nothing is known of how it does on patients.")

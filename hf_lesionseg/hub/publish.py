@@ -19,8 +19,10 @@ from huggingface_hub.utils import validate_repo_id
 from .. import __version__
 from ..errors import HubError, UsageError
 from ..imaging.atomic import link_or_copy, replace_folder_aside
+from ..provenance import of_folder
 from .model_card import CARD_FILE, SUMMARY_FILE, is_generated, write_model_card
 from .model_check import check_model_folder
+from .own_machine import clean_folder
 from .remote_code import (
     CONFIG_FILE,
     MODELS_FOLDER,
@@ -196,7 +198,8 @@ def rehearse(folder, output, repo_id, *, remote_code=True, splits=True, license=
 def stage(folder, staging, repo_id, *, remote_code=True, splits=True, license="apache-2.0"):
     """Lay out in ``staging`` what is to be published.
 
-    Small files are copied, since some are rewritten; weights are linked, where that is possible.
+    Small files are copied, since some are rewritten: no path of this machine stays in them. Weights are linked, where
+    that is possible.
 
     Returns
     -------
@@ -218,6 +221,8 @@ def stage(folder, staging, repo_id, *, remote_code=True, splits=True, license="a
             link_or_copy(source.resolve(), target)
         else:
             shutil.copyfile(source, target)
+    _say_training_data(staging)
+    clean_folder(staging)
     if not splits:
         for path in (*staging.glob(SUMMARY_FILE), *staging.glob(f"fold-*/{SUMMARY_FILE}")):
             write_json(path, _without_case_names(read_json(path)))
@@ -228,6 +233,14 @@ def stage(folder, staging, repo_id, *, remote_code=True, splits=True, license="a
     if not (staging / CARD_FILE).exists() or is_generated(staging / CARD_FILE):
         write_model_card(staging, repo_id, license=license)
     return {path.relative_to(staging).as_posix(): path for path in sorted(staging.rglob("*")) if path.is_file()}
+
+
+def _say_training_data(staging):
+    """Write into configurations of an earlier version what their networks learned from, where their record says it."""
+    for path in (staging / CONFIG_FILE, *staging.glob(f"fold-*/{CONFIG_FILE}")):
+        config, known = read_json(path), of_folder(path.parent)
+        if known and config.get("training_data") is None:
+            write_json(path, config | {"training_data": known})
 
 
 def _without_case_names(summary):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import ScanError, UsageError
 from ..imaging.perfusion_channels import FIRST_PASS_NAMES, MAP_NAMES, SERIES
+from ..models.addresses import describe_address
 from ..models.file_diagnosis import dicom_files_in, is_file, is_folder, what_is, why_not_there
 from ..models.nifti_volume import read_shape
 from ..models.volume_geometry import VolumeError
@@ -116,7 +117,8 @@ class CaseInput:
         files = {name: found[name] for name in (*channel_names, *extra) if name in found}
         for path in files.values():
             if not is_file(path):
-                raise ScanError(f"{path}: {why_not_there(path) or 'is no file; give a scan'}")
+                reason = why_not_there(path) or "is no file; give a scan"
+                raise ScanError(describe_address(path) or f"{path}: {reason}")
         return files
 
     def _of_missing(self, channel: str, channel_names: Sequence[str], made: Sequence[str]) -> str:

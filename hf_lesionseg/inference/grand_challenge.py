@@ -20,7 +20,8 @@ from ..errors import LesionSegError, OutputError, UsageError
 from ..imaging import read_mask, write_mask
 from ..imaging.atomic import replace_folder_aside, write_aside
 from ..imaging.metaimage import write_metaimage
-from .submission import Submission, find_results, read_inputs
+from ..provenance import marks, of_record
+from .submission import Submission, find_results, notice_of, read_inputs
 
 PREDICTIONS = "predictions.json"
 DEFAULT_SLUG = "stroke-lesion-segmentation"
@@ -79,14 +80,14 @@ def export_grand_challenge(
                 write = write_metaimage if file_format == "mha" else write_mask
                 write(aside / place, mask.data, like=mask)
             written[case] = output / case / place
-            predictions.append(_prediction(case, inputs, slug, name))
+            predictions.append(_prediction(case, inputs, slug, name) | marks(of_record(record)))
         except OutputError:
             raise
         except LesionSegError as error:
             failed[case] = str(error)
     with write_aside(output / PREDICTIONS) as aside:
         aside.write_text(json.dumps(predictions, indent=2) + "\n")
-    return Submission(written, failed)
+    return Submission(written, failed, notice_of(records.values()))
 
 
 def _prediction(case: str, inputs: dict[str, Path], slug: str, name: str) -> dict:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError, UsageError
 from ..models import ENSEMBLE_REGISTRY, loadable
 from ..models.file_diagnosis import is_file, is_folder, what_is, what_model_folder_is, what_weights_are
+from ..provenance import of_folder, of_network
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +61,7 @@ class LoadedModel:
             "revision": self.revision,
             "commit": self.commit,
             "weights_sha256": self.weights_sha256,
+            "training_data": of_network(self.model.config),
             "model_type": self.model.config.model_type,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
         }
@@ -177,6 +179,8 @@ def load_model(
         raise ModelError(f"{source}: {_PROCESSOR} is missing or unreadable ({_in_short(error)}); {remedy}") from error
     _check_processor(source, processor, model.config)
     weights = None if commit else _weights_sha256(folder, config.get("members"))
+    if not commit and of_network(model.config) is None and (known := of_folder(folder)):
+        model.config.training_data = known  # trained by an earlier version, whose configuration did not say it
     return LoadedModel(model.to(chosen).eval(), processor, source, revision, commit, weights)
 
 
@@ -268,7 +272,8 @@ def _find_on_hub(repo_id: str, revision: str | None, token: str | None) -> tuple
     try:
         config = hf_hub_download(repo_id, "config.json", revision=revision, token=token)
     except HFValidationError as error:
-        raise ModelError(f"{repo_id}: no such folder, and no id of the Hub either; check the path") from error
+        remedy = "of a page of the Hub give the id alone, org/name" if "://" in repo_id else "check the path"
+        raise ModelError(f"{repo_id}: no such folder, and no id of the Hub either; {remedy}") from error
     except GatedRepoError as error:
         raise ModelError(
             f"{repo_id}: access is granted on request; ask for it on its page, then `hf auth login`"

@@ -18,6 +18,7 @@ from ..imaging.map_origin import map_origins, origin_notes
 from ..imaging.perfusion_channels import SERIES
 from ..models.nifti_volume import check_varies, volume_from_image
 from ..models.volume_geometry import VolumeError
+from ..provenance import marks, of_network
 from .case_input import parse_case
 from .lesions import find_lesions
 from .perfusion_input import CaseScans, read_case
@@ -98,8 +99,8 @@ class LesionSegmentationPipeline(Pipeline):
             slices_skipped, batch_size : int; warnings : tuple of str; perfusion : dict, how channels were made from a
             raw series, or None; regions : list of dict (see
             :func:`~hf_lesionseg.inference.regions.region_on_scan`) and slices_without_region : int, both None of a
-            network without a first stage; with ``return_probability`` also
-            probability : float32 array (X, Y, Z).
+            network without a first stage; training_data : str or None, what the network learned from, and where that
+            was "generated" also notice : str; with ``return_probability`` also probability : float32 array (X, Y, Z).
 
         Raises
         ------
@@ -108,6 +109,8 @@ class LesionSegmentationPipeline(Pipeline):
         ModelError
             The network gives NaN.
         """
+        if isinstance(inputs, (list, tuple)) and not inputs:
+            return []  # no case has no result; the base class would look at the first of them
         return super().__call__(inputs, batch_size=1, slices_per_batch=batch_size, **kwargs)
 
     def _sanitize_parameters(
@@ -151,7 +154,8 @@ class LesionSegmentationPipeline(Pipeline):
             case = input_ if isinstance(input_, Mapping) else {names[0]: input_}
         missing = [name for name in names if name not in case]
         if missing or len(case) > len(names):
-            raise ScanError(f"the case has channels {', '.join(case)}; this network needs {', '.join(names)}")
+            given = ", ".join(case) or "none"
+            raise ScanError(f"the case has channels {given}; this network needs {', '.join(names)}")
         scans = {name: _as_scan(case[name]) for name in names}
         images = {name: _named_image(scan) for name, scan in scans.items()}
         features = self.image_processor.preprocess(images if len(names) > 1 else images[names[0]])
@@ -207,6 +211,8 @@ class LesionSegmentationPipeline(Pipeline):
             "regions": None,
             "slices_without_region": prediction.slices_without_region,
             "warnings": model_outputs["warnings"] + prediction.warnings,
+            "training_data": of_network(self.model.config),
+            **marks(of_network(self.model.config)),
         }
         if prediction.regions is not None:
             result["regions"] = [region_on_scan(region, geometry) for region in prediction.regions]
@@ -233,6 +239,8 @@ def _as_scan(case: Any) -> Scan:
     if isinstance(case, Scan):
         return case
     if isinstance(case, (str, os.PathLike)):
+        if not os.fspath(case):
+            raise ScanError("an empty path; give a scan")  # pathlib takes it for the present folder
         return read_scan(case)
     if not isinstance(case, nib.spatialimages.SpatialImage):
         raise ScanError(f"a {type(case).__name__} is no scan; give a path, or nibabel.Nifti1Image(array, affine)")

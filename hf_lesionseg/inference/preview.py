@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from ..figure_text import make_readable
 from .regions import canonical_edges
 
-GROUND, INK, QUIET = "#101318", "#F2F4F7", "#98A2B3"
+GROUND, INK, QUIET, WARNING = "#101318", "#F2F4F7", "#98A2B3", "#FF8A65"
 #: Okabe and Ito's palette, told apart by every kind of colour vision; lesions 1 to 4, then all others.
 LESION_COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73")
 OTHER_COLOUR = "#F0E442"
@@ -54,6 +55,7 @@ def write_preview(
     *,
     title: str,
     note: str = "",
+    mark: str = "",
     regions: Sequence[Mapping] = (),
     window: tuple[float, float] | None = None,
 ) -> None:
@@ -75,6 +77,8 @@ def write_preview(
     title : str
     note : str
         Small print beside the title.
+    mark : str
+        A word of warning on the right, such as that the network learned from generated lesions.
     regions : sequence of mapping
         Of the network's first stage (:func:`~hf_lesionseg.inference.regions.region_on_scan`); those of the shown slice
         are drawn dashed.
@@ -107,11 +111,14 @@ def write_preview(
     figure.text(edge, 1 - 0.34 / height, title, size=14, color=INK, weight="bold", va="center", **write)
     figure.text(edge, 1 - 0.62 / height, note, size=9, color=QUIET, va="center", **write)
     figure.text(1 - edge, 1 - 0.34 / height, found, size=13, color=INK, ha="right", va="center", **write)
+    bold = {"size": 11, "color": WARNING, "weight": "bold"}
+    figure.text(1 - edge, 1 - 0.62 / height, mark, ha="right", va="center", **bold, **write)
     _write_legend(figure, volumes_ml, height)
     small_print = "The person's right is on the left of the picture. Research use only."
     if any(plane.regions for plane in planes):
         small_print += " Dashed: regions of the first stage in this slice."
     figure.text(edge, 0.2 / height, small_print, size=8.5, color=QUIET, va="center", **write)
+    make_readable(figure)
     # No software field: equal pictures give equal bytes.
     figure.savefig(file, format="png", facecolor=GROUND, metadata={"Software": None})
 

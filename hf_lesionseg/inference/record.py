@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..provenance import GENERATED, marks, of_network
 from .loading import LoadedModel
 from .perfusion_input import CaseScans
 
@@ -109,6 +110,9 @@ def fingerprint(input_sha256: Mapping[str, str], loaded: LoadedModel, settings: 
     # The same network may be found in another folder, or by another branch's name.
     for name in ("id", "revision"):
         network.pop(name)
+    # Outputs from before networks knew what they had learned from stay valid, unless they lack the notice.
+    if network["training_data"] != GENERATED:
+        network.pop("training_data")
     parts = [dict(input_sha256), network, loaded.processor.to_dict(), dict(settings), __version__]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -172,6 +176,7 @@ def build_record(
         "case": case,
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "purpose": "research use only",
+        **marks(of_network(loaded.model.config)),
         "inputs": [
             {
                 "channel": channel,

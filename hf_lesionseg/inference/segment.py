@@ -18,6 +18,7 @@ from ..imaging.file_identity import scan_sha256
 from ..imaging.folder_lock import one_run_at_a_time
 from ..models.intensity import normalization_of
 from ..models.volume_geometry import VolumeError
+from ..provenance import MARK, marks, of_network
 from .case_input import CaseInput, parse_cases
 from .loading import LoadedModel, load_model
 from .perfusion_input import read_case
@@ -73,9 +74,17 @@ class CaseOutcome:
 
 @dataclass(frozen=True)
 class SegmentationRun:
-    """Outcomes of all cases, in the order of the inputs."""
+    """Outcomes of all cases, in the order of the inputs.
+
+    Attributes
+    ----------
+    outcomes : list of CaseOutcome
+    notice : str
+        What is to be known of every mask, such as that the network learned from generated data; often empty.
+    """
 
     outcomes: list[CaseOutcome]
+    notice: str = ""
 
     @property
     def failed(self) -> list[CaseOutcome]:
@@ -202,7 +211,7 @@ def segment_cases(
         outcomes.append(outcome)
         if on_case is not None:
             on_case(outcome)
-    return SegmentationRun(outcomes)
+    return SegmentationRun(outcomes, marks(of_network(loaded.model.config)).get("notice", ""))
 
 
 def _check_options(precision, batch_size, overwrite, skip_existing) -> None:
@@ -340,11 +349,13 @@ def _remove(targets: dict[str, Path]) -> None:
 
 def _write_outputs(case, targets, files, read, loaded, settings, input_sha256, result, told, clock) -> None:
     scan = result["scan"]
+    marked = marks(of_network(loaded.model.config))
     lesions = {
         "format_version": 1,
         "case": case.stem,
         "mask": targets["mask"].name,
         "purpose": "research use only",
+        **marked,
         "n_lesions": len(result["lesions"]),
         "total_volume_ml": round(result["total_volume_ml"], 6),
         "voxel_ml": float(scan.voxel_ml),
@@ -397,7 +408,8 @@ def _draw_preview(target, case, read, loaded, settings, result, told):
             write_preview(
                 aside, scan.data, result["labels"], scan.affine, [lesion["volume_ml"] for lesion in result["lesions"]],
                 title=case.stem, note=f"{network}{channels} · threshold {settings['threshold']:.3g}",
-                regions=result["regions"] or (), window=_window_of(loaded.processor),
+                mark=MARK if of_network(loaded.model.config) else "", regions=result["regions"] or (),
+                window=_window_of(loaded.processor),
             )  # fmt: skip
     except Exception as error:
         reason = " ".join(str(error).split())

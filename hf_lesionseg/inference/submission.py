@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..datasets.isles2018 import find_mtt_id
 from ..errors import DataError, LesionSegError, OutputError, UsageError
 from ..imaging import read_mask, write_mask
+from ..provenance import marks, of_record, of_several
 
 RECORD_ENDING = "_record.json"
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -30,10 +32,13 @@ class Submission:
         File of each case, by the case's name.
     failed : dict of str to str
         Reason of each case without a file.
+    notice : str
+        That the network learned from generated data, where it did.
     """
 
     written: dict[str, Path]
     failed: dict[str, str]
+    notice: str = ""
 
 
 def export_smir(masks: str | os.PathLike, output: str | os.PathLike, *, name: str = "lesionseg") -> Submission:
@@ -75,7 +80,7 @@ def export_smir(masks: str | os.PathLike, output: str | os.PathLike, *, name: st
             raise
         except LesionSegError as error:
             failed[case] = str(error)
-    return Submission(written, failed)
+    return Submission(written, failed, notice_of(records.values()))
 
 
 def find_results(masks: Path) -> dict[str, Path]:
@@ -104,6 +109,11 @@ def read_inputs(record: Path) -> dict[str, Path]:
         return {each["channel"]: Path(each["file"]) for each in json.loads(record.read_text("utf-8"))["inputs"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{record}: is no run record ({error!r}); segment this case again") from error
+
+
+def notice_of(records: Iterable[Path]) -> str:
+    """The notice of the run records; empty where none says that its network learned from generated data."""
+    return marks(of_several(map(of_record, records))).get("notice", "")
 
 
 def _mtt_id(record: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from .addresses import describe_address
 from .file_diagnosis import channels_first, dicom_files_in, what_is, why_not_there
 from .header_grid import checked_affine, usable_affine
 from .library_log import library_messages
@@ -209,7 +210,7 @@ def _describe_replaced(counts, size, name):
 def _check_container(path):
     name = path.name.lower()
     if reason := why_not_there(path):
-        raise VolumeError(f"{path}: {reason}")
+        raise VolumeError(describe_address(path) or f"{path}: {reason}")
     if path.is_dir():
         what = "a folder of DICOM files; convert it: dcm2niix -z y -o OUT" if dicom_files_in(path) else "a folder"
         raise VolumeError(f"{path}: is {what}; give a NIfTI file")

@@ -22,6 +22,8 @@ from ..evaluation.report import csv_table
 from ..evaluation.summary import summarize
 from ..imaging.atomic import write_aside
 from ..imaging.folder_lock import locked_folder
+from ..machine_paths import local_name, without_machine_paths
+from ..provenance import GENERATED, SYNTHETIC_TRUTHS, marks
 
 HELD_OUT_FILE = "held_out.json"
 SCORES_JSON, SCORES_CSV, SCORES_MD = "cross_validation.json", "cross_validation.csv", "cross_validation.md"
@@ -94,6 +96,7 @@ def write_held_out(output, fold, splits, cases, scored, *, synthetic):
         "format_version": _FORMAT_VERSION,
         "fold": fold,
         "synthetic": synthetic,
+        **marks(GENERATED if synthetic else None),
         "cases": [case_to_row(case) for case in scored],
     }
     _write_json(output / HELD_OUT_FILE, record)
@@ -181,8 +184,9 @@ def is_finished(folder, arguments, dataset, folds) -> bool:
         "folds": (summary.get("fold", {}).get("fingerprint"), folds.fingerprint()),
         "data": (summary.get("data", {}).get("fingerprint"), dataset.fingerprint()),
         "seed": (summary.get("run", {}).get("seed"), arguments.seed),
-        "recipe": (summary.get("recipe"), json.loads(json.dumps(wanted))),
-        "beginning": (summary.get("started_from"), arguments.model_name_or_path),
+        # The summary names no folder of this machine.
+        "recipe": [without_machine_paths(each) for each in (summary.get("recipe"), json.loads(json.dumps(wanted)))],
+        "beginning": (local_name(summary.get("started_from")), local_name(arguments.model_name_or_path)),
     }
     if (files := summary.get("data", {}).get("files")) is not None:  # versions before kept none
         same["content of the scans and masks"] = files, dataset.content()
@@ -245,6 +249,7 @@ def pool_folds(folders: Sequence) -> dict:
         cases += found
     summary = summarize(cases, splits=members)
     summary["synthetic"] = any(record["synthetic"] for _, record in records)
+    summary |= {"notice": SYNTHETIC_TRUTHS} if summary["synthetic"] else {}
     summary["folds"] = len(members)
     fold_of = {case: fold for fold, ids in members.items() for case in ids}
     return summary | {"rows": [{"fold": fold_of[case.case], **case.to_dict()} for case in cases], "cases": cases}
@@ -278,10 +283,11 @@ def write_scores(output, pooled) -> None:
     output = Path(output)
     summary = {name: value for name, value in pooled.items() if name not in ("rows", "cases")}
     with write_aside(output / SCORES_CSV) as aside:
-        aside.write_text(csv_table(pooled["cases"]))
+        aside.write_text(csv_table(pooled["cases"], synthetic=pooled["synthetic"]))
     with write_aside(output / SCORES_MD) as aside:
         aside.write_text(markdown_folds(pooled))
     record = {"format_version": _FORMAT_VERSION, "synthetic": pooled["synthetic"], "summary": summary}
+    record |= marks(GENERATED if pooled["synthetic"] else None)
     _write_json(output / SCORES_JSON, record | {"cases": pooled["rows"]})
 
 

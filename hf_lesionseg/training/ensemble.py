@@ -10,6 +10,8 @@ from ..hub.model_card import SUMMARY_FILE, write_model_card
 from ..imaging.atomic import write_aside
 from ..imaging.folder_lock import one_run_at_a_time
 from ..inference.loading import WEIGHTS, load_model
+from ..machine_paths import without_machine_paths
+from ..provenance import marks, of_folder, of_several
 from .cross_validation import HELD_OUT_FILE, SCORES_CSV, SCORES_JSON, SCORES_MD, fold_folder, pool_folds, write_scores
 
 #: What of a member's folder goes along; no checkpoints.
@@ -24,7 +26,9 @@ MEMBER_FILES = (
     "history.jsonl",
     "figures/*.png",
 )
-_MAY_DIFFER = ("_name_or_path", "transformers_version", "dtype", "architectures", "auto_map", "perfusion_maps")
+_MAY_DIFFER = (
+    "_name_or_path", "transformers_version", "dtype", "architectures", "auto_map", "perfusion_maps", "training_data",
+)  # fmt: skip
 
 
 @one_run_at_a_time("lesionseg ensemble")
@@ -68,13 +72,15 @@ def make_ensemble(folders: Sequence, output):
         _bring(folder, fold_folder(output, number))
     config = json.loads((folders[0] / "config.json").read_text())
     names = [fold_folder(output, number).name for number in range(len(folders))]
+    training_data = of_several(of_folder(output / name) for name in names)
     _write_processor(folders[0], output)
     summary = _summary([fold_folder(output, number) for number in range(len(folders))], pooled)
     if summary is not None:
+        summary = marks(training_data) | without_machine_paths(summary)
         _write_text(output / SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")
     if pooled is not None:
         write_scores(output, pooled)
-    _write_config(output, config, names)
+    _write_config(output, config, names, training_data)
     write_model_card(output)
     return pooled
 
@@ -152,7 +158,7 @@ def _write_processor(folder, output) -> None:
     _write_text(output / "preprocessor_config.json", json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
-def _write_config(output, member, names) -> None:
+def _write_config(output, member, names, training_data) -> None:
     from ..models.configuration_fold_ensemble import FoldEnsembleConfig
 
     config = FoldEnsembleConfig(
@@ -163,6 +169,7 @@ def _write_config(output, member, names) -> None:
         label2id=member["label2id"],
         architectures=["FoldEnsembleForSemanticSegmentation"],
         **({"perfusion_maps": member["perfusion_maps"]} if "perfusion_maps" in member else {}),
+        **({"training_data": training_data} if training_data else {}),
     )
     _write_text(output / "config.json", config.to_json_string(use_diff=False))
 

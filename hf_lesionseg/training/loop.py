@@ -25,6 +25,7 @@ from ..datasets.slices import SliceDataset
 from ..datasets.splits import ids_sha256
 from ..errors import DataError, ModelError, UsageError
 from ..models.image_processing_lesion import LesionImageProcessor
+from ..provenance import after_training, of_network
 from .averaging import averaged_model
 from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, restore_best, save_checkpoint, writing
 from .cross_validation import splits_of
@@ -38,7 +39,9 @@ from .step import phases_of, step_over_batch
 from .validation import validate, validation_record
 from .watch import CollapseWatch, scalars
 
-_NOT_OF_THE_NETWORK = ("transformers_version", "_name_or_path", "architectures", "dtype", "auto_map", "perfusion_maps")
+_NOT_OF_THE_NETWORK = (
+    "transformers_version", "_name_or_path", "architectures", "dtype", "auto_map", "perfusion_maps", "training_data",
+)  # fmt: skip
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
 
 
@@ -92,6 +95,7 @@ def _train(arguments, recipe, accelerator, started):
     )
     if dataset.perfusion_maps:  # goes with the weights: `segment` warns of maps of other software
         model.config.perfusion_maps = list(dataset.perfusion_maps)
+    model.config.training_data = after_training(of_network(model.config), synthetic=dataset.synthetic)
     stages = describe_stages(recipe, model.config, dataset.target_channels)
     phases = phases_of(model, recipe)
     watched, collapse = dict.fromkeys(getattr(model, "watched_outputs", ())), CollapseWatch()

@@ -19,7 +19,9 @@ from ..evaluation.summary import summarize
 from ..hub.model_card import write_model_card
 from ..imaging.atomic import write_aside
 from ..inference.loading import load_model
+from ..machine_paths import local_name, without_machine_paths
 from ..models.file_modes import give_usual_modes
+from ..provenance import marks, of_network
 from .checkpoints import BEST_FILES, writing
 from .cross_validation import HELD_OUT_FILE, write_held_out
 from .history import read_history
@@ -91,7 +93,7 @@ describe_stages`.
         else:
             write_held_out(output, fold, splits, cases, metrics["test"], synthetic=dataset.synthetic)
         with write_aside(output / SUMMARY_FILE) as path:
-            path.write_text(json.dumps(summary, indent=1) + "\n")
+            path.write_text(json.dumps(without_machine_paths(summary), indent=1) + "\n")
         _draw(output, dataset, cases, metrics, summary, model, processor, settings)
         write_model_card(output, repo_id=arguments.hub_model_id)
     accelerator.wait_for_everyone()
@@ -100,9 +102,10 @@ describe_stages`.
 
 def _summary(accelerator, arguments, recipe, dataset, cases, state, metrics, model):
     return {
+        **marks(of_network(model.config)),
         "recipe": recipe.to_dict() | {"processor": dataset.processor().settings()},
         "paper": recipe.paper,
-        "started_from": arguments.model_name_or_path,
+        "started_from": local_name(arguments.model_name_or_path),
         "data": {
             "name": dataset.name,
             "synthetic": dataset.synthetic,

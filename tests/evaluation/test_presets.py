@@ -48,7 +48,13 @@ def test_the_published_hausdorff_distances_are_those_of_empty_masks(undefined, m
 
 def test_each_kind_of_empty_mask():
     both, alarm, missed = (scored(*each) for each in (("b", (0, 0, 0)), ("a", (0, 4, 0)), ("m", (0, 0, 4))))
-    assert [apply_preset(case, ISLES_2018).hd_mm for case in (both, alarm, missed)] == [1e8] * 3
+    # Evidenced for the missed lesion; with an empty truth the evaluator of ISLES 2015 and 2016 is followed.
+    assert [apply_preset(case, ISLES_2018).hd_mm for case in (both, alarm, missed)] == [0, 1e8, 1e8]
+    assert [apply_preset(case, ISLES_2018).recall for case in (both, alarm, missed)] == [0, 0, 0]
+    assert (apply_preset(both, ISLES_2018).dice, apply_preset(both, ISLES_2018).precision) == (0, 0)
+    atlas = PRESETS["atlas-r2"]
+    assert [apply_preset(case, atlas).recall for case in (both, alarm, missed)] == [0, 0, 0]
+    assert (apply_preset(both, atlas).dice, apply_preset(both, atlas).precision) == (1, 0)
     assert apply_preset(scored("found", (3, 1, 1), 7.5), ISLES_2018).hd_mm == 7.5
     isles_2022 = PRESETS["isles2022"]
     assert (apply_preset(both, isles_2022).dice, apply_preset(both, isles_2022).lesion_f1) == (1, 1)
@@ -64,7 +70,7 @@ def test_a_failed_case_gets_no_number():
 
 def test_unknown_presets_are_told():
     assert find_preset(None) is None
-    with pytest.raises(UsageError, match="'isles2019' is unknown; use isles2018, isles2022"):
+    with pytest.raises(UsageError, match="'isles2019' is unknown; use isles2018, isles2022, isles2024, atlas-r2"):
         find_preset("isles2019")
 
 
@@ -117,9 +123,9 @@ def test_from_the_command_line(folders, capsys):
     assert "Counted as ISLES 2018 does" in text
     record = json.loads((folders[2] / "metrics.json").read_text())
     assert record["preset"] == "isles2018"
-    assert [case["hd_mm"] for case in record["cases"]] == [2.0, 1e8, 1e8]
-    # Mean of 2, 1e8 and 1e8; their spread is (1e8 - 2) * sqrt(2) / 3.
-    assert "| HD | mm | 66666667.33 (47140451.14) | 3 |" in (folders[2] / "metrics.md").read_text()
+    assert [case["hd_mm"] for case in record["cases"]] == [2.0, 0.0, 1e8]  # found, healthy, missed
+    # Mean of 2, 0 and 1e8, and their spread.
+    assert "| HD | mm | 33333334.00 (47140451.61) | 3 |" in (folders[2] / "metrics.md").read_text()
 
     with pytest.raises(SystemExit) as end:
         main([*arguments, "--no-distances"])

@@ -67,7 +67,7 @@ def test_cases_of_one_person_are_averaged_first(cases):
 
 def test_a_failed_scan_does_not_hide_the_persons_other_one():
     summary = summarize([scored("a-1", 1, 1, 1, person="a"), failed_case("a-2", "unreadable", person="a")])
-    assert summary["per_person"]["dice"] == {"mean": 0.5, "std": 0, "median": 0.5, "min": 0.5, "max": 0.5, "n": 1}
+    assert summary["per_person"]["dice"] == {"mean": 0.5, "std": None, "median": 0.5, "min": 0.5, "max": 0.5, "n": 1}
     assert summary["per_person"]["n_failed"] == 0
     assert summary["n_failed"] == 1
 

@@ -172,6 +172,25 @@ def test_what_is_no_scan_is_refused(segmenter, tmp_path):
         segmenter({"flair": tmp_path / "absent.nii.gz"})
 
 
+def test_no_case_gives_no_result(segmenter):
+    assert segmenter([]) == []
+    assert segmenter(()) == []
+
+
+@pytest.mark.parametrize("address", ["https://example.org/a.nii.gz", "s3://bucket/a.nii.gz", "hf://org/name/a.nii"])
+@pytest.mark.parametrize("form", [str, lambda address: [address], lambda address: {"t1w": address}])
+def test_an_address_is_told_from_a_missing_file(segmenter, address, form):
+    with pytest.raises(ScanError, match=f"^{address}: is an address, not a file; download it, then give the file$"):
+        segmenter(form(address))
+
+
+def test_nothing_is_told_from_the_present_folder(segmenter):
+    with pytest.raises(ScanError, match="an empty path; give a scan"):
+        segmenter("")
+    with pytest.raises(ScanError, match="the case has channels none; this network needs t1w"):
+        segmenter({})
+
+
 def test_unknown_options_are_refused(segmenter):
     with pytest.raises(TypeError, match="treshold"):
         segmenter("scan.nii.gz", treshold=0.4)

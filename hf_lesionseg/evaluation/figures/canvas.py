@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ...figure_text import make_readable
 from ...imaging.atomic import write_aside
 
 # Okabe and Ito's palette: told apart by every kind of colour vision, and in print by lightness.
@@ -21,11 +22,15 @@ TITLE_SIZE, LABEL_SIZE, TICK_SIZE, NOTE_SIZE = 13, 11, 10, 9.5
 DOTS_PER_INCH = 150
 
 
-def new_figure(width: float, height: float, title: str, *, synthetic: bool = False) -> Figure:
-    """Return an empty figure of the given size in inches, bound to Agg; ``synthetic`` says so in its title."""
+def new_figure(width: float, height: float, title: str, *, synthetic: bool | str = False) -> Figure:
+    """Return an empty figure of the given size in inches, bound to Agg; ``synthetic`` says so in its title.
+
+    A text is said in its own words.
+    """
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"{title} (synthetic data)" if synthetic else title, fontsize=TITLE_SIZE, color=INK)
+    words = synthetic if isinstance(synthetic, str) else "synthetic data"
+    figure.suptitle(f"{title} ({words})" if synthetic else title, fontsize=TITLE_SIZE, color=INK)
     return figure
 
 
@@ -58,6 +63,7 @@ def save(figure: Figure, path: str | Path) -> Path:
         The folder cannot be written to, or the disk is full.
     """
     path = Path(path)
+    make_readable(figure)
     with write_aside(path) as aside:
         # No software field: equal figures give equal bytes.
         figure.savefig(aside, format="png", metadata={"Software": None})

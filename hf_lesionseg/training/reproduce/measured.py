@@ -45,7 +45,7 @@ def measure_column(column, row, scores):
     return {
         "mean": factor * statistics.fmean(values),
         "std": factor * statistics.stdev(values) if len(values) > 1 else None,
-        "sd": factor * float(of_cases.std()),
+        "sd": factor * float(of_cases.std()) if len(of_cases) > 1 else None,
         "low": None if low is None else factor * low,
         "high": None if high is None else factor * high,
         "n": len(of_cases),

@@ -2,7 +2,9 @@
 
 import csv
 
+from ...csv_numbers import short_numbers
 from ...imaging.atomic import write_aside
+from ...provenance import MARK
 from ..tables import COLUMNS
 
 _FIELDS = (
@@ -42,9 +44,10 @@ def write_tidy(record, path):
                     "steps": min(row["steps"]) if row.get("steps") else None,
                     "finished": row.get("finished"),
                     "synthetic": record["synthetic"],
+                    **_mark(record),
                 }
             )
-    _write(path, _FIELDS, lines)
+    _write(path, (*_FIELDS, *_mark(record)), lines)
 
 
 def write_cases(record, path):
@@ -68,9 +71,10 @@ def write_cases(record, path):
                         "person": case.get("person"),
                         **figures,
                         "synthetic": record["synthetic"],
+                        **_mark(record),
                     }
                 )
-    _write(path, ("table", "row", "run", "case", "person", *columns, "synthetic"), lines)
+    _write(path, ("table", "row", "run", "case", "person", *columns, "synthetic", *_mark(record)), lines)
 
 
 def mean_and_sd(reported):
@@ -78,8 +82,13 @@ def mean_and_sd(reported):
     return reported if isinstance(reported, (tuple, list)) else (reported, None)
 
 
+def _mark(record):
+    """What the last column of every line says of figures of generated data."""
+    return {"notice": MARK} if record["synthetic"] else {}
+
+
 def _write(path, fields, lines):
     with write_aside(path) as aside, aside.open("w", newline="") as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
-        writer.writerows(lines)
+        writer.writerows(short_numbers(line) for line in lines)

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from ...errors import DataError, UsageError
 from ...imaging.atomic import write_aside
+from ...provenance import GENERATED, marks
 from .conditions import conditions_of
 from .data import lacking_for_row
 from .figures import draw_table
@@ -162,6 +163,7 @@ def _record(table, dataset, budget, results, left_out, time_budget):
         "note": table.note,
         "data": dataset.name,
         "synthetic": dataset.synthetic,
+        **marks(GENERATED if dataset.synthetic else None),
         "data_fingerprint": dataset.fingerprint(),
         "test_cases": len(dataset.select("test")),
         "test_people": len({case.person for case in dataset.select("test")}),

@@ -60,7 +60,7 @@ def test_a_table_is_trained_scored_and_written_once(tmp_path):
     assert [(line["row"], line["column"]) for line in tidy] == [
         (row["row"], column) for row in record["rows"] for column in record["columns"]
     ]
-    assert {line["synthetic"] for line in tidy} == {"True"}
+    assert {(line["synthetic"], line["notice"]) for line in tidy} == {("True", "SYNTHETIC LESIONS")}
     cases = read(tmp_path / "l-snet-3-cases.csv")
     assert len(cases) == 2 * record["test_cases"]
     for row in record["rows"]:  # a figure of the table lies among those of its cases

@@ -1,0 +1,21 @@
+"""What the run records beside predicted masks tell of the network that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..provenance import GENERATED, of_record
+from .matching import scan_stem
+
+
+def made_from_generated_data(predictions: Iterable[Path]) -> bool:
+    """Whether the network that made one of these masks had learned from generated data.
+
+    ``lesionseg segment`` leaves NAME_record.json beside NAME_mask.nii.gz; a mask without a record tells nothing.
+    """
+    return any(of_record(_record(path)) == GENERATED for path in predictions)
+
+
+def _record(mask: Path) -> Path:
+    return mask.with_name(f"{scan_stem(mask).removesuffix('_mask')}_record.json")
