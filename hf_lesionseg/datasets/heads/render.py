@@ -90,7 +90,8 @@ def _render_planes(plan, heights, shape, spacing, centre):
     if ill:
         core = np.zeros(tissue.shape, np.float32)
         core.reshape(-1)[at_brain] = covered
-        core = ndi.gaussian_filter(core, (0, 5.0 / spacing[0], 5.0 / spacing[1])).reshape(-1)[at_brain]
+        rim = plan.stroke.rim_mm
+        core = ndi.gaussian_filter(core, (0, rim / spacing[0], rim / spacing[1])).reshape(-1)[at_brain]
         lost = (covered > 0.5) & PARENCHYMA[healthy] & (inner_tissue != Tissue.VENTRICLE)
         brain_values = _make_ill(plan, lost, core, edge, fine, brain_values)
         lesion.reshape(-1)[at_brain] = lost
@@ -207,7 +208,7 @@ def _make_ill(plan, lost, core, edge, fine, values):
     stroke, csf = plan.stroke, plan.contrast.csf
     where = np.flatnonzero(lost)
     rough = stroke.patchy * (fine[where, 0] + 0.7 * fine[where, 1])
-    # from 0.5 on a straight outline to 1 deep inside
+    # smoothed, the mask is 0.5 on a straight outline and 1 deep inside
     depth = 2 * core[where] - 1 + rough
     cavity = stroke.cavity / (1 + np.exp(-np.clip((depth - stroke.threshold) / stroke.softness, -30, 30)))
     ribbon = stroke.ribbon / (1 + np.exp(np.clip((edge[where] - stroke.ribbon_mm - 2 * fine[where, 2]) / 0.7, -30, 30)))

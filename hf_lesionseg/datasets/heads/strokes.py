@@ -69,7 +69,7 @@ class Stroke:
     volume_ml : that was asked for
     kind : "cavity", "mixed", "gliosis" or "subacute"
     cavity : share of the core that is fluid, 0 to 1
-    threshold, softness : where in from the outline the cavity begins, and how sharply
+    threshold, softness : where in from the outline (0) to the core (1) the cavity begins, and how sharply
     ribbon : how much of the cortex is lost, 0 to 1, to a depth of ``ribbon_mm``
     dim : brightness of what is left, relative to healthy tissue
     patchy : weight of the random fields in all this
@@ -91,12 +91,17 @@ class Stroke:
     pull: float
 
     @property
+    def rim_mm(self):
+        """Over how many mm from its outline a stroke changes to its core: the larger it is, the more."""
+        return 0.25 * (self.volume_ml * 1000 * 0.75 / np.pi) ** (1 / 3)
+
+    @property
     def is_old(self):
         """Whether CSF between the lost gyri counts as lesion, as those who outline old strokes do it."""
         return self.kind in ("cavity", "mixed")
 
 
-_KINDS = {"cavity": 0.5, "mixed": 0.26, "gliosis": 0.12, "subacute": 0.12}
+_KINDS = {"cavity": 0.54, "mixed": 0.28, "gliosis": 0.11, "subacute": 0.07}
 
 
 def draw_stroke(masks, split: str, rng: np.random.Generator, difficulty: float = 1.0, volume_ml=None) -> Stroke:
@@ -121,15 +126,15 @@ def draw_stroke(masks, split: str, rng: np.random.Generator, difficulty: float =
     if difficulty < 0.5:
         weights = weights * (1, 1, 0.4, 0.1)
     kind = names[int(rng.choice(len(names), p=weights / weights.sum()))]
-    old = {"cavity": (0.75, 1.0), "mixed": (0.35, 0.95), "gliosis": (0.0, 0.3), "subacute": (0.0, 0.08)}[kind]
-    dim = {"cavity": (0.5, 0.9), "mixed": (0.5, 0.88), "gliosis": (0.5, 0.85), "subacute": (0.72, 0.94)}[kind]
-    softness = float(rng.uniform(0.06, 0.35))
+    old = {"cavity": (0.8, 1.0), "mixed": (0.45, 0.95), "gliosis": (0.05, 0.35), "subacute": (0.0, 0.08)}[kind]
+    dim = {"cavity": (0.5, 0.88), "mixed": (0.5, 0.82), "gliosis": (0.45, 0.78), "subacute": (0.6, 0.88)}[kind]
+    softness = float(rng.uniform(0.05, 0.25))
     return Stroke(
         placements=tuple(placements),
         volume_ml=volume_ml,
         kind=kind,
         cavity=float(rng.uniform(*old)),
-        threshold=float(rng.uniform(0.15, 0.75) if kind == "mixed" else rng.uniform(0.1, 0.5)),
+        threshold=float(rng.uniform(0.1, 0.65) if kind == "mixed" else rng.uniform(0.0, 0.4)),
         softness=softness,
         ribbon=float(rng.uniform(0.3, 1.0) if kind in ("cavity", "mixed") and rng.random() < 0.8 else 0.0),
         ribbon_mm=float(rng.uniform(2.5, 8.0)),

@@ -18,7 +18,7 @@ from .render import render_slices
 
 __all__ = ["find_heads", "render_head", "render_heads"]
 
-_VERSION = 1
+_VERSION = 2
 _PIXELS = (0.8, 1.0, 1.0, 1.0, 1.2)  # mm in-plane
 _STORED = 1000.0  # of white matter in the files
 _FREE = 3  # one of so many heads has no stroke
