@@ -108,7 +108,7 @@ def test_columns_of_the_tables(folders):
     assert (record["preset"], record["units"]["hd95_mm"]) == (None, "mm")
     report = (folders[2] / "metrics.md").read_text()
     assert "; no surface distance in 2." in report
-    assert "| HD | mm | 2.00 | 0.00 | 2.00 | 2.00 | 2.00 | 1 |" in report
+    assert "| HD | mm | 2.00 | – | 2.00 | 2.00 | 2.00 | 1 |" in report
     assert "Counted as" not in report
 
 

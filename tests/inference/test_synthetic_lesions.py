@@ -141,3 +141,18 @@ def test_a_folder_of_an_earlier_version_is_known_by_its_record(generated, tmp_pa
     assert load_model(folder).identity()["training_data"] is None
     (folder / "training_summary.json").write_text(json.dumps({"data": {"synthetic": True}}))
     assert load_model(folder).identity()["training_data"] == "generated"
+
+
+def test_the_command_lines_say_so(generated, segmented, write_head, tmp_path, capsys):
+    from hf_lesionseg.cli import main
+
+    head, network = write_head("other.nii.gz"), str(tmp_path / "network")
+    for words in (
+        ["segment", str(head.path), "--model", network, "-o", str(tmp_path / "more")],
+        ["evaluate", *map(str, segmented), "-o", str(tmp_path / "scores")],
+        ["submit", str(segmented[0]), "-o", str(tmp_path / "sent"), "--layout", "grand-challenge"],
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert not end.value.code
+        assert MARK in capsys.readouterr().out
