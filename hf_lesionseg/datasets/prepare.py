@@ -210,6 +210,7 @@ def _files_of(record: CaseRecord, source: Path | None) -> dict:
         "images": {channel: _relative(path, source) for channel, path in record.images.items()},
         "masks": [_relative(path, source) for path in record.masks],
         "label_values": None if record.values is None else list(record.values),
+        "known_labels": None if record.table is None else sorted(record.table.names),
         "notes": dict(record.notes) or None,
     }
 

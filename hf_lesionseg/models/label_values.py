@@ -225,9 +225,11 @@ def _no_mask(name, values, number):
     span = f"{number} different values from {values.min():.4g} to {values.max():.4g}"
     if values.min() >= 0 and values.max() <= 1 + SLACK:
         return f"{name}: looks like probabilities, not a mask ({span}); cut them at a threshold, for example 0.5"
+    whole = not (np.abs(values - np.rint(values)) > TOLERANCE).any()
+    many = ", or choose one of many labels with --label" if whole and values.min() > 0 else ""
     return (
-        f"{name}: looks like an image, not a mask ({span}); give the file in which lesions are marked, or cut "
-        "probabilities at a threshold"
+        f"{name}: looks like an image, not a mask ({span}); give the file in which lesions are marked, cut "
+        f"probabilities at a threshold{many}"
     )
 
 

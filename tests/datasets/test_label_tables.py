@@ -112,6 +112,15 @@ def test_a_label_that_is_not_in_the_table_is_refused_by_name(source, tmp_path):
         "c1.nii.gz: holds label 4 (16 voxels), but the data set's table of labels has 0 background, 1 lesion"
         in (refused["reason"])
     )
+    (folder / "dataset.json").write_text(
+        json.dumps({"channel_names": {"0": "T1w"}, "labels": {"background": 0, "lesion": 1, "scar": 4}})
+    )
+    corrected = prepare_nnunet(folder, tmp_path / "out", fractions=fractions, progress=False)
+    assert (len(corrected.cases), corrected.rejected) == (3, [])
+    assert "labels 1 (lesion) and 4 (scar) count as one" in corrected.remarks[0]
+    (folder / "dataset.json").write_text(json.dumps({"channel_names": {"0": "T1w"}, "labels": {"lesion": 1}}))
+    narrowed = prepare_nnunet(folder, tmp_path / "out", fractions=fractions, progress=False)
+    assert [case.id for case in narrowed.cases] == ["c0", "c2"]
     chosen = prepare_nnunet(folder, tmp_path / "chosen", label="4", progress=False)
     assert [round(case.lesion_ml, 6) for case in chosen.cases] == [0, 0.256, 0]
 

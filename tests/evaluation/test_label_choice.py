@@ -10,6 +10,8 @@ import pytest
 
 from hf_lesionseg.errors import DataError, UsageError
 from hf_lesionseg.evaluation import evaluate_folders, print_summary
+from hf_lesionseg.evaluation.label_choice import choose_labels
+from hf_lesionseg.evaluation.matching import TruthSet
 
 SHAPE = (14, 12, 6)
 AFFINE = np.diag([2.0, 2.0, 4.0, 1.0])
@@ -87,6 +89,14 @@ def test_what_is_no_label_is_wrong_usage(score, label):
     for name in ("label", "prediction_label"):
         with pytest.raises(UsageError, match="label"):
             score([labels_of(1)], [labels_of(1)], **{name: label})
+
+
+def test_prepared_truths_have_one_lesion():
+    """They are 0 and 1 whatever they were made of: a label is chosen when they are prepared."""
+    prepared = TruthSet((), prepared=object())
+    with pytest.raises(UsageError, match="prepared truths hold one lesion; --prediction-label"):
+        choose_labels("2", None, prepared, ("p", "t"))
+    assert choose_labels(None, "2", prepared, ("p", "t")).prediction == (2,)
 
 
 def scan(dtype=np.float32):
