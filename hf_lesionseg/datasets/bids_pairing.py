@@ -3,7 +3,7 @@
 A mask goes with the scans of its space: ``space-MNI152...`` by that name, ``space-orig`` and ``space-individual`` with
 the scans as they were taken, and ``space-T1w`` or ``space-TRACE`` with the scan of this suffix or this ``rec-TRACE``.
 Entities that both names have must agree. Of what is left a scan of the mask's own pipeline goes before a raw one, and
-that before a derivative of another pipeline.
+that before a derivative of another pipeline, and last what lies in ``sourcedata``.
 """
 
 from collections import defaultdict
@@ -113,7 +113,7 @@ def _rank(mask: BidsName, scan: BidsName, channels: Sequence[str]) -> tuple | No
     if space is None:
         return None
     is_raw = "derivatives" not in scan.folder and "desc" not in scan.entities
-    place = 0 if scan.folder == mask.folder else 1 if is_raw else 2
+    place = 3 if "sourcedata" in scan.folder else 0 if scan.folder == mask.folder else 1 if is_raw else 2
     return space, len(_conflicts(mask, scan)), place, "desc" in scan.entities
 
 

@@ -93,6 +93,7 @@ class LabelTables:
         own = mask.path.with_name(re.sub(NIFTI, "", mask.path.name) + ".tsv")
         if own.is_file():
             return self._read(own)
+        root = self.source if mask.path.is_relative_to(self.source) else mask.path.parent
         for folder in mask.path.parents:
             for path in self._tables_of(folder):
                 # of a table "acq-x_dseg.tsv" as of "sub-01_acq-x_dseg.tsv": all that it names, the mask has
@@ -101,7 +102,7 @@ class LabelTables:
                     *mask.entities.items()
                 }:
                     return self._read(path)
-            if folder == self.source:
+            if folder == root:
                 break
         return None
 
@@ -202,22 +203,23 @@ def describe(names: Sequence[BidsName]) -> str:
 
 def how_to_choose(names: Sequence[BidsName]) -> str:
     """Options of the command line that tell these files apart."""
-    for key in ("desc", "label", "space", *dict.fromkeys(key for name in names for key in name.identity), "seg"):
+    keys = dict.fromkeys(key for name in names for key in name.entities if key not in ("sub", "ses"))
+    for key in sorted(keys, key=lambda each: each not in ("desc", "label", "space")):
         values = dict.fromkeys(name.get(key) or "none" for name in names)
-        if len(values) == len({id(name) for name in names}) and set(values) != {"none"}:
-            return " or ".join(f"--entity {key}={value}" for value in values if value != "none" or len(values) > 1)
+        if len(values) == len(names):
+            return " or ".join(f"--entity {key}={value}" for value in values)
     folders = dict.fromkeys("/".join(name.folder) for name in names)
     if len(folders) == len(names) > 1:
         return f"--masks FOLDER, one of {', '.join(each or '.' for each in folders)}"
-    for key in ("on", "suffix", "hemi", "res", "den"):
+    for key in ("on", "suffix"):
         values = dict.fromkeys(name.get(key) or "none" for name in names)
         if len(values) > 1 or len(names) == 1:
             return " or ".join(f"--entity {key}={value}" for value in values)
-    several = [key for key in ("desc", "label", "space") if len({name.get(key) for name in names}) > 1]
+    several = [key for key in keys if len({name.get(key) for name in names}) > 1]
     return " and ".join(f"--entity {key}=..." for key in several) or "--masks FOLDER"
 
 
-_NAMED, _OTHERWISE_NAMED, _NAMELESS = range(3)
+_NAMED, _IN_NAMED_FOLDER, _OTHERWISE_NAMED, _NAMELESS = range(4)
 
 
 def _rank(
@@ -237,7 +239,7 @@ def _rank(
             best = _NAMED if chosen or tier == 2 or rank == _NAMED else _OTHERWISE_NAMED
             everything = all(value in named for value in table if value)
             return best, None if everything else named
-    if rank in (_NAMED, _OTHERWISE_NAMED) and not chosen:
+    if rank not in (None, _NAMELESS) and not chosen:
         return rank, None  # the file is the lesion, its labels are parts of it
     raise LookupError(f"the table of {_short(mask, [mask])} names {', '.join(table.values())} and no lesion")
 
@@ -260,7 +262,7 @@ def _rank_of_name(mask: BidsName) -> int | None:
         return None
     places = [part for part in mask.folder if part not in ("derivatives", "rawdata")]
     if any(_tells_lesion(part) == 2 for part in places):
-        return _NAMED
+        return _IN_NAMED_FOLDER
     return None if any(_BRAIN_FOLDER.search(part) for part in places) else _NAMELESS
 
 

@@ -122,6 +122,8 @@ def test_parts_are_united(study, parts):
         (("x/sub-01_desc-T1lesion_mask", "x/sub-01_desc-T2lesion_mask"), "--entity desc=T1lesion"),
         (("x/sub-01_desc-lesionV1_mask", "x/sub-01_desc-lesionV2_mask"), "--entity desc=lesionV1"),
         (("manual/sub-01_label-lesion_mask", "network/sub-01_label-lesion_mask"), "--masks FOLDER"),
+        (("x/sub-01_rater-1_label-lesion_mask", "x/sub-01_rater-2_label-lesion_mask"), "--entity rater=1"),
+        (("x/sub-01_res-1_label-lesion_mask", "x/sub-01_res-2_label-lesion_mask"), "--entity res=1"),
         (("x/sub-01_label-stroke_mask", "x/sub-01_label-lesion_mask"), "--entity label="),
         (("x/sub-01_T1w_label-lesion_mask", "x/sub-01_FLAIR_label-lesion_mask"), "--entity on=t1w"),
     ],
@@ -164,6 +166,18 @@ def test_the_whole_goes_before_its_parts_and_says_so(study):
     assert masks == names[2:]
     assert "took desc-lesion_mask of desc-lesionAcute_mask, " in record.notes["mask_choice"]
     assert "--entity desc=lesionAcute" in record.notes["mask_choice"]
+
+
+def test_a_name_goes_before_a_folder(study):
+    own = "derivatives/lesionseg/sub-01/anat/sub-01_T1w_mask.nii.gz"  # what this package writes
+    assert study(own)[0] == [own]
+    manual = "derivatives/manual/sub-01/anat/sub-01_label-lesion_mask.nii.gz"
+    assert study(manual)[0] == [manual]
+
+
+def test_probabilities_are_no_mask_and_are_named(study):
+    reason = study("sub-01/anat/sub-01_label-lesion_probseg.nii.gz")
+    assert "sub-01_label-lesion_probseg.nii.gz is no name of a mask in BIDS" in reason
 
 
 def test_two_forms_of_one_file_are_one(study):
