@@ -78,7 +78,8 @@ def find_bids_cases(
         drawn = [name for name in found if name is not None and is_mask(name)]
     asked = {key: (value,) if isinstance(value, str) else tuple(value) for key, value in (entities or {}).items()}
     _check_asked(source, asked, scans, drawn)
-    scans, drawn = _restrict(scans, asked), _restrict(drawn, asked, lenient=True)
+    scans = [each for channel in channels for each in _restrict([s for s in scans if s.suffix == channel], asked)]
+    drawn = _restrict(drawn, asked, lenient=True)
     usable = [
         name for name in names if name.suffix in channels or is_mask(name) or "lesion" not in name.path.name.lower()
     ]
@@ -190,7 +191,7 @@ def _check_asked(source: Path, asked: Mapping, scans: Sequence[BidsName], masks:
 
 
 def _restrict(names: Sequence[BidsName], asked: Mapping, lenient: bool = False) -> list[BidsName]:
-    """Those with the entities that were asked for, as far as any has such a value.
+    """Those with the entities that were asked for, as far as any of these files has such a value.
 
     A mask (``lenient``) need not repeat the entities of its scan, but its space.
     """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .file_search import NIFTI
 
-__all__ = ["IDENTITY", "BidsName", "is_modality", "near_misses", "parse_bids_name", "suffixes_found"]
+__all__ = ["IDENTITY", "BidsName", "is_modality", "near_misses", "one_form", "parse_bids_name", "suffixes_found"]
 
 IDENTITY = ("sample", "task", "acq", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo", "flip", "inv", "part",
             "res", "den")  # fmt: skip
@@ -118,6 +118,14 @@ def near_misses(paths: Iterable[Path], known: Iterable[BidsName], source: Path) 
         for path in paths
         if path not in read and any(map(_LOOKS_LIKE_A_PERSON.match, path.relative_to(source).parts))
     ]
+
+
+def one_form(names: Iterable[BidsName]) -> list[BidsName]:
+    """Drop ``NAME.nii`` beside ``NAME.nii.gz``, which is the same file, unpacked; in the order of the paths."""
+    by_stem = {}
+    for name in sorted(names, key=lambda each: (each.path.suffix == ".gz", each.path)):
+        by_stem[name.path.parent, re.sub(NIFTI, "", name.path.name)] = name
+    return sorted(by_stem.values(), key=lambda each: each.path)
 
 
 def suffixes_found(names: Sequence[BidsName]) -> str:

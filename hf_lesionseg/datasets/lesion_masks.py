@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bids_names import BidsName, is_modality
+from .bids_names import BidsName, is_modality, one_form
 from .file_search import NIFTI
 
 __all__ = [
@@ -98,9 +98,8 @@ class LabelTables:
             for path in self._tables_of(folder):
                 # of a table "acq-x_dseg.tsv" as of "sub-01_acq-x_dseg.tsv": all that it names, the mask has
                 *entities, suffix = path.stem.split("_")
-                if suffix == mask.suffix and {tuple(each.split("-", 1)) for each in entities} <= {
-                    *mask.entities.items()
-                }:
+                named = {tuple(each.split("-", 1)) for each in entities}
+                if suffix == mask.suffix and named <= set(mask.entities.items()):
                     return self._read(path)
             if folder == root:
                 break
@@ -159,7 +158,7 @@ def lesion_masks(
     if remarks:
         reason += f"; {'; '.join(dict.fromkeys(remarks))}"
     elif masks:
-        reason += f"; found are {describe(masks)} (if one is the lesion, choose it with {how_to_choose(masks)})"
+        reason += f"; found are {describe(masks)} (if one is the lesion, choose it with {_own_choices(masks)})"
     raise LookupError(reason)
 
 
@@ -171,20 +170,15 @@ def unite(group: Sequence[tuple[BidsName, tuple[int, ...] | None]]) -> LesionCho
     LookupError
         Where they are no parts of one lesion; the message says how to choose.
     """
-    by_stem: dict[tuple, tuple] = {}
-    for mask, values in sorted(
-        group, key=lambda each: each[0].path.suffix != ".gz"
-    ):  # NAME.nii is NAME.nii.gz, unpacked
-        by_stem.setdefault((mask.path.parent, re.sub(NIFTI, "", mask.path.name)), (mask, values))
-    group = sorted(by_stem.values(), key=lambda each: each[0].path)
-    masks = tuple(mask for mask, _ in group)
-    values = {values for _, values in group}
+    values_of = dict(group)
+    masks = tuple(one_form(values_of))
+    values = {values_of[mask] for mask in masks}
     if len(values) == 1 and _are_parts(masks):
         return LesionChoice(masks, values.pop())
     if whole := _whole(masks):
         others = how_to_choose([mask for mask in masks if mask != whole])
         note = f"took {_short(whole, masks)} of {describe(masks)}; choose another with {others}"
-        return LesionChoice((whole,), dict(group)[whole], note)
+        return LesionChoice((whole,), values_of[whole], note)
     raise LookupError(
         f"has {len(masks)} lesion masks that are no parts of one, {describe(masks)} (choose with "
         f"{how_to_choose(masks)})"
@@ -217,6 +211,12 @@ def how_to_choose(names: Sequence[BidsName]) -> str:
             return " or ".join(f"--entity {key}={value}" for value in values)
     several = [key for key in keys if len({name.get(key) for name in names}) > 1]
     return " and ".join(f"--entity {key}=..." for key in several) or "--masks FOLDER"
+
+
+def _own_choices(masks: Sequence[BidsName]) -> str:
+    """For each of some masks the option that makes it the lesion, whatever it shows."""
+    keys = [(mask, next((key for key in _NAMING if key in mask.entities), "suffix")) for mask in masks]
+    return " or ".join(dict.fromkeys(f"--entity {key}={mask.get(key)}" for mask, key in keys))
 
 
 _NAMED, _IN_NAMED_FOLDER, _OTHERWISE_NAMED, _NAMELESS = range(4)

@@ -160,6 +160,14 @@ def test_a_raw_scan_beside_its_derivative(tmp_path):
     }
 
 
+def test_an_entity_of_one_channel_does_not_exclude_the_other(tmp_path):
+    for name in ("acq-a_T1w", "acq-b_T1w", "FLAIR", "label-lesion_mask"):
+        touch(tmp_path, f"sub-01/anat/sub-01_{name}.nii.gz")
+    records, _ = find_bids_cases(tmp_path, ("t1w", "flair"), {"acq": "b"})
+    names = [path.name for path in records[0].images.values()]
+    assert names == ["sub-01_acq-b_T1w.nii.gz", "sub-01_FLAIR.nii.gz"]
+
+
 def test_what_lies_in_sourcedata_is_the_last_choice(tmp_path):
     touch(
         tmp_path,

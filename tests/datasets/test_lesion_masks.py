@@ -1,5 +1,6 @@
 """Which masks of a session are its lesion: never one that names something else, never two opinions united."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,9 @@ def study(tmp_path):
 def test_the_only_mask_is_no_lesion_where_it_names_something_else(study, name):
     reason = study(name)
     assert reason.startswith("no lesion mask in its session"), reason
-    assert "--entity" in reason or "--masks" in reason
+    # and the option that the reason names makes it one, if that is what it is
+    key, _, value = re.search(r"--entity (\w+=\w+)", reason)[1].partition("=")
+    assert study(entities={key: value})[0] == [name]
 
 
 @pytest.mark.parametrize(
@@ -184,6 +187,12 @@ def test_two_forms_of_one_file_are_one(study):
     stem = "derivatives/x/sub-01/anat/sub-01_label-lesion_mask"
     masks, record = study(f"{stem}.nii", f"{stem}.nii.gz", scans=(SCAN, SCAN.removesuffix(".gz")))
     assert (masks, record.images["t1w"].name) == ([f"{stem}.nii.gz"], "sub-01_T1w.nii.gz")
+
+
+def test_two_forms_of_a_mask_that_names_nothing(study):
+    assert study("sub-01/anat/sub-01_mask.nii", "sub-01/anat/sub-01_mask.nii.gz")[0] == [
+        "sub-01/anat/sub-01_mask.nii.gz"
+    ]
 
 
 def test_a_lesion_goes_before_other_pathology_and_before_what_names_nothing(study):
