@@ -320,8 +320,9 @@ def bids(
 ) -> None:
     """Prepare your own BIDS data set: scans with lesion masks in derivatives/ or beside them.
 
-    A mask is found by its name (..._label-lesion_mask.nii.gz and the like), or as the only one of its session. A case
-    that cannot be read is named with its reason and makes the exit status 1; the others are prepared.
+    A mask is found by its name (..._label-lesion_mask.nii.gz and the like), or as the only one of its session where it
+    names nothing else. Where a session leaves a choice, it is left out with the options that choose. A case that cannot
+    be read is named with its reason and makes the exit status 1; the others are prepared.
 
     `lesionseg prepare bids my-study --channels t1w,flair -o prepared`
     """

@@ -173,7 +173,14 @@ def _classify(path: Path, source: Path) -> tuple[str, str] | None:
 
 
 def _masks_beside(scan: Path, masks: list[Path]) -> list[Path]:
-    return _one_form(path for path in masks if path.parent == scan.parent)
+    beside = [path for path in masks if path.parent == scan.parent]
+    return _one_form([path for path in beside if _space(path) == _space(scan)] or beside)
+
+
+def _space(path: Path) -> str | None:
+    """Of R2.0 a scan as it was taken may lie beside the one in MNI space, each with masks of its own."""
+    match = re.search(r"_space-([A-Za-z0-9]+)", path.name)
+    return match and match[1]
 
 
 def _one_folder(masks: list[Path]) -> list[Path]:

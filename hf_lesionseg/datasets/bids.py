@@ -70,7 +70,7 @@ def find_bids_cases(
     names = [name for path in files if (name := parse_bids_name(path, source))]
     scans = [name for name in names if name.suffix in channels and not name.middle]
     if not scans:
-        raise DataError(_no_scan(source, channels, names, near_misses(files, names)))
+        raise DataError(_no_scan(source, channels, names, near_misses(files, names, source)))
     drawn = [name for name in names if name.suffix not in channels and is_mask(name)]
     if masks is not None:
         folder = _folder_of_masks(source, Path(masks))
@@ -79,8 +79,12 @@ def find_bids_cases(
         drawn = [name for name in found if name is not None and is_mask(name)]
     asked = {key: (value,) if isinstance(value, str) else tuple(value) for key, value in (entities or {}).items()}
     _check_asked(source, asked, scans, drawn)
-    scans, drawn = _restrict(scans, asked), _restrict(drawn, asked, lenient=True)
-    return _records(source, channels, _by_session(scans, drawn), asked, near_misses(files, names))
+    scans = [each for channel in channels for each in _restrict([s for s in scans if s.suffix == channel], asked)]
+    drawn = _restrict(drawn, asked, lenient=True)
+    usable = [
+        name for name in names if name.suffix in channels or is_mask(name) or "lesion" not in name.path.name.lower()
+    ]
+    return _records(source, channels, _by_session(scans, drawn), asked, near_misses(files, usable, source))
 
 
 def _records(
@@ -96,8 +100,8 @@ def _records(
         try:
             images, lesion = pair_session(by_channel, masks, channels, tables, asked)
         except LookupError as error:
-            meant = [path.name for path in odd if f"sub-{person}" in path.name] if not masks else []
-            hint = f"; {', '.join(meant)} is no name of BIDS" if meant else ""
+            meant = [path.name for path in odd if f"sub-{person}" in path.as_posix()] if not masks else []
+            hint = f"; {', '.join(meant[:3])} is no name of a mask in BIDS" if meant else ""
             rejected.append(rejection(source, scans[0].path, f"{error.args[0]}{hint}"))
             continue
         case = f"sub-{person}" + (f"_ses-{time}" if time else "")
@@ -192,7 +196,7 @@ def _check_asked(source: Path, asked: Mapping, scans: Sequence[BidsName], masks:
 
 
 def _restrict(names: Sequence[BidsName], asked: Mapping, lenient: bool = False) -> list[BidsName]:
-    """Those with the entities that were asked for, as far as any has such a value.
+    """Those with the entities that were asked for, as far as any of these files has such a value.
 
     A mask (``lenient``) need not repeat the entities of its scan, but its space.
     """

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from .file_search import NIFTI
 
-__all__ = ["IDENTITY", "BidsName", "is_modality", "near_misses", "parse_bids_name", "suffixes_found"]
+__all__ = ["IDENTITY", "BidsName", "is_modality", "near_misses", "one_form", "parse_bids_name", "suffixes_found"]
 
-IDENTITY = ("sample", "task", "acq", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo", "flip", "inv", "part")
-"""Entities besides person and session that tell one acquisition from another; the rest describes a file."""
+IDENTITY = ("sample", "task", "acq", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo", "flip", "inv", "part",
+            "res", "den")  # fmt: skip
+"""Entities besides person and session that tell one acquisition, or one grid, from another; the rest describes a file.
+"""
 
 _PERSON = re.compile(r"sub-[A-Za-z0-9]+")
 _ENTITY = re.compile(r"(?P<key>[A-Za-z]+)-(?P<value>[A-Za-z0-9.+]+)")
@@ -25,7 +27,7 @@ _MODALITY = re.compile(
     r"t[12]\w*|pdt?[12]?w?|flair|dwi|adc|b0|trace|swi?|ncct|cta?|ctp|cbf|cbv|mtt|tmax|bold|asl|mp2?rage|unit1|megre|gre",
     re.IGNORECASE,
 )
-_LOOKS_LIKE_A_PERSON = re.compile(r"sub[-_ ]?[A-Za-z0-9]", re.IGNORECASE)
+_LOOKS_LIKE_A_PERSON = re.compile(r"sub(?:ject)?[-_ ]?\d|sub[-_ ]", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,7 @@ class BidsName:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Entities that tell one acquisition of a session from another."""
+        """Entities that tell one acquisition, or one grid, of a session from another."""
         return {key: value for key, value in self.entities.items() if key in IDENTITY}
 
 
@@ -105,10 +107,25 @@ def parse_bids_name(path: Path, source: Path | None = None) -> BidsName | None:
     return BidsName(path, entities, parts[-1].lower(), tuple(middle), folder[:above])
 
 
-def near_misses(paths: Iterable[Path], known: Iterable[BidsName]) -> list[Path]:
-    """Files that look as if they were meant to be BIDS, but are not: ``sub_01_T1w``, ``sub-01_T1w_label-lesion``."""
+def near_misses(paths: Iterable[Path], known: Iterable[BidsName], source: Path) -> list[Path]:
+    """Files below ``source`` that look as if they were meant to be BIDS, but are not.
+
+    ``sub_01_T1w``, ``sub-01_T1w_label-lesion``, ``sub-01/anat/T1w``.
+    """
     read = {name.path for name in known}
-    return [path for path in paths if path not in read and _LOOKS_LIKE_A_PERSON.search(path.name)]
+    return [
+        path
+        for path in paths
+        if path not in read and any(map(_LOOKS_LIKE_A_PERSON.match, path.relative_to(source).parts))
+    ]
+
+
+def one_form(names: Iterable[BidsName]) -> list[BidsName]:
+    """Drop ``NAME.nii`` beside ``NAME.nii.gz``, which is the same file, unpacked; in the order of the paths."""
+    by_stem = {}
+    for name in sorted(names, key=lambda each: (each.path.suffix == ".gz", each.path)):
+        by_stem[name.path.parent, re.sub(NIFTI, "", name.path.name)] = name
+    return sorted(by_stem.values(), key=lambda each: each.path)
 
 
 def suffixes_found(names: Sequence[BidsName]) -> str:

@@ -3,14 +3,14 @@
 A mask goes with the scans of its space: ``space-MNI152...`` by that name, ``space-orig`` and ``space-individual`` with
 the scans as they were taken, and ``space-T1w`` or ``space-TRACE`` with the scan of this suffix or this ``rec-TRACE``.
 Entities that both names have must agree. Of what is left a scan of the mask's own pipeline goes before a raw one, and
-that before a derivative of another pipeline.
+that before a derivative of another pipeline, and last what lies in ``sourcedata``.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from .bids_names import BidsName
+from .bids_names import BidsName, one_form
 from .lesion_masks import LabelTables, LesionChoice, describe, how_to_choose, lesion_masks, unite
 
 __all__ = ["pair_session"]
@@ -45,7 +45,7 @@ def pair_session(
     """
     fitting: dict[tuple, list] = defaultdict(list)
     refused = []
-    for group in _by_drawing(lesion_masks(masks, tables, asked or {})):
+    for group in _by_drawing(lesion_masks(one_form(masks), tables, asked or {})):
         try:
             rank, images = _images(group[0][0], scans, channels)
             fitting[rank].append((images, group))
@@ -83,7 +83,7 @@ def _images(
     """File of each channel that goes with a mask, and how well they fit it, lower being better."""
     chosen, worst = {}, 0
     for channel in channels:
-        found = _one_form(scans.get(channel, []))
+        found = one_form(scans.get(channel, []))
         ranked = defaultdict(list)
         for scan in found:
             rank = _rank(mask, scan, channels)
@@ -113,7 +113,7 @@ def _rank(mask: BidsName, scan: BidsName, channels: Sequence[str]) -> tuple | No
     if space is None:
         return None
     is_raw = "derivatives" not in scan.folder and "desc" not in scan.entities
-    place = 0 if scan.folder == mask.folder else 1 if is_raw else 2
+    place = 3 if "sourcedata" in scan.folder else 0 if scan.folder == mask.folder else 1 if is_raw else 2
     return space, len(_conflicts(mask, scan)), place, "desc" in scan.entities
 
 
@@ -152,11 +152,3 @@ def _none_fits(channel: str, mask: BidsName, found: Sequence[BidsName]) -> str:
     where = f" in the space of its mask ({space})" if space and space.lower() not in _AS_TAKEN else ""
     instead = f"; found are {describe(found)}" if found else ""
     return f"has no {channel} scan{where}{instead}"
-
-
-def _one_form(scans: Sequence[BidsName]) -> list[BidsName]:
-    """Drop ``NAME.nii`` beside ``NAME.nii.gz``: it is the same scan, unpacked."""
-    by_stem = {}
-    for scan in sorted(scans, key=lambda each: (each.path.suffix == ".gz", each.path)):
-        by_stem[scan.path.parent, scan.path.name.split(".nii")[0]] = scan
-    return sorted(by_stem.values(), key=lambda each: each.path)

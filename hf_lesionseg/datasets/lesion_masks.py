@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bids_names import BidsName, is_modality
+from .bids_names import BidsName, is_modality, one_form
 from .file_search import NIFTI
 
 __all__ = [
@@ -93,15 +93,15 @@ class LabelTables:
         own = mask.path.with_name(re.sub(NIFTI, "", mask.path.name) + ".tsv")
         if own.is_file():
             return self._read(own)
+        root = self.source if mask.path.is_relative_to(self.source) else mask.path.parent
         for folder in mask.path.parents:
             for path in self._tables_of(folder):
                 # of a table "acq-x_dseg.tsv" as of "sub-01_acq-x_dseg.tsv": all that it names, the mask has
                 *entities, suffix = path.stem.split("_")
-                if suffix == mask.suffix and {tuple(each.split("-", 1)) for each in entities} <= {
-                    *mask.entities.items()
-                }:
+                named = {tuple(each.split("-", 1)) for each in entities}
+                if suffix == mask.suffix and named <= set(mask.entities.items()):
                     return self._read(path)
-            if folder == self.source:
+            if folder == root:
                 break
         return None
 
@@ -158,7 +158,7 @@ def lesion_masks(
     if remarks:
         reason += f"; {'; '.join(dict.fromkeys(remarks))}"
     elif masks:
-        reason += f"; found are {describe(masks)} (if one is the lesion, choose it with {how_to_choose(masks)})"
+        reason += f"; found are {describe(masks)} (if one is the lesion, choose it with {_own_choices(masks)})"
     raise LookupError(reason)
 
 
@@ -170,20 +170,15 @@ def unite(group: Sequence[tuple[BidsName, tuple[int, ...] | None]]) -> LesionCho
     LookupError
         Where they are no parts of one lesion; the message says how to choose.
     """
-    by_stem: dict[tuple, tuple] = {}
-    for mask, values in sorted(
-        group, key=lambda each: each[0].path.suffix != ".gz"
-    ):  # NAME.nii is NAME.nii.gz, unpacked
-        by_stem.setdefault((mask.path.parent, re.sub(NIFTI, "", mask.path.name)), (mask, values))
-    group = sorted(by_stem.values(), key=lambda each: each[0].path)
-    masks = tuple(mask for mask, _ in group)
-    values = {values for _, values in group}
+    values_of = dict(group)
+    masks = tuple(one_form(values_of))
+    values = {values_of[mask] for mask in masks}
     if len(values) == 1 and _are_parts(masks):
         return LesionChoice(masks, values.pop())
     if whole := _whole(masks):
         others = how_to_choose([mask for mask in masks if mask != whole])
         note = f"took {_short(whole, masks)} of {describe(masks)}; choose another with {others}"
-        return LesionChoice((whole,), dict(group)[whole], note)
+        return LesionChoice((whole,), values_of[whole], note)
     raise LookupError(
         f"has {len(masks)} lesion masks that are no parts of one, {describe(masks)} (choose with "
         f"{how_to_choose(masks)})"
@@ -202,22 +197,29 @@ def describe(names: Sequence[BidsName]) -> str:
 
 def how_to_choose(names: Sequence[BidsName]) -> str:
     """Options of the command line that tell these files apart."""
-    for key in ("desc", "label", "space", *dict.fromkeys(key for name in names for key in name.identity), "seg"):
+    keys = dict.fromkeys(key for name in names for key in name.entities if key not in ("sub", "ses"))
+    for key in sorted(keys, key=lambda each: each not in ("desc", "label", "space")):
         values = dict.fromkeys(name.get(key) or "none" for name in names)
-        if len(values) == len({id(name) for name in names}) and set(values) != {"none"}:
-            return " or ".join(f"--entity {key}={value}" for value in values if value != "none" or len(values) > 1)
+        if len(values) == len(names):
+            return " or ".join(f"--entity {key}={value}" for value in values)
     folders = dict.fromkeys("/".join(name.folder) for name in names)
     if len(folders) == len(names) > 1:
         return f"--masks FOLDER, one of {', '.join(each or '.' for each in folders)}"
-    for key in ("on", "suffix", "hemi", "res", "den"):
+    for key in ("on", "suffix"):
         values = dict.fromkeys(name.get(key) or "none" for name in names)
         if len(values) > 1 or len(names) == 1:
             return " or ".join(f"--entity {key}={value}" for value in values)
-    several = [key for key in ("desc", "label", "space") if len({name.get(key) for name in names}) > 1]
+    several = [key for key in keys if len({name.get(key) for name in names}) > 1]
     return " and ".join(f"--entity {key}=..." for key in several) or "--masks FOLDER"
 
 
-_NAMED, _OTHERWISE_NAMED, _NAMELESS = range(3)
+def _own_choices(masks: Sequence[BidsName]) -> str:
+    """For each of some masks the option that makes it the lesion, whatever it shows."""
+    keys = [(mask, next((key for key in _NAMING if key in mask.entities), "suffix")) for mask in masks]
+    return " or ".join(dict.fromkeys(f"--entity {key}={mask.get(key)}" for mask, key in keys))
+
+
+_NAMED, _IN_NAMED_FOLDER, _OTHERWISE_NAMED, _NAMELESS = range(4)
 
 
 def _rank(
@@ -237,7 +239,7 @@ def _rank(
             best = _NAMED if chosen or tier == 2 or rank == _NAMED else _OTHERWISE_NAMED
             everything = all(value in named for value in table if value)
             return best, None if everything else named
-    if rank in (_NAMED, _OTHERWISE_NAMED) and not chosen:
+    if rank not in (None, _NAMELESS) and not chosen:
         return rank, None  # the file is the lesion, its labels are parts of it
     raise LookupError(f"the table of {_short(mask, [mask])} names {', '.join(table.values())} and no lesion")
 
@@ -260,7 +262,7 @@ def _rank_of_name(mask: BidsName) -> int | None:
         return None
     places = [part for part in mask.folder if part not in ("derivatives", "rawdata")]
     if any(_tells_lesion(part) == 2 for part in places):
-        return _NAMED
+        return _IN_NAMED_FOLDER
     return None if any(_BRAIN_FOLDER.search(part) for part in places) else _NAMELESS
 
 

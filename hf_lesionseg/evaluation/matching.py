@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..datasets.bids_names import parse_bids_name
+from ..datasets.bids_names import BidsName, parse_bids_name
 from ..datasets.case_names import (
     CONTENT_WORDS,
     MASK_WORDS,
@@ -24,7 +24,7 @@ from ..datasets.case_names import (
     person_name,
     scan_stem,
 )
-from ..datasets.lesion_masks import is_mask, shows_something_else, unite
+from ..datasets.lesion_masks import LabelTables, is_mask, shows_something_else, unite
 from ..errors import DataError
 from .pairing import TruthCase, match_predictions
 
@@ -144,15 +144,16 @@ def _of_lesions(files: list[Path], folder: Path) -> list[Path]:
         A session has several that are no whole with its parts.
     """
     names = {path: name for path in files if (name := parse_bids_name(path, folder)) and is_mask(name)}
+    tables = LabelTables(folder)
+    left_out = {path for path, name in names.items() if shows_something_else(name) or _has_table(name, tables)}
     sessions: dict[str, list[Path]] = {}
-    for path, name in names.items():
-        if not shows_something_else(name):
+    for path in names:
+        if path not in left_out:
             sessions.setdefault(case_name(path), []).append(path)
-    left_out = {path for path, name in names.items() if shows_something_else(name)}
     if left_out and len(left_out) == len(files):
         raise DataError(
             f"{folder}: {min(left_out).relative_to(folder)} and all other masks name something else than a lesion; "
-            "give the folder of the lesion masks"
+            "give the folder of the lesion masks, or one that `lesionseg prepare` made"
         )
     for case, paths in sessions.items():
         if len(paths) == 1:
@@ -171,6 +172,14 @@ def _of_lesions(files: list[Path], folder: Path) -> list[Path]:
             )
         left_out |= set(paths) - set(lesion)
     return [path for path in files if path not in left_out]
+
+
+def _has_table(mask: BidsName, tables: LabelTables) -> bool:
+    """Whether a table says what the labels of a segmentation are: then not all of them are lesion."""
+    try:
+        return mask.suffix in ("dseg", "seg") and tables.find(mask) is not None
+    except LookupError:  # one that cannot be read
+        return True
 
 
 def is_prepared(folder: str | Path) -> bool:

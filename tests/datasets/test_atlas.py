@@ -111,6 +111,17 @@ def test_release_2_0_flattened_with_masks_beside_or_apart(tmp_path):
     assert found(tmp_path / "apart")[0]["sub-r001s003_ses-1"].masks == (lesion,)
 
 
+def test_release_2_0_in_two_spaces_takes_the_mask_of_the_scan(tmp_path):
+    r2_case(tmp_path, "sub-r001s001")
+    for name in ("T1w", "label-L_desc-T1lesion_mask"):
+        path = tmp_path / f"sub-r001s001_ses-1_space-orig_{name}.nii.gz"
+        (scan if name == "T1w" else mask)(path)
+    records, rejected = found(tmp_path)
+    record = records["sub-r001s001_ses-1"]
+    assert [R2 in path.name for path in (record.images["t1w"], *record.masks)] == [True, True]
+    assert list(rejected.values()) == [f"second copy of {record.images['t1w'].name}"]
+
+
 def test_nnunet(tmp_path):
     for name in ("sub-r001s001_ses-1", "c0003s0034t01", "031768_t02", "ATLAS_007"):
         scan(tmp_path / "Dataset005_ATLAS/imagesTr" / f"{name}_0000.nii.gz")

@@ -160,6 +160,35 @@ def test_a_raw_scan_beside_its_derivative(tmp_path):
     }
 
 
+def test_an_entity_of_one_channel_does_not_exclude_the_other(tmp_path):
+    for name in ("acq-a_T1w", "acq-b_T1w", "FLAIR", "label-lesion_mask"):
+        touch(tmp_path, f"sub-01/anat/sub-01_{name}.nii.gz")
+    records, _ = find_bids_cases(tmp_path, ("t1w", "flair"), {"acq": "b"})
+    names = [path.name for path in records[0].images.values()]
+    assert names == ["sub-01_acq-b_T1w.nii.gz", "sub-01_FLAIR.nii.gz"]
+
+
+def test_what_lies_in_sourcedata_is_the_last_choice(tmp_path):
+    touch(
+        tmp_path,
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "sourcedata/raw/sub-01/anat/sub-01_T1w.nii.gz",
+        "sourcedata/raw/sub-02/anat/sub-02_T1w.nii.gz",
+        *(f"sub-0{n}/anat/sub-0{n}_label-lesion_mask.nii.gz" for n in (1, 2)),
+    )
+    records, _ = find_bids_cases(tmp_path)
+    assert [path.images["t1w"].relative_to(tmp_path).parts[0] for path in records] == ["sub-01", "sourcedata"]
+
+
+def test_the_grid_of_a_mask_is_that_of_its_scan(tmp_path):
+    for n in (1, 2):
+        touch(tmp_path, *(f"sub-01_space-MNI_res-{n}_{kind}.nii" for kind in ("T1w", "label-lesion_mask")))
+    records, rejected = find_bids_cases(tmp_path)
+    assert "--entity res=1 or --entity res=2" in rejected[0].reason
+    records, _ = find_bids_cases(tmp_path, entities={"res": "2"})
+    assert records[0].images["t1w"].name == "sub-01_space-MNI_res-2_T1w.nii"
+
+
 def test_one_session_that_only_the_scan_or_only_the_mask_names(tmp_path):
     touch(
         tmp_path,
@@ -182,9 +211,13 @@ def test_near_misses_are_named_and_what_there_is_instead(tmp_path):
         DataError, match=r"1 FLAIR, 1 T2w: choose with --channels flair.*sub_01_T1w\.nii\.gz is no name"
     ):
         find_bids_cases(tmp_path)
+    (tmp_path / "sub_01_T1w.nii.gz").rename(tmp_path / "x.nii.gz")
+    touch(tmp_path, "sub-01/anat/T1w.nii.gz")
+    with pytest.raises(DataError, match=r"sub-01/anat/T1w\.nii\.gz is no name of BIDS"):
+        find_bids_cases(tmp_path)
     touch(tmp_path, "sub-02/anat/sub-02_T1w.nii.gz", "sub-02/anat/sub-02_T1w_label-lesion.nii.gz")
     _, rejected = find_bids_cases(tmp_path)
-    assert "sub-02_T1w_label-lesion.nii.gz is no name of BIDS" in rejected[0].reason
+    assert "sub-02_T1w_label-lesion.nii.gz is no name of a mask in BIDS" in rejected[0].reason
 
 
 def test_an_entity_that_nothing_has(tmp_path):

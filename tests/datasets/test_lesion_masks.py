@@ -1,5 +1,6 @@
 """Which masks of a session are its lesion: never one that names something else, never two opinions united."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,9 @@ def study(tmp_path):
 def test_the_only_mask_is_no_lesion_where_it_names_something_else(study, name):
     reason = study(name)
     assert reason.startswith("no lesion mask in its session"), reason
-    assert "--entity" in reason or "--masks" in reason
+    # and the option that the reason names makes it one, if that is what it is
+    key, _, value = re.search(r"--entity (\w+=\w+)", reason)[1].partition("=")
+    assert study(entities={key: value})[0] == [name]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +125,8 @@ def test_parts_are_united(study, parts):
         (("x/sub-01_desc-T1lesion_mask", "x/sub-01_desc-T2lesion_mask"), "--entity desc=T1lesion"),
         (("x/sub-01_desc-lesionV1_mask", "x/sub-01_desc-lesionV2_mask"), "--entity desc=lesionV1"),
         (("manual/sub-01_label-lesion_mask", "network/sub-01_label-lesion_mask"), "--masks FOLDER"),
+        (("x/sub-01_rater-1_label-lesion_mask", "x/sub-01_rater-2_label-lesion_mask"), "--entity rater=1"),
+        (("x/sub-01_res-1_label-lesion_mask", "x/sub-01_res-2_label-lesion_mask"), "--entity res=1"),
         (("x/sub-01_label-stroke_mask", "x/sub-01_label-lesion_mask"), "--entity label="),
         (("x/sub-01_T1w_label-lesion_mask", "x/sub-01_FLAIR_label-lesion_mask"), "--entity on=t1w"),
     ],
@@ -166,10 +171,28 @@ def test_the_whole_goes_before_its_parts_and_says_so(study):
     assert "--entity desc=lesionAcute" in record.notes["mask_choice"]
 
 
+def test_a_name_goes_before_a_folder(study):
+    own = "derivatives/lesionseg/sub-01/anat/sub-01_T1w_mask.nii.gz"  # what this package writes
+    assert study(own)[0] == [own]
+    manual = "derivatives/manual/sub-01/anat/sub-01_label-lesion_mask.nii.gz"
+    assert study(manual)[0] == [manual]
+
+
+def test_probabilities_are_no_mask_and_are_named(study):
+    reason = study("sub-01/anat/sub-01_label-lesion_probseg.nii.gz")
+    assert "sub-01_label-lesion_probseg.nii.gz is no name of a mask in BIDS" in reason
+
+
 def test_two_forms_of_one_file_are_one(study):
     stem = "derivatives/x/sub-01/anat/sub-01_label-lesion_mask"
     masks, record = study(f"{stem}.nii", f"{stem}.nii.gz", scans=(SCAN, SCAN.removesuffix(".gz")))
     assert (masks, record.images["t1w"].name) == ([f"{stem}.nii.gz"], "sub-01_T1w.nii.gz")
+
+
+def test_two_forms_of_a_mask_that_names_nothing(study):
+    assert study("sub-01/anat/sub-01_mask.nii", "sub-01/anat/sub-01_mask.nii.gz")[0] == [
+        "sub-01/anat/sub-01_mask.nii.gz"
+    ]
 
 
 def test_a_lesion_goes_before_other_pathology_and_before_what_names_nothing(study):

@@ -82,6 +82,44 @@ def test_in_a_bids_folder_only_the_masks_are_truths(touch):
     assert [path.name[-10:] for path in found.ignored] == ["T1w.nii.gz"] * 2
 
 
+def test_of_the_masks_of_a_session_only_the_lesion_is_a_truth(touch):
+    folder = touch(
+        "sub-1_T1w.nii.gz",
+        "sub-1_desc-brain_mask.nii.gz",
+        "sub-1_dseg.nii.gz",
+        "sub-1_desc-lesionAcute_mask.nii.gz",
+        "sub-1_desc-lesion_mask.nii.gz",
+        "sub-2_label-GM_mask.nii.gz",
+        "sub-3_mask.nii.gz",
+    )
+    (folder / "dseg.tsv").write_text("index\tname\n1\tgrey\n2\tlesion\n")
+    found = find_truths(folder)
+    assert {truth.case: truth.path.name for truth in found.cases} == {
+        "sub-1": "sub-1_desc-lesion_mask.nii.gz",
+        "sub-3": "sub-3_mask.nii.gz",
+    }
+    assert {"sub-1_desc-brain_mask.nii.gz", "sub-2_label-GM_mask.nii.gz"} <= {path.name for path in found.ignored}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ("desc-rater1_label-lesion_mask", "desc-rater2_label-lesion_mask"),
+            "no parts of one.*give a folder with one of",
+        ),
+        (
+            ("desc-lesion1_mask", "desc-lesion2_mask"),
+            "parts of one lesion; give a folder that `lesionseg prepare` made",
+        ),
+        (("desc-brain_mask",), "name something else than a lesion"),
+    ],
+)
+def test_truths_that_no_rule_chooses(touch, names, message):
+    with pytest.raises(DataError, match=message):
+        find_truths(touch(*(f"sub-1/anat/sub-1_{name}.nii.gz" for name in names)))
+
+
 def test_where_no_name_says_mask_every_scan_is_one(touch):
     masks, ignored = find_masks(touch("a.nii.gz", "deep/b.nii", "notes.txt"))
     assert sorted(masks) == ["a", "b"]
