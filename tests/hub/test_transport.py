@@ -125,7 +125,8 @@ def test_no_proxy_is_heard(monkeypatch, server):
 @pytest.fixture
 def certificate(tmp_path):
     path = tmp_path / "own.pem"
-    settings = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    settings = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
+    settings += ["-addext", "subjectAltName=IP:127.0.0.1"]
     files = ["-keyout", path, "-out", tmp_path / "public.pem"]
     try:
         subprocess.run(["openssl", "req", *settings, *files], check=True, capture_output=True)
