@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, UsageError
 from ..models import ENSEMBLE_REGISTRY, loadable
-from ..models.file_diagnosis import is_file, is_folder, what_is, what_model_folder_is, what_weights_are
+from ..models.file_diagnosis import is_file, is_folder, what_is, what_is_denied, what_model_folder_is, what_weights_are
 
 if TYPE_CHECKING:
     import torch
@@ -151,6 +151,8 @@ def load_model(
         commit = None
         config = _check_folder(folder)
         origin, where = str(folder), {}
+    elif reason := what_is_denied(folder):
+        raise ModelError(f"{source}: {reason}")
     else:
         config_file, commit, unreachable = _find_on_hub(source, revision, token)
         config, cached = _read_json(config_file), Path(config_file).parent
