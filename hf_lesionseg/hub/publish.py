@@ -4,7 +4,6 @@ Large files are uploaded before the commit names them. When an upload breaks off
 there, and the next call does not send again what has arrived.
 """
 
-import importlib.util
 import logging
 import shutil
 import tempfile
@@ -32,6 +31,7 @@ from .remote_code import (
     remove_auto_map,
     write_json,
 )
+from .transport import TRANSPORT_ERRORS, check_settings, explain
 
 logger = logging.getLogger(__name__)
 
@@ -64,16 +64,6 @@ NAMES_PEOPLE = (
     "fold-*/held_out.json",
 )
 _RETRIED_STATUSES = (408, 412, 429, 500, 502, 503, 504)
-
-
-def _transport_errors():
-    """Network failures of the HTTP client: httpx2 under huggingface_hub 2, httpx under 1."""
-    for name in ("httpx2", "httpx"):
-        if importlib.util.find_spec(name):
-            yield importlib.import_module(name).TransportError
-
-
-_TRANSPORT_ERRORS = tuple(_transport_errors())
 
 
 def publish(
@@ -141,6 +131,7 @@ def publish(
     endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
     _check_repo_id(repo_id)
     token = _find_token(token)
+    check_settings(endpoint)
     check_model_folder(folder)
     with tempfile.TemporaryDirectory(prefix="hf_lesionseg-") as staging:
         files = stage(folder, Path(staging), repo_id, remote_code=remote_code, splits=splits, license=license)
@@ -151,7 +142,7 @@ def publish(
         for attempt in range(1, attempts + 1):
             try:
                 return _send(api, repo_id, files, private, message)
-            except (HfHubHTTPError, OfflineModeIsEnabled, *_TRANSPORT_ERRORS, RuntimeError, ValueError) as error:
+            except (HfHubHTTPError, OfflineModeIsEnabled, *TRANSPORT_ERRORS, RuntimeError, ValueError) as error:
                 explained, temporary = _explain(error, repo_id, endpoint)
                 if attempt == attempts or not temporary:
                     raise explained from error
@@ -298,7 +289,7 @@ def stale_files(present, published):
 def _explain(error, repo_id, endpoint):
     """The :class:`HubError` that tells what went wrong and what to do, and whether trying again may help."""
     root, seen = error, []
-    while root is not None and not isinstance(root, (HfHubHTTPError, OfflineModeIsEnabled, *_TRANSPORT_ERRORS)):
+    while root is not None and not isinstance(root, (HfHubHTTPError, OfflineModeIsEnabled, *TRANSPORT_ERRORS)):
         seen.append(root)
         root = root.__cause__
     if isinstance(root, HfHubHTTPError) and root.response is not None:
@@ -308,6 +299,9 @@ def _explain(error, repo_id, endpoint):
         return HubError("HF_HUB_OFFLINE is set, and publishing needs the network; unset it and run again"), False
     if root is None and isinstance(error, ValueError):
         return HubError(f"{repo_id}: the Hub does not take this commit ({reason}); correct it and run again"), False
+    cause, temporary = explain(root or seen[0], endpoint)
+    if not temporary:
+        return HubError(f"{repo_id}: {cause}"), False
     return (
         HubError(
             f"{repo_id}: the connection to {endpoint} failed ({reason}); nothing half-published is "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, UsageError
 from ..models import ENSEMBLE_REGISTRY, loadable
-from ..models.file_diagnosis import is_file, is_folder, what_is, what_model_folder_is, what_weights_are
+from ..models.file_diagnosis import is_file, is_folder, what_is, what_is_denied, what_model_folder_is, what_weights_are
 from ..provenance import of_folder, of_network
 
 if TYPE_CHECKING:
@@ -153,11 +153,15 @@ def load_model(
         commit = None
         config = _check_folder(folder)
         origin, where = str(folder), {}
+    elif reason := what_is_denied(folder):
+        raise ModelError(f"{source}: {reason}")
     else:
-        config_file, commit = _find_on_hub(source, revision, token)
+        config_file, commit, unreachable = _find_on_hub(source, revision, token)
         config, cached = _read_json(config_file), Path(config_file).parent
         # The commit, so that config, weights and processor are of one state of the repository.
         origin, where = source, {"revision": commit, "token": token}
+        if unreachable:  # or each file that may be there, and is not in the cache, would be asked for in vain
+            where["local_files_only"] = True
     _check_model_type(source, config, trust_remote_code)
     where["trust_remote_code"] = trust_remote_code
     try:
@@ -165,6 +169,8 @@ def load_model(
             origin, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **where
         )
     except unusable as error:
+        if cached is not None and unreachable:
+            raise ModelError(f"{source}: not all of it is in the local cache, and {unreachable}") from error
         for path in () if cached is None else cached.glob("model*.safetensors"):
             _check_file(path, what_weights_are)
         raise ModelError(f"{source}: the network cannot be loaded ({_in_short(error)}); {_REMEDY}") from error
@@ -256,9 +262,9 @@ def _check_shards(index: Path) -> None:
         )
 
 
-def _find_on_hub(repo_id: str, revision: str | None, token: str | None) -> tuple[str, str]:
-    """Return the path of the cached ``config.json`` and the commit that it is of."""
-    from huggingface_hub import hf_hub_download
+def _find_on_hub(repo_id: str, revision: str | None, token: str | None) -> tuple[str, str, str | None]:
+    """Return the path of the cached ``config.json``, the commit that it is of, and why the Hub was not asked."""
+    from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -268,9 +274,17 @@ def _find_on_hub(repo_id: str, revision: str | None, token: str | None) -> tuple
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
+    from huggingface_hub.utils import validate_repo_id
 
+    from ..hub.transport import TRANSPORT_ERRORS, explain, why_no_cache, why_unreachable
+
+    unreachable = None
     try:
-        config = hf_hub_download(repo_id, "config.json", revision=revision, token=token)
+        validate_repo_id(repo_id)
+        if not constants.HF_HUB_OFFLINE:
+            unreachable = why_unreachable() or why_no_cache()
+        local = {"local_files_only": True} if unreachable else {}
+        config = hf_hub_download(repo_id, "config.json", revision=revision, token=token, **local)
     except HFValidationError as error:
         remedy = "of a page of the Hub give the id alone, org/name" if "://" in repo_id else "check the path"
         raise ModelError(f"{repo_id}: no such folder, and no id of the Hub either; {remedy}") from error
@@ -287,20 +301,20 @@ def _find_on_hub(repo_id: str, revision: str | None, token: str | None) -> tuple
         raise ModelError(f"{repo_id}: has no revision {revision!r}; check the branch, tag or commit") from error
     # Before EntryNotFoundError, of which it is a kind.
     except LocalEntryNotFoundError as error:
-        raise ModelError(
-            f"{repo_id}: not in the local cache, and the Hub cannot be reached; "
-            "connect once, or give a folder with the network"
-        ) from error
+        reason = unreachable or "the Hub cannot be reached; connect once, or give a folder with the network"
+        raise ModelError(f"{repo_id}: not in the local cache, and {reason}") from error
     except EntryNotFoundError as error:
         raise ModelError(f"{repo_id}: this repository has no config.json; {_REMEDY}") from error
     except HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
         remedy = "the token is wrong or expired: `hf auth login`" if status in (401, 403) else "try again later"
         raise ModelError(f"{repo_id}: the Hub answered {status or _in_short(error)}; {remedy}") from error
+    except TRANSPORT_ERRORS as error:
+        raise ModelError(f"{repo_id}: {explain(error)[0]}") from error
     except OSError as error:
         raise ModelError(f"{repo_id}: cannot be fetched from the Hub ({_in_short(error)}); try again later") from error
     # .../snapshots/<commit>/config.json
-    return config, Path(config).parent.name
+    return config, Path(config).parent.name, unreachable
 
 
 def _check_model_type(source: str, config: dict, trust_remote_code: bool) -> None:

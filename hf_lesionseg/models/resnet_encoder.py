@@ -145,7 +145,7 @@ class _PublishedResNet(ResNetModel):
 
 
 @torch.no_grad()
-def load_resnet_weights(encoder, name_or_path, token=None):
+def load_resnet_weights(encoder, name_or_path, token=None, *, local_files_only=False):
     """Copy the weights of a ResNet that transformers can load, such as ``microsoft/resnet-18``, into an encoder.
 
     A network whose input has another number of channels than the checkpoint's gets its first convolution from the sum
@@ -158,6 +158,8 @@ def load_resnet_weights(encoder, name_or_path, token=None):
         Hub id, or a folder written by ``save_pretrained``, with or without a classification head.
     token : str, optional
         For a private repository.
+    local_files_only : bool
+        Do not ask the Hub.
 
     Raises
     ------
@@ -167,7 +169,7 @@ def load_resnet_weights(encoder, name_or_path, token=None):
         If it is no ResNet, one of another depth or width, or incomplete.
     """
     loaded, report = _PublishedResNet.from_pretrained(
-        name_or_path, dtype="float32", token=token, output_loading_info=True
+        name_or_path, dtype="float32", token=token, output_loading_info=True, local_files_only=local_files_only
     )
     wanted = encoder.resnet.config
     if loaded.config.model_type != wanted.model_type:

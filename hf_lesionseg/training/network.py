@@ -4,14 +4,16 @@ import warnings
 from pathlib import Path
 
 import torch
+from huggingface_hub import constants
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
 from ..errors import ModelError, RecipeError
+from ..hub.transport import why_no_cache, why_unreachable
 from ..inference.loading import load_model
 from ..models import MODEL_REGISTRY
-from ..models.file_diagnosis import what_weights_are
+from ..models.file_diagnosis import is_folder, what_weights_are
 from ..models.resnet_encoder import ResNetEncoder, load_resnet_weights
 
 #: How data are prepared with the images that a network learns from.
@@ -151,13 +153,15 @@ def start_encoders(model, name_or_path, token=None):
         )
     for encoder in encoders:
         source = name_or_path.replace("{depth}", str(encoder.depth))
+        local = is_folder(source) or constants.HF_HUB_OFFLINE
+        unreachable = None if local else why_unreachable() or why_no_cache()
         try:
-            load_resnet_weights(encoder, source, token=token)
+            load_resnet_weights(encoder, source, token=token, local_files_only=bool(unreachable))
         except (OSError, SafetensorError) as error:  # also what huggingface_hub raises where there is no network
             for path in Path(source).glob("*.safetensors"):
                 if found := what_weights_are(path):
                     raise ModelError(f"encoder_weights {path}: {found}") from error
-            reason = " ".join(str(error).split())
+            reason = unreachable or " ".join(str(error).split())
             raise ModelError(
                 f"encoder_weights {source}: cannot be loaded; go online once, give a folder that holds them, or train "
                 f"from scratch with --encoder_weights none ({reason})"

@@ -17,6 +17,7 @@ from hf_lesionseg.datasets.prepare import prepare_cases
 from hf_lesionseg.datasets.prepared import PreparedDataset
 from hf_lesionseg.datasets.records import CaseRecord
 from hf_lesionseg.datasets.splits import make_splits, save_splits
+from hf_lesionseg.datasets.workers import run_tasks
 from hf_lesionseg.errors import DataError, OutputError
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 from hf_lesionseg.models.volume_geometry import SliceGeometry
@@ -295,3 +296,14 @@ def test_the_fingerprint_tells_data_sets_apart(make_records, small_processor, tm
     assert prepare(records, tmp_path / "b", small_processor).fingerprint() == whole
     assert prepare(records[:2], tmp_path / "c", small_processor).fingerprint() != whole
     assert prepare(records, tmp_path / "d", LesionImageProcessor()).fingerprint() != whole
+
+
+def test_a_killed_worker_is_told_as_such():
+    with pytest.raises(DataError, match="a worker process was killed, as the system does where memory runs out"):
+        list(run_tasks(_kill_itself, [(signal.SIGKILL,)], 1, "preparing", progress=False))
+    with pytest.raises(DataError, match=r"preparing: a worker process crashed \(SIGSEGV\)"):
+        list(run_tasks(_kill_itself, [(signal.SIGSEGV,)], 1, "preparing", progress=False))
+
+
+def _kill_itself(number):
+    os.kill(os.getpid(), number)

@@ -221,7 +221,7 @@ BREAKAGES = {
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "the network does not load"),
     "weights cut off": (
         lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:5000]),
-        "the network does not load",
+        "is cut off within its header",
     ),
     "a weight missing": (
         lambda folder: change_weights(folder, lambda weights: weights.pop("head.bias")),

@@ -201,7 +201,7 @@ def test_analyze_is_read_with_a_warning(save, brain):
 def test_another_format_under_a_nifti_name(tmp_path, brain):
     path = tmp_path / "scan.mgz"
     nib.save(nib.MGHImage(brain, np.eye(4)), path)
-    with pytest.raises(ScanError, match="not a NIfTI file by its name"):
+    with pytest.raises(ScanError, match=r"FreeSurfer.s format .*which is not read yet; convert it: mri_convert"):
         read_scan(path)
 
 

@@ -105,7 +105,7 @@ def test_code_of_a_repository_is_not_run_unless_allowed(folder):
 def test_truncated_weights(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(ModelError, match="model: the network cannot be loaded"):
+    with pytest.raises(ModelError, match=r"model.safetensors: is cut off: \d+ of \d+ bytes"):
         load_model(folder)
 
 
@@ -169,3 +169,45 @@ def test_an_id_without_cache_and_without_network(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match=r"org/clci-net: not in the local cache, and the Hub cannot be reached"):
         load_model("org/clci-net")
+
+
+def test_a_pointer_a_broken_link_and_a_missing_shard_are_told(folder):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12000000\n"
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(pointer)
+    with pytest.raises(ModelError, match=r"config\.json: is a Git LFS pointer"):
+        load_model(folder)
+    (folder / "config.json").write_text(config)
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("../.git/annex/objects/xx/SHA256E-s1.safetensors")
+    with pytest.raises(ModelError, match=r"model\.safetensors: is a link of git-annex .*datalad get"):
+        load_model(folder)
+    (folder / "model.safetensors").unlink()
+    (folder / "model-00001-of-00002.safetensors").write_bytes(whole)
+    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    with pytest.raises(ModelError, match=r"model-00002-of-00002\.safetensors: is missing"):
+        load_model(folder)
+
+
+def test_a_checkpoint_and_a_file_are_no_network_but_lead_to_it(folder):
+    step = folder / "checkpoints" / "step_3"
+    step.mkdir(parents=True)
+    shutil.copy(folder / "model.safetensors", step)
+    (step / "training_state.json").write_text("{}")
+    with pytest.raises(
+        ModelError, match=r"step_3: is a checkpoint of training.*give the network of that run: .*model$"
+    ):
+        load_model(step)
+    with pytest.raises(ModelError, match=r"is a file; give the folder that holds the network \(.*model\)"):
+        load_model(folder / "model.safetensors")
+
+
+def test_the_processor_of_a_trainers_checkpoint_lies_above_it(folder):
+    trainers = folder / "checkpoint-500"
+    trainers.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(folder / name, trainers)
+    with pytest.raises(ModelError, match=r"preprocessor_config\.json is missing .*; copy .*model/preprocessor_config"):
+        load_model(trainers)
