@@ -19,6 +19,7 @@ from ..imaging.perfusion_channels import SERIES
 from ..models.nifti_volume import check_varies, volume_from_image
 from ..models.volume_geometry import VolumeError
 from .case_input import parse_case
+from .flags import Evidence, find_flags, sentences
 from .lesions import find_lesions
 from .perfusion_input import CaseScans, read_case
 from .regions import region_on_scan
@@ -95,8 +96,9 @@ class LesionSegmentationPipeline(Pipeline):
             :meth:`~hf_lesionseg.inference.lesions.Lesion.to_dict`), the largest first; labels : int32 array (X, Y, Z),
             each lesion's voxels marked by its id; total_volume_ml : float;
             scan : Scan, the first channel, for :func:`~hf_lesionseg.imaging.write_mask`; slices_total,
-            slices_skipped, batch_size : int; warnings : tuple of str; perfusion : dict, how channels were made from a
-            raw series, or None; regions : list of dict (see
+            slices_skipped, batch_size : int; warnings : tuple of str; flags : list of dict, what makes the mask
+            doubtful (see :func:`~hf_lesionseg.inference.flags.find_flags`); perfusion : dict, how channels were made
+            from a raw series, or None; regions : list of dict (see
             :func:`~hf_lesionseg.inference.regions.region_on_scan`) and slices_without_region : int, both None of a
             network without a first stage; with ``return_probability`` also
             probability : float32 array (X, Y, Z).
@@ -208,6 +210,8 @@ class LesionSegmentationPipeline(Pipeline):
             "slices_without_region": prediction.slices_without_region,
             "warnings": model_outputs["warnings"] + prediction.warnings,
         }
+        result["flags"] = find_flags(Evidence(geometry, scan, mask, processor, self.model.config))
+        result["warnings"] += tuple(sentences(result["flags"]))
         if prediction.regions is not None:
             result["regions"] = [region_on_scan(region, geometry) for region in prediction.regions]
         if return_probability:

@@ -23,7 +23,8 @@ MEMBER_FILES = (
     "history.jsonl",
     "figures/*.png",
 )
-_MAY_DIFFER = ("_name_or_path", "transformers_version", "dtype", "architectures", "auto_map", "perfusion_maps")
+_MAY_DIFFER = ("_name_or_path", "transformers_version", "dtype", "architectures", "auto_map", "perfusion_maps",
+               "training_grid")  # fmt: skip
 
 
 def make_ensemble(folders: Sequence, output):
@@ -160,7 +161,7 @@ def _write_config(output, member, names) -> None:
         id2label={int(number): label for number, label in member["id2label"].items()},
         label2id=member["label2id"],
         architectures=["FoldEnsembleForSemanticSegmentation"],
-        **({"perfusion_maps": member["perfusion_maps"]} if "perfusion_maps" in member else {}),
+        **{name: member[name] for name in ("perfusion_maps", "training_grid") if name in member},
     )
     _write_text(output / "config.json", config.to_json_string(use_diff=False))
 
