@@ -188,8 +188,9 @@ def segment(
 
 def _tell(outcome) -> None:
     """Say at once what went wrong or deserves a look; a traceback only where we did not foresee the error."""
+    severity = {flag["sentence"]: flag["severity"] for flag in outcome.flags}
     for warning in outcome.warnings:
-        print(f"warning: {outcome.case}: {warning}", file=sys.stderr)
+        print(f"{severity.get(warning, 'warning')}: {outcome.case}: {warning}", file=sys.stderr)
     if outcome.status == "failed":
         print("error:", outcome.reason.replace("\n", " "), file=sys.stderr)
         from ..models.volume_geometry import VolumeError

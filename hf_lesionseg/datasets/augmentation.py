@@ -52,16 +52,24 @@ class Rotation:
 
 @dataclass(frozen=True)
 class Zoom:
-    """Enlarge by a factor between ``smallest`` and ``largest``; below 1 the slice shrinks."""
+    """Enlarge by a factor between ``smallest`` and ``largest``, with a probability; below 1 the slice shrinks.
+
+    Interpolation smooths each slice that is enlarged or shrunk: with a probability of 1 none keeps its own noise.
+    """
 
     smallest: float = 0.9
     largest: float = 1.1
+    probability: float = 1.0
 
     def __post_init__(self):
         possible = 0 < self.smallest <= self.largest < 100
         _check("smallest", self.smallest, possible, f"above 0 and up to largest, which is {self.largest}")
+        _check("probability", self.probability, 0 <= self.probability <= 1, "0 to 1")
 
     def __call__(self, points, shape, rng):
+        # nothing is drawn where all are: the draws of the changes behind it stay what they were
+        if self.probability < 1 and rng.random() >= self.probability:
+            return points
         return points / np.exp(rng.uniform(np.log(self.smallest), np.log(self.largest)))
 
 

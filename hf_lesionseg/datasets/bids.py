@@ -27,7 +27,7 @@ _REMEDY = "give the folder that holds sub-01, sub-02 and so on, with lesion mask
 
 
 def default_processor(channels: tuple[str, ...] = ("t1w",)):
-    """Scans between the percentiles of their non-zero voxels."""
+    """Scans between the percentiles of their non-zero voxels, CT cut to a window."""
     from ..models.image_processing_lesion import LesionImageProcessor
 
     return LesionImageProcessor(channel_names=channels)

@@ -29,7 +29,7 @@ _REMEDY = "give the folder that holds imagesTr and labelsTr, such as nnUNet_raw/
 
 
 def default_processor(channels: tuple[str, ...]):
-    """CT as in Pancreas-CT; anything else between the percentiles of its non-zero voxels."""
+    """CT as in Pancreas-CT; of several channels CT by the same window, others between their own percentiles."""
     from ..models.image_processing_lesion import LesionImageProcessor
 
     return ct_processor() if channels == ("ct",) else LesionImageProcessor(channel_names=channels)

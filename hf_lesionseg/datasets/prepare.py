@@ -26,6 +26,7 @@ from .label_tables import with_label
 from .lesion_share import share_warning
 from .prepared import CASES, DATASET, FORMAT_VERSION, HEADS, PROCESSOR, SPLITS, PreparedDataset
 from .records import CaseRecord, RejectedCase
+from .storage_precision import as_stored
 from .target_channels import read_target, target_planes
 from .workers import run_tasks
 
@@ -268,12 +269,7 @@ def _prepare_case(
         return_tensors="np",
         slice_stack="single",  # stacked when they are read: a third of the disk, and any slice finds its neighbours
     )
-    with np.errstate(over="ignore"):  # what overflows is refused, by name, in the next line
-        values = batch["pixel_values"].astype(np.float16)
-    if not np.isfinite(values).all():
-        raise DataError(
-            f"{first.path}: values beyond float16 after {processor.normalization!r}; choose a normalization"
-        )
+    values = as_stored(batch["pixel_values"])
     labels = batch["labels"].astype(np.uint8)
     geometry = batch["geometry"][0]
     targets, measured = [], {}
@@ -302,7 +298,7 @@ def _prepare_case(
         _save_array(aside / "pixel_values.npy", values)
         _save_array(aside / "labels.npy", labels)
         if targets:
-            _save_array(aside / "targets.npy", np.stack(targets, axis=1).astype(np.float16))
+            _save_array(aside / "targets.npy", as_stored(np.stack(targets, axis=1)))
         write_mask(aside / "truth.nii.gz", truth, first)
         (aside / "case.json").write_text(json.dumps(description) + "\n")
 

@@ -1,11 +1,11 @@
 """Prepared data as they lie on disk, opened for reading.
 
 A folder holds ``dataset.json`` (what it is, its cases, what was rejected and why), ``preprocessor_config.json``,
-``splits.json`` and, per case, ``cases/<id>/``: ``pixel_values.npy`` float16 (num_slices, C, H, W), ``labels.npy`` uint8
-(num_slices, H, W), ``truth.nii.gz`` (the lesion on the scan's own grid) and ``case.json``. Slices lie there by
-themselves; the processor's ``slice_stack`` is made of them when they are read. Where the data set has
-``target_channels``, images that training learns from and no network takes, they are in ``targets.npy``, float16
-(num_slices, targets, H, W).
+``splits.json`` and, per case, ``cases/<id>/``: ``pixel_values.npy`` (num_slices, C, H, W), float16 or, where that would
+cost contrast, float32; ``labels.npy`` uint8 (num_slices, H, W), ``truth.nii.gz`` (the lesion on the scan's own grid)
+and ``case.json``. Slices lie there by themselves; the processor's ``slice_stack`` is made of them when they are read.
+Where the data set has ``target_channels``, images that training learns from and no network takes, they are in
+``targets.npy``, of the same types (num_slices, targets, H, W).
 
 What is held in memory: names, numbers and lists of slices, about 4 kB per case, 3 MB for 655 cases. Arrays are mapped
 when they are read and let go at once.
@@ -24,7 +24,17 @@ from ..models.file_diagnosis import is_file, what_is_denied
 from ..models.slice_stack import stack_slices, stacked_channels
 from .splits import load_splits
 
-__all__ = ["CASES", "DATASET", "FORMAT_VERSION", "HEADS", "PROCESSOR", "SPLITS", "PreparedCase", "PreparedDataset"]
+__all__ = [
+    "CASES",
+    "DATASET",
+    "FORMAT_VERSION",
+    "HEADS",
+    "PROCESSOR",
+    "SPLITS",
+    "PreparedCase",
+    "PreparedDataset",
+    "typical_grid",
+]
 
 FORMAT_VERSION = 1
 DATASET = "dataset.json"
@@ -248,6 +258,16 @@ class PreparedDataset:
         if self.heads is not None:
             identity["heads"] = [self.heads.fingerprint, self.heads.hard_negatives]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def typical_grid(cases) -> list[float]:
+    """Median distance in mm of rows, columns and slices in the scans of these cases, before resampling."""
+    sides = []
+    for case in cases:
+        geometry = case.geometry
+        kept = zip(geometry.plane_spacing, geometry.plane_shape, geometry.resampled_shape, strict=True)
+        sides.append([*(side * after / before for side, before, after in kept), geometry.slice_spacing])
+    return [round(float(side), 4) for side in np.median(sides, axis=0)]
 
 
 def _read_json(path: Path):

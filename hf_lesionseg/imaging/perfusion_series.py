@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 
 from hf_lesionseg.errors import ScanError
+from hf_lesionseg.models.header_grid import units_of
 from hf_lesionseg.models.nifti_volume import read_nifti_series
 from hf_lesionseg.models.volume_geometry import VolumeError
 
@@ -177,7 +178,7 @@ def _frame_seconds(header, given, path, warnings):
             raise ScanError(f"{path}: frame_seconds is {given}; give the seconds from one frame to the next")
         return float(given)
     low, high = _PLAUSIBLE_FRAME_SECONDS
-    unit = header.get_xyzt_units()[1]
+    unit = units_of(header)[1]
     time_axis = 4 + int(np.argmax(np.asarray(header["dim"][4:8]) > 1))
     for axis in dict.fromkeys((time_axis, 4)):  # with an axis of length 1 before time, either may hold it
         stored = float(header["pixdim"][axis])

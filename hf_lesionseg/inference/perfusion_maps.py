@@ -122,7 +122,7 @@ def write_perfusion_maps(
         "peak_memory": peak_memory(),
     }  # fmt: skip
     _write(targets, read, maps, record, stem)
-    return targets
+    return {name: path for name, path in targets.items() if name != "picture" or path.exists()}
 
 
 def _write(targets, series, maps, record, stem) -> None:
@@ -134,19 +134,33 @@ def _write(targets, series, maps, record, stem) -> None:
 
     try:
         with contextlib.ExitStack() as stack:
-            for name in reversed(targets):
+            for name in (each for each in reversed(targets) if each != "picture"):
                 stack.push(note(targets[name]))  # called after the rename that is entered next, unless that failed
                 aside[name] = Path(stack.enter_context(write_aside(targets[name])))
             for name, unit in UNITS.items():
                 header = series.header.copy()
                 header["descrip"] = f"{name.upper()} in {unit}, hf_lesionseg".encode()
                 write_volume(aside[name], getattr(maps, name), like=dataclasses.replace(series, header=header))
-            perfusion_overview(series, maps, aside["picture"], title=stem)
+            if _draw(targets["picture"], series, maps, record, stem):
+                renamed.append(targets["picture"])
             aside["record"].write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     except BaseException:
         for path in renamed:  # part of a result is none; files of an earlier run that still stand stay
             path.unlink(missing_ok=True)
         raise
+
+
+def _draw(target, series, maps, record, stem) -> bool:
+    """Draw the picture; one that fails, whatever the reason, costs nobody the maps and is a warning."""
+    try:
+        with write_aside(target) as aside:
+            perfusion_overview(series, maps, aside, title=stem)
+    except Exception as error:
+        target.unlink(missing_ok=True)  # of an earlier run, and of other maps
+        reason = " ".join(str(error).split())
+        record["warnings"].append(f"{series.path}: no picture could be drawn ({type(error).__name__}: {reason})")
+        return False
+    return True
 
 
 def _rounded(values: np.ndarray) -> list[float]:

@@ -20,6 +20,7 @@ from ..models.nifti_volume import check_varies, volume_from_image
 from ..models.volume_geometry import VolumeError
 from ..provenance import marks, of_network
 from .case_input import parse_case
+from .flags import Evidence, find_flags, sentences
 from .lesions import find_lesions
 from .perfusion_input import CaseScans, read_case
 from .regions import region_on_scan
@@ -96,8 +97,9 @@ class LesionSegmentationPipeline(Pipeline):
             :meth:`~hf_lesionseg.inference.lesions.Lesion.to_dict`), the largest first; labels : int32 array (X, Y, Z),
             each lesion's voxels marked by its id; total_volume_ml : float;
             scan : Scan, the first channel, for :func:`~hf_lesionseg.imaging.write_mask`; slices_total,
-            slices_skipped, batch_size : int; warnings : tuple of str; perfusion : dict, how channels were made from a
-            raw series, or None; regions : list of dict (see
+            slices_skipped, batch_size : int; warnings : tuple of str; flags : list of dict, what makes the mask
+            doubtful (see :func:`~hf_lesionseg.inference.flags.find_flags`); perfusion : dict, how channels were made
+            from a raw series, or None; regions : list of dict (see
             :func:`~hf_lesionseg.inference.regions.region_on_scan`) and slices_without_region : int, both None of a
             network without a first stage; training_data : str or None, what the network learned from, and where that
             was "generated" also notice : str; with ``return_probability`` also probability : float32 array (X, Y, Z).
@@ -214,6 +216,8 @@ class LesionSegmentationPipeline(Pipeline):
             "training_data": of_network(self.model.config),
             **marks(of_network(self.model.config)),
         }
+        result["flags"] = find_flags(Evidence(geometry, scan, mask, processor, self.model.config))
+        result["warnings"] += tuple(sentences(result["flags"]))
         if prediction.regions is not None:
             result["regions"] = [region_on_scan(region, geometry) for region in prediction.regions]
         if return_probability:

@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from ..figure_text import make_readable
+from ..models.padding import padding_values
 from .regions import canonical_edges
 
 GROUND, INK, QUIET, WARNING = "#101318", "#F2F4F7", "#98A2B3", "#FF8A65"
@@ -193,7 +194,10 @@ def _point_of_interest(labels: np.ndarray) -> tuple[int, int, int]:
 
 
 def _window(scan: np.ndarray) -> tuple[float, float]:
-    tissue = scan[scan != 0]
+    counts = scan != 0
+    for value in padding_values(scan):
+        counts &= scan != value
+    tissue = scan[counts] if counts.any() else scan[scan != 0]
     # A stride keeps the percentiles of a large scan from costing a sort of all of it.
     tissue = tissue[:: max(1, tissue.size // 500_000)]
     low, high = np.percentile(tissue, WINDOW_PERCENTILES) if tissue.size else (0.0, 1.0)

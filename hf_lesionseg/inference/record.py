@@ -201,6 +201,7 @@ def build_record(
         if result["regions"] is None
         else {**region_policy(loaded.model.config, result), "found": result["regions"]},
         "result": {"n_lesions": len(result["lesions"]), "total_volume_ml": result["total_volume_ml"]},
+        "flags": result["flags"],
         "warnings": warnings,
         "device": device_name(loaded.device),
         "threads": torch.get_num_threads(),

@@ -58,6 +58,8 @@ class CaseOutcome:
     total_volume_ml : float or None
     seconds : float
     warnings : tuple of str
+    flags : tuple of dict
+        What makes the mask doubtful, see :func:`~hf_lesionseg.inference.flags.find_flags`.
     """
 
     case: str
@@ -70,6 +72,7 @@ class CaseOutcome:
     total_volume_ml: float | None = None
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+    flags: tuple[dict, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ def segment_cases(
     deterministic: bool = False,
     overwrite: bool = False,
     skip_existing: bool = False,
+    preview: bool = True,
     on_case: Callable[[CaseOutcome], None] | None = None,
     on_slices: Callable[[str, int, int], None] | None = None,
 ) -> SegmentationRun:
@@ -150,6 +154,8 @@ def segment_cases(
         Earlier outputs of a case are removed before it is run.
     skip_existing : bool
         Keep complete outputs that were made from the same scan, network and settings; others make the case fail.
+    preview : bool
+        Draw ``<stem>_preview.png``.
     on_case : callable, optional
         Called with the outcome of each case as it ends.
     on_slices : callable, optional
@@ -203,7 +209,7 @@ def segment_cases(
         clock = StageClock()
         try:
             outcome = _segment_case(
-                case, segmenter, loaded, output, settings, batch_size, skip_existing, progress, clock
+                case, segmenter, loaded, output, settings, batch_size, skip_existing, preview, progress, clock
             )
         # Whatever goes wrong in one case must not cost the others; the reason is kept, and the error with it.
         except Exception as error:
@@ -266,7 +272,9 @@ def _reason(case: CaseInput, error: Exception) -> str:
     return f"{case.text}: unexpected {type(error).__name__}: {error}"
 
 
-def _segment_case(case, segmenter, loaded, output, settings, batch_size, skip_existing, progress, clock) -> CaseOutcome:
+def _segment_case(
+    case, segmenter, loaded, output, settings, batch_size, skip_existing, preview, progress, clock
+) -> CaseOutcome:
     targets = output_files(output, case.stem)
     if not skip_existing:
         # First of all: if the case fails, its earlier mask must not stand there as if it were the new one.
@@ -305,7 +313,9 @@ def _segment_case(case, segmenter, loaded, output, settings, batch_size, skip_ex
             )
         del predicted
     told = tuple(dict.fromkeys([*result["warnings"], *(str(warning.message) for warning in caught)]))
-    made, told = _write_outputs(case, targets, files, read, loaded, settings, input_sha256, result, told, clock)
+    made, told = _write_outputs(
+        case, targets, files, read, loaded, settings, input_sha256, result, told, preview, clock
+    )
     return CaseOutcome(
         case.stem,
         case.text,
@@ -315,6 +325,7 @@ def _segment_case(case, segmenter, loaded, output, settings, batch_size, skip_ex
         total_volume_ml=result["total_volume_ml"],
         seconds=sum(clock.seconds.values()),
         warnings=told,
+        flags=tuple(result["flags"]),
     )
 
 
@@ -347,7 +358,8 @@ def _remove(targets: dict[str, Path]) -> None:
             raise OutputError(f"{path}: cannot be replaced ({error.strerror}); choose another folder") from error
 
 
-def _write_outputs(case, targets, files, read, loaded, settings, input_sha256, result, told, clock) -> None:
+def _write_outputs(case, targets, files, read, loaded, settings, input_sha256, result, told, preview, clock):
+    """Write all outputs of a case or none; returns the files that were made, and the warnings."""
     scan = result["scan"]
     marked = marks(of_network(loaded.model.config))
     lesions = {
@@ -368,8 +380,10 @@ def _write_outputs(case, targets, files, read, loaded, settings, input_sha256, r
         "lesions": result["lesions"],
     }
     try:
-        with clock.stage("preview"):
-            told = _draw_preview(targets["preview"], case, read, loaded, settings, result, told)
+        with clock.stage("preview") if preview else contextlib.nullcontext():
+            told = (
+                told if not preview else _draw_preview(targets["preview"], case, read, loaded, settings, result, told)
+            )
         made = {kind: path for kind, path in targets.items() if kind != "preview" or path.exists()}
         # All are written aside and renamed together on the way out, the record last.
         with contextlib.ExitStack() as stack:

@@ -8,6 +8,8 @@ import numpy as np
 
 from .volume_geometry import VolumeError, check_affine
 
+_SPACE_UNITS = {1: "meter", 2: "mm", 3: "micron"}
+_TIME_UNITS = {8: "sec", 16: "msec", 24: "usec", 32: "hz", 40: "ppm", 48: "rads"}
 _MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
 #: voxel sides, and the longest side of a whole scan, that a scanner for people can make; mm
 _PLAUSIBLE_VOXEL, _LONGEST_SCAN = (0.05, 50.0), 2500.0
@@ -57,11 +59,17 @@ def usable_affine(image, header, name):
             f"{name}: the header gives no orientation; axes are taken as {''.join(nib.aff2axcodes(affine))}"
         )
     affine = checked_affine(affine, name)
-    affine, odd_unit = _in_millimetres(affine, image.shape[:3], header.get_xyzt_units()[0], name)
+    affine, odd_unit = _in_millimetres(affine, image.shape[:3], units_of(header)[0], name)
     cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     if np.abs(cosines.T @ cosines - np.eye(3)).max() > 1e-3:
         odd_unit += (f"{name}: the axes are sheared; some other tools refuse such a file",)
     return affine, (*warnings, *odd_unit)
+
+
+def units_of(header):
+    """Units of space and time of a header, by their names; "unknown" for codes that NIfTI does not have."""
+    code = int(header["xyzt_units"])
+    return _SPACE_UNITS.get(code & 7, "unknown"), _TIME_UNITS.get(code & 56, "unknown")
 
 
 def qform_of(header):

@@ -11,10 +11,18 @@ from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
 from .case_volumes import load_channels, load_volume
 from .grid_storage import bring_onto_grid
-from .intensity import apply_normalization, measure_intensity, normalization_of, plan_normalization, tissue_range
+from .intensity import (
+    apply_normalization,
+    measure_intensity,
+    modality_settings,
+    normalization_of,
+    plan_normalization,
+    tissue_range,
+)
 from .label_values import check_probabilities, read_labels
 from .lesion_cleanup import clean_lesions, filter_slices
 from .outputs import lesion_probability
+from .padding import without_padding
 from .plane_window import centre_window, stretch_notes, tissue_footprint
 from .processor_settings import check_settings
 from .slice_stack import stack_slices, stacked_channels
@@ -85,9 +93,10 @@ class LesionImageProcessor(BaseImageProcessor):
         or by percentiles with a warning where a scan is plainly not on that range; clipped to ``intensity_range`` and
         to [0, 1] whatever the scan holds (CT, in HU); to mean 0 and standard deviation 1 of the non-zero voxels; or
         not at all. Channels of several kinds take a dict, whose keys are their names or patterns of them, each channel
-        matched by one: ``{"ctp_*": "window", "cbf": "z-score"}``.
+        matched by one: ``{"ctp_*": "window", "cbf": "z-score"}``. Default: "percentile", but "window" for channels that
+        are named as CT. A constant outside the field of view (-1024, -2000, -3024 of CT) never counts as tissue.
     percentiles : (low, high), default (0.5, 99.5)
-    intensity_range : (low, high), default (0, 100)
+    intensity_range : (low, high), default (0, 100), and (-100, 240) where CT is cut to a window by default
     slice_stack : {"single", "repeat", "neighbours"}
         Each slice by itself; three times (encoders of colour images); or the slice below, itself and the one above.
     threshold : float, default 0.5
@@ -137,6 +146,8 @@ class LesionImageProcessor(BaseImageProcessor):
         super().__init__()
         service = {key: kwargs.pop(key) for key in _SERVICE_KEYS if key in kwargs}
         defaults = {name: getattr(type(self), name) for name in self.valid_kwargs.__annotations__}
+        if "normalization" not in kwargs and "intensity_range" not in kwargs:
+            defaults |= modality_settings(kwargs.get("channel_names", self.channel_names))
         for name, value in check_settings(kwargs, defaults).items():
             setattr(self, name, value)
         if service.get("auto_map") is not None:
@@ -357,12 +368,15 @@ class LesionImageProcessor(BaseImageProcessor):
         )
         notes = [warning for _, volume in channels.values() for warning in volume.warnings]
         tissue, records = [], []
-        for channel, (channel_name, volume) in channels.items():
+        for channel, (channel_name, volume) in list(channels.items()):
             measured = measure_intensity(volume.data, self.percentiles)
             method = normalization_of(self.normalization, channel)
             record, odd = plan_normalization(measured, method, self.intensity_range, channel_name)
             tissue.append(tissue_range(measured, record))
             records.append({"channel": channel, **record})
+            if method != "none":
+                data = without_padding(volume.data, measured["padding"], tissue[-1][0])
+                channels[channel] = channel_name, replace(volume, data=data)
             notes.extend(odd)
         if self.size is not None and not self.resize:
             geometry, odd = self._place_window(geometry, channels, tissue)

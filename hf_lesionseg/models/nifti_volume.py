@@ -4,6 +4,7 @@ What NIfTI headers and voxels get wrong in practice is decided here, once, for f
 """
 
 import gzip
+import math
 import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from .volume_geometry import VolumeError
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
 _GZIP_MAGIC = b"\x1f\x8b"
 _SLAB_BYTES = 8 << 20
+_MOST_COMPRESSED = 1040  # times, by deflate; more is no gzip file
 _UNREADABLE = (
     nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
@@ -250,7 +252,20 @@ def _open_image(path, streams):
     if issubclass(kind, nib.Nifti1Pair):
         header = kind.header_class.from_fileobj(header_stream, check=False)
         header_stream.seek(0)
-    return kind.from_file_map(file_map), header, tuple(opened.values())
+    image = kind.from_file_map(file_map)
+    _check_length(image, Path(file_map["image"].filename))
+    return image, header, tuple(opened.values())
+
+
+def _check_length(image, path):
+    """Refuse a file that cannot hold what its header says, before as much memory is asked for."""
+    needed = math.prod(int(length) for length in image.shape) * image.get_data_dtype().itemsize
+    held = path.stat().st_size * (_MOST_COMPRESSED if path.name.lower().endswith(".gz") else 1)
+    if needed > held:
+        raise VolumeError(
+            f"{path}: is truncated or damaged (its header, of shape {tuple(map(int, image.shape))}, asks for {needed} "
+            f"bytes and it holds {held} at most); copy or download it again"
+        )
 
 
 def _kind_of(path):

@@ -28,6 +28,7 @@ MEMBER_FILES = (
 )
 _MAY_DIFFER = (
     "_name_or_path", "transformers_version", "dtype", "architectures", "auto_map", "perfusion_maps", "training_data",
+    "training_grid",
 )  # fmt: skip
 
 
@@ -168,7 +169,7 @@ def _write_config(output, member, names, training_data) -> None:
         id2label={int(number): label for number, label in member["id2label"].items()},
         label2id=member["label2id"],
         architectures=["FoldEnsembleForSemanticSegmentation"],
-        **({"perfusion_maps": member["perfusion_maps"]} if "perfusion_maps" in member else {}),
+        **{name: member[name] for name in ("perfusion_maps", "training_grid") if name in member},
         **({"training_data": training_data} if training_data else {}),
     )
     _write_text(output / "config.json", config.to_json_string(use_diff=False))

@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from ..datasets.heads.slices import HeadSlices
-from ..datasets.prepared import PreparedDataset
+from ..datasets.prepared import PreparedDataset, typical_grid
 from ..datasets.slices import SliceDataset
 from ..datasets.splits import ids_sha256
 from ..errors import DataError, ModelError, UsageError
@@ -41,6 +41,7 @@ from .watch import CollapseWatch, scalars
 
 _NOT_OF_THE_NETWORK = (
     "transformers_version", "_name_or_path", "architectures", "dtype", "auto_map", "perfusion_maps", "training_data",
+    "training_grid",
 )  # fmt: skip
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
 
@@ -96,6 +97,7 @@ def _train(arguments, recipe, accelerator, started):
     if dataset.perfusion_maps:  # goes with the weights: `segment` warns of maps of other software
         model.config.perfusion_maps = list(dataset.perfusion_maps)
     model.config.training_data = after_training(of_network(model.config), synthetic=dataset.synthetic)
+    model.config.training_grid = typical_grid(dataset.cases)  # `segment` flags scans of other voxel sizes
     stages = describe_stages(recipe, model.config, dataset.target_channels)
     phases = phases_of(model, recipe)
     watched, collapse = dict.fromkeys(getattr(model, "watched_outputs", ())), CollapseWatch()

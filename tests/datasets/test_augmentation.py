@@ -69,6 +69,12 @@ def test_zoom_and_shrink_by_hand():
     np.testing.assert_allclose(shrunk[0, 4], np.clip(4 + (np.arange(9) - 4) * 2, 0, 8))
 
 
+def test_zoom_as_often_as_told_and_exact_where_it_is_not(slices):
+    change, rng = SliceAugmentation({"zoom": {"probability": 0.25}}), np.random.default_rng(0)
+    zoomed = [not np.array_equal(change(*slices, rng)[0], slices[0]) for _ in range(400)]
+    assert 0.19 < np.mean(zoomed) < 0.31
+
+
 def test_crop_shows_a_window_of_the_slice():
     """Half of each side, as far up and right as it can be: rows -0.5 to 3.5 and columns 3.5 to 7.5 of 8."""
     rows, columns = np.indices((8, 8)).astype(float)

@@ -268,13 +268,16 @@ def test_ids_that_clash_or_are_no_names_are_refused(make_records, small_processo
             prepare([CaseRecord(each, "x", one.images, one.masks) for each in ids], tmp_path / "o", small_processor)
 
 
-def test_values_beyond_float16_are_rejected(make_records, tmp_path):
+def test_values_beyond_float16_are_kept_in_float32(make_records, tmp_path):
     records = make_records(2)
     image = nib.load(records[0].images["t1w"])
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj) * 1e5, image.affine), records[0].images["t1w"])
     dataset = prepare(records, tmp_path / "out", LesionImageProcessor(normalization="none"))
-    assert [case.id for case in dataset.cases] == ["case001"]
-    assert "choose a normalization" in dataset.rejected[0]["reason"]
+    assert [case.id for case in dataset.cases] == ["case000", "case001"]
+    stored = [np.load(case.folder / "pixel_values.npy", mmap_mode="r").dtype for case in dataset.cases]
+    assert stored == [np.float32, np.float16]
+    expected = np.asarray(image.dataobj, np.float32) * np.float32(1e5)
+    np.testing.assert_allclose(dataset.cases[0].pixel_values()[:, 0], expected.transpose(2, 1, 0), rtol=1e-6)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

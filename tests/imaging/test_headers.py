@@ -6,6 +6,7 @@ import pytest
 
 from hf_lesionseg.errors import ScanError
 from hf_lesionseg.imaging import read_mask, read_scan, write_mask
+from hf_lesionseg.models.header_grid import units_of
 
 
 @pytest.mark.parametrize(("codes", "expected"), [((1, 0), "qform"), ((0, 1), "sform"), ((1, 1), "both")])
@@ -182,3 +183,16 @@ def test_scaling_that_is_no_number(save, brain, slope, intercept, factor, messag
     scan = read_scan(save(stored, kind=kind, scl_slope=slope, scl_inter=intercept))
     np.testing.assert_allclose(scan.data, stored * factor)
     assert [message in warning for warning in scan.warnings] == ([] if message is None else [True])
+
+
+@pytest.mark.parametrize("code", [5, 7, 71, 255])
+def test_units_that_nifti_does_not_have(save, brain, code):
+    assert read_scan(save(brain, xyzt_units=code)).spacing == (2, 3, 4)
+
+
+def test_names_of_units_are_those_of_nibabel():
+    header = nib.Nifti1Header()
+    for space in ("unknown", "meter", "mm", "micron"):
+        for time in ("unknown", "sec", "msec", "usec", "hz", "ppm", "rads"):
+            header.set_xyzt_units(space, time)
+            assert units_of(header) == (space, time) == header.get_xyzt_units()

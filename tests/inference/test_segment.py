@@ -427,7 +427,10 @@ def test_channels_from_a_folder_or_by_name(two_channels, write_head, out, tmp_pa
 def test_missing_modality_and_other_grid_fail_their_case(two_channels, write_head, out, tmp_path):
     write_head("lonely/p_dwi.nii")
     write_head("mixed/p_dwi.nii", codes="LPS")
-    write_head("mixed/p_adc.nii", codes="SPL")
+    path = write_head("mixed/p_adc.nii", codes="LPS").path
+    image = nib.load(path)
+    shifted = nib.affines.from_matvec(np.eye(3), [0, 0, 9]) @ image.affine
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj).copy(), shifted), path)  # the file is mapped
     lonely, mixed = segment_cases([tmp_path / "lonely", tmp_path / "mixed"], two_channels, out).outcomes
     assert "channel adc is missing; this network needs dwi, adc" in lonely.reason
     assert "p_adc.nii" in mixed.reason

@@ -221,7 +221,28 @@ def test_no_normalisation():
     np.testing.assert_array_equal(batch["pixel_values"][:, 0], volume.transpose(2, 1, 0))
 
 
-@pytest.mark.parametrize("factor", [0.01, 40.0])
+@pytest.mark.parametrize("factor", [0.01, 10.0, 1000.0])
+def test_a_power_of_ten_changes_nothing_on_a_fixed_range(factor):
+    volume = atlas_scan()
+    with pytest.warns(UserWarning, match="not on the range 0 to 100 of this network; taken as .* times that range"):
+        batch = LesionImageProcessor(normalization="fixed-range")(volume * np.float32(factor))
+    (record,) = batch["geometry"][0].normalization
+    assert record["high"] == pytest.approx(100 * factor)
+    assert record["instead_of"] == "fixed-range"
+    expected = LesionImageProcessor(normalization="fixed-range")(volume)["pixel_values"]
+    np.testing.assert_allclose(batch["pixel_values"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("normalization", ["percentile", "z-score"])
+@pytest.mark.parametrize("factor", [1e-3, 0.1, 2.55, 10.0, 327.0])
+def test_a_constant_factor_changes_nothing_where_there_is_no_unit(normalization, factor):
+    volume = atlas_scan()
+    processor = LesionImageProcessor(normalization=normalization)
+    values = [processor(each)["pixel_values"] for each in (volume, volume * np.float32(factor))]
+    np.testing.assert_allclose(values[1], values[0], atol=2e-5)
+
+
+@pytest.mark.parametrize("factor", [0.003, 40.0])
 def test_fixed_range_falls_back_where_the_scan_is_on_another(factor):
     volume = atlas_scan() * np.float32(factor)
     with pytest.warns(UserWarning, match="not on the range 0 to 100"):
