@@ -10,6 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from hf_lesionseg.testing.heads import write_head_files
+
 REPOSITORY = Path(__file__).parents[2]
 TOKEN = "hf_docs"
 
@@ -91,12 +93,19 @@ def write_perfusion_series(path):
     nib.save(image, path)
 
 
+@pytest.fixture(scope="session")
+def head_files(tmp_path_factory):
+    """What heads are made of, small."""
+    return write_head_files(tmp_path_factory.mktemp("heads"))
+
+
 @pytest.fixture
-def workplace(tmp_path):
+def workplace(tmp_path, head_files):
     """The folder in which a page is followed."""
     generator = np.random.default_rng(0)
     for write in (write_chronic_strokes, write_organs, write_acute_strokes):
         write(tmp_path, generator)
+    (tmp_path / "sources").symlink_to(head_files)
     (tmp_path / "scripts").symlink_to(REPOSITORY / "scripts")
     write_perfusion_series(tmp_path / "ctp.nii.gz")
     return tmp_path
