@@ -278,3 +278,31 @@ def test_prepared_by_person(tmp_path):
     (tmp_path / "study" / "dataset_description.json").write_text("{")
     with pytest.raises(DataError, match=r"dataset_description\.json: cannot be read"):
         prepare_bids(tmp_path / "study", tmp_path / "other")
+
+
+def test_volumes_of_the_labels_that_a_table_names_and_of_one_rater(tmp_path):
+    head = np.random.default_rng(0).uniform(100, 500, (20, 18, 6)).astype(np.float32)
+    tissue = np.where(head > 300, 2, 1).astype(np.uint8)
+    tissue[4:8, 3:8, 1:3] = 4
+    raters = [np.zeros(head.shape, np.uint8) for _ in range(2)]
+    raters[0][4:8, 3:8, 1:3] = raters[1][6:11, 3:8, 1:3] = 1
+    affine = np.diag([5.0, 5, 5, 1])
+
+    def save(name, data):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(data, affine), tmp_path / name)
+
+    for person in ("sub-1", "sub-2", "sub-3"):
+        for study in ("tissue", "raters"):
+            save(f"{study}/{person}/anat/{person}_T1w.nii.gz", head)
+        save(f"tissue/derivatives/seg/{person}/anat/{person}_dseg.nii.gz", tissue)
+        for number, mask in enumerate(raters, 1):
+            stem = f"raters/derivatives/r/{person}/anat/{person}_label-lesion_desc-rater{number}"
+            save(f"{stem}_mask.nii.gz", mask)
+    (tmp_path / "tissue/dseg.tsv").write_text("index\tname\n1\tgrey\n2\twhite\n4\tlesion\n")
+    dataset = prepare_bids(tmp_path / "tissue", tmp_path / "out1", progress=False)
+    assert [case.lesion_ml for case in dataset.cases] == pytest.approx([40 * 0.125] * 3)
+    with pytest.raises(DataError, match="no parts of one"):
+        prepare_bids(tmp_path / "raters", tmp_path / "out2", progress=False)
+    dataset = prepare_bids(tmp_path / "raters", tmp_path / "out2", entities={"desc": "rater2"}, progress=False)
+    assert [case.lesion_ml for case in dataset.cases] == pytest.approx([50 * 0.125] * 3)
