@@ -311,7 +311,7 @@ def bids(
         typer.Option(
             "--recipe",
             help="Recipe, by name or file, whose image processor and split are used; by default scans between the "
-            "percentiles of their non-zero voxels, 60 % of the people for training.",
+            "percentiles of their non-zero voxels, CT from -100 to 240 HU, 60 % of the people for training.",
             show_default=False,
         ),
     ] = None,
