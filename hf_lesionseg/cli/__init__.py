@@ -15,6 +15,7 @@ from . import (  # noqa: F401
     prepare,
     prepare_heads,
     prepare_isles,
+    prepare_template_heads,
     push,
     segment,
     submit,
