@@ -11,6 +11,7 @@ from . import (  # noqa: F401
     ensemble,
     evaluate,
     folds,
+    models,
     perfusion,
     prepare,
     prepare_heads,

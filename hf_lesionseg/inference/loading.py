@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, UsageError
 from ..models import ENSEMBLE_REGISTRY, loadable
+from ..pretrained import find_packaged
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,8 @@ class LoadedModel:
         The Hub's commit; None for a folder.
     weights_sha256 : str or None
         Of a folder's weights; None for a Hub id, whose commit says it.
+    packaged : str or None
+        Name of the network where it came with this package.
     """
 
     model: Any
@@ -44,6 +47,7 @@ class LoadedModel:
     revision: str | None = None
     commit: str | None = None
     weights_sha256: str | None = None
+    packaged: str | None = None
 
     @property
     def device(self) -> torch.device:
@@ -55,6 +59,7 @@ class LoadedModel:
         return {
             **({"members": list(members), "member_type": self.model.config.member_type} if members else {}),
             "id": self.source,
+            **({"packaged": self.packaged} if self.packaged else {}),
             "revision": self.revision,
             "commit": self.commit,
             "weights_sha256": self.weights_sha256,
@@ -98,8 +103,9 @@ def load_model(
     Parameters
     ----------
     id_or_folder : str or Path
-        A folder with ``config.json``, ``model.safetensors`` and ``preprocessor_config.json``, or an id on the Hub. Of
-        an ensemble the weights lie in the subfolders that ``config.json`` names.
+        A folder with ``config.json``, ``model.safetensors`` and ``preprocessor_config.json``, the name of a network
+        that comes with the package (:mod:`hf_lesionseg.pretrained`), or an id on the Hub. Of an ensemble the weights
+        lie in the subfolders that ``config.json`` names.
     revision : str, optional
         Branch, tag or commit on the Hub.
     token : str, optional
@@ -107,7 +113,7 @@ def load_model(
     device : str
         "auto", "cpu", "cuda", "cuda:1", ...
     dtype : {"float32", "bfloat16", "float16"}
-        Of the weights.
+        Of the weights, whatever they are stored in: packaged ones are stored in float16.
     trust_remote_code : bool
         Run the repository's own code where its network is not of this package. Only for code that you have read.
 
@@ -142,8 +148,9 @@ def load_model(
     if dtype not in ("float32", "bfloat16", "float16"):
         raise UsageError(f"dtype {dtype!r} is unknown; use float32, bfloat16 or float16")
     chosen = choose_device(device)
-    source = str(id_or_folder)
-    folder = Path(id_or_folder)
+    packaged = find_packaged(id_or_folder)
+    source = str(id_or_folder) if packaged is None else packaged.name
+    folder = Path(id_or_folder) if packaged is None else packaged.folder
     if folder.is_dir():
         commit = None
         config = _check_folder(folder)
@@ -171,7 +178,10 @@ def load_model(
         ) from error
     _check_processor(source, processor, model.config)
     weights = None if commit else _weights_sha256(folder, config.get("members"))
-    return LoadedModel(model.to(chosen).eval(), processor, source, revision, commit, weights)
+    return LoadedModel(
+        model.to(chosen).eval(), processor, source, revision, commit, weights,
+        packaged=packaged.name if packaged else None,
+    )  # fmt: skip
 
 
 _REMEDY = "give a folder or a Hub id that holds a network of hf_lesionseg"

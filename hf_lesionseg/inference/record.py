@@ -115,9 +115,9 @@ def fingerprint(input_sha256: Mapping[str, str], loaded: LoadedModel, settings: 
         Threshold, minimum lesion volume, precision.
     """
     network = loaded.identity()
-    # The same network may be found in another folder, or by another branch's name.
-    for name in ("id", "revision"):
-        network.pop(name)
+    # The same network may be found in another folder, in the package, or by another branch's name.
+    for name in ("id", "revision", "packaged"):
+        network.pop(name, None)
     parts = [dict(input_sha256), network, loaded.processor.to_dict(), dict(settings), __version__]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -9,6 +9,7 @@ from ..errors import ModelError, UsageError
 from ..hub.model_card import SUMMARY_FILE, write_model_card
 from ..imaging.atomic import write_aside
 from ..inference.loading import WEIGHTS, load_model
+from ..pretrained import locate_model
 from .cross_validation import HELD_OUT_FILE, SCORES_CSV, SCORES_JSON, SCORES_MD, fold_folder, pool_folds, write_scores
 
 #: What of a member's folder goes along; no checkpoints.
@@ -35,7 +36,7 @@ def make_ensemble(folders: Sequence, output):
     Parameters
     ----------
     folders : sequence of path
-        Model folders, two or more.
+        Model folders, two or more; names of packaged networks are taken too.
     output : path
         Folder of the ensemble, new or of an earlier one. Folders that lie in it under their final names (fold-0,
         fold-1, ...) stay there, others are copied.
@@ -53,7 +54,7 @@ def make_ensemble(folders: Sequence, output):
     UsageError
         One folder is no ensemble, or the output holds something else.
     """
-    folders, output = [Path(folder) for folder in folders], Path(output)
+    folders, output = [Path(locate_model(folder)) for folder in folders], Path(output)
     if len(folders) < 2:
         raise UsageError(f"{len(folders)} networks are no ensemble; give the folders of two or more")
     pooled = None
