@@ -28,6 +28,8 @@ SMALLER = (
     (TRAINING, "--epochs 1 --max_steps 2 --eval_batch_size 4 --cpu"),
     (rf"(?:{TRAINING})(?!.*--model_name_or_path)", "--base_width 4 --encoder_weights none"),
     (r"prepare synthetic", "--count 8"),
+    (r"prepare template-heads", "--count 3"),
+    (r"measure_fine_tuning\.py", "--cases 4 --epochs 1"),
     (r"reproduce\.py .*synthetic", "--steps 1 --base_width 4 --batch_size 2 --cases 12 --size 64"),
     (r"reproduce\.py l-snet", "--rows U-Net --steps 1 --base_width 4 --batch_size 2"),
     (r"reproduce\.py clci", "--rows Baseline --steps 1 --base_width 4 --batch_size 2"),
