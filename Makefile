@@ -1,4 +1,4 @@
-# make demo   the whole path in minutes: strokes, training, Hub, mask
+# make demo   a mask by the packaged network, then the whole path in small: training, Hub, mask
 # make test   lint and the fast tests (CI runs this)
 # Every target sets up what it needs: a .venv, torch from constraints.txt, this package with its kernels.
 

@@ -128,6 +128,7 @@ setup(
     packages=find_packages(include=["hf_lesionseg", "hf_lesionseg.*"]),
     package_data={
         "hf_lesionseg": ["**/*.j2"],
+        "hf_lesionseg.pretrained": ["*/*", "*/figures/*"],
         "hf_lesionseg.training": ["recipes/*.yaml"],
         "hf_lesionseg.hub": ["templates/*"],
     },

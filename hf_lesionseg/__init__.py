@@ -25,10 +25,11 @@ _PUBLIC = {
     "Recipe": ".training.recipe",
     "load_recipe": ".training.recipe",
     "PreparedDataset": ".datasets.prepared",
+    "packaged_model": ".pretrained",
     "read_scan": ".imaging",
     "write_mask": ".imaging",
 }
-_ROOMS = ("datasets", "errors", "evaluation", "hub", "imaging", "inference", "models", "ops", "training")
+_ROOMS = ("datasets", "errors", "evaluation", "hub", "imaging", "inference", "models", "ops", "pretrained", "training")
 
 __all__ = ["__version__", *_PUBLIC]
 

@@ -60,6 +60,7 @@ def examine(*, online: bool = False) -> list[Finding]:
         findings.append(_network())
         findings.extend(_devices())
         findings.extend(_kernels())
+    findings.append(_packaged())
     findings.extend(_extras())
     findings.append(_compilers())
     findings.append(_memory())
@@ -136,6 +137,16 @@ def _kernels() -> Iterator[Finding]:
         else:
             remedy = "same results, slower; to compile it: pip install --no-build-isolation hf-lesionseg"
             yield Finding(f"kernel {op}", NOTE, value, remedy)
+
+
+def _packaged() -> Finding:
+    """The networks that came with the package: an installation may have lost its data files."""
+    from .pretrained import DEFAULT, packaged_networks
+
+    names = [network.name for network in packaged_networks()]
+    if DEFAULT in names:
+        return Finding("packaged networks", OK, ", ".join(names))
+    return Finding("packaged networks", NOTE, f"{DEFAULT} is missing", "install the package again, or give --model")
 
 
 def _extras() -> Iterator[Finding]:

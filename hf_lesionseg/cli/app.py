@@ -14,7 +14,8 @@ INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
 
 #: In the order of a project's life; what is not named here comes last.
 ORDER = (
-    "segment", "perfusion", "prepare", "folds", "train", "ensemble", "evaluate", "submit", "push", "demo", "doctor",
+    "segment", "models", "perfusion", "prepare", "folds", "train", "ensemble", "evaluate", "submit", "push", "demo",
+    "doctor",
 )  # fmt: skip
 
 
@@ -61,7 +62,7 @@ def _lesionseg(
 ) -> None:
     """Train, publish, download and run lesion-segmentation networks on NIfTI scans. Research use only.
 
-    `lesionseg segment scan.nii.gz --model org/clci-net -o results`
+    `lesionseg segment t1.nii.gz -o out`
 
     Exit status: 0 all done, 1 some case failed (the others are done), 2 wrong usage.
     """

@@ -10,7 +10,9 @@ from .app import app
 
 @app.command()
 def push(
-    folder: Annotated[Path, typer.Argument(help="Output folder of a training.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(help="Output folder of a training, or the name of a packaged network.", show_default=False)
+    ],
     repo_id: Annotated[str, typer.Argument(help="Where to: org/name.", show_default=False)],
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     token: Annotated[

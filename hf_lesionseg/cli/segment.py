@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import LesionSegError
+from ..pretrained import DEFAULT, packaged_model
 from .app import app
 
 _NETWORK, _MASK, _RUN = "Network", "Mask", "Run"
@@ -27,12 +28,18 @@ def segment(
             show_default=False,
         ),
     ],
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="Hub id (org/name) or folder of the network.", show_default=False)
-    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.", show_default=False)
     ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Network: a folder, the name of a packaged one (`lesionseg models`), or a Hub id (org/name).",
+            show_default=DEFAULT,
+        ),
+    ] = None,
     revision: Annotated[
         str | None,
         typer.Option(help="Branch, tag or commit on the Hub.", rich_help_panel=_NETWORK, show_default=False),
@@ -134,10 +141,12 @@ def segment(
         bool, typer.Option("--deterministic", help="Equal bytes on every run.", rich_help_panel=_RUN)
     ] = False,
 ) -> None:
-    """Segment the lesions of scans with a trained network.
+    """Segment the lesions of scans: T1w ones of chronic stroke with the packaged network, others with yours.
 
     For every INPUT: NAME_mask.nii.gz on the grid of the scan, NAME_lesions.json (volumes in mL, centres in mm),
     NAME_preview.png and NAME_record.json. A case that fails leaves none of them and the others go on.
+
+    `lesionseg segment t1.nii.gz -o out`
 
     `lesionseg segment sub-01_T1w.nii.gz sub-02_T1w.nii.gz --model org/clci-net -o results`
     """
@@ -160,7 +169,7 @@ def segment(
     with bar if console.is_terminal else nullcontext():  # a disabled bar of an older rich still ends its line
         run = segment_cases(
             inputs,
-            model,
+            model or packaged_model(),
             output,
             revision=revision,
             token=token,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .acquisition import acquire
-from .anatomy import ExVacuo, draw_anatomy
+from .anatomy import Anatomy, ExVacuo, draw_anatomy
 from .distractors import paint_distractors
 from .stroke_appearance import draw_stage, paint_stroke
 from .stroke_presets import StrokePreset, draw_plan
@@ -13,7 +13,7 @@ from .stroke_shapes import choose_seed, grow_stroke
 from .template import Template
 from .territories import find_territory
 
-__all__ = ["GeneratedCase", "generate_case"]
+__all__ = ["GeneratedCase", "IllBrain", "draw_ill_brain", "generate_case"]
 
 # Each part of a case has random numbers of its own, so that more of one does not change the others.
 _STREAMS = ("plan", "anatomy", "distractors", "shape", "appearance", "acquisition")
@@ -32,6 +32,26 @@ class GeneratedCase:
 
     scan: np.ndarray
     mask: np.ndarray
+    record: dict
+
+
+@dataclass(frozen=True)
+class IllBrain:
+    """A brain with a stroke, before a scanner has seen it.
+
+    Attributes
+    ----------
+    anatomy : Anatomy
+    t1 : float32 (X, Y, Z) of the anatomy's box, ideal intensities 0..1, zero outside the brain
+    mask : uint8 (X, Y, Z) of the template's grid, 0 or 1
+    fluid : intensity of cerebrospinal fluid
+    record : what was drawn, JSON-able
+    """
+
+    anatomy: Anatomy
+    t1: np.ndarray
+    mask: np.ndarray
+    fluid: float
     record: dict
 
 
@@ -57,7 +77,25 @@ def generate_case(
     DataError
         Where the limits leave no volume, or the stroke does not fit.
     """
-    rng = {name: np.random.default_rng([seed, index, number]) for number, name in enumerate(_STREAMS)}
+    brain = draw_ill_brain(template, preset, seed, index, minimum_ml, maximum_ml)
+    scan = acquire(_random_numbers(seed, index)["acquisition"], template, brain.anatomy, brain.t1)
+    return GeneratedCase(scan, brain.mask, brain.record)
+
+
+def _random_numbers(seed: int, index: int) -> dict[str, np.random.Generator]:
+    return {name: np.random.default_rng([seed, index, number]) for number, name in enumerate(_STREAMS)}
+
+
+def draw_ill_brain(
+    template: Template,
+    preset: StrokePreset,
+    seed: int,
+    index: int,
+    minimum_ml: float | None = None,
+    maximum_ml: float | None = None,
+) -> IllBrain:
+    """Draw the brain of case number ``index``; parameters and errors as of :func:`generate_case`."""
+    rng = _random_numbers(seed, index)
     plan = draw_plan(rng["plan"], preset, minimum_ml, maximum_ml)
     start = choose_seed(rng["plan"], template, find_territory(plan.territory), plan.side)
     stage = draw_stage(rng["plan"], preset, plan)
@@ -89,4 +127,4 @@ def generate_case(
         "parts_ml": [count * voxel_ml for count in stroke.part_voxels],
         "seed_mm": [float(value) for value in start],
     }
-    return GeneratedCase(acquire(rng["acquisition"], template, anatomy, t1), mask, record)
+    return IllBrain(anatomy, t1, mask, fluid, record)

@@ -11,6 +11,7 @@ from ..evaluation.fold_report import fold_table
 from ..imaging.atomic import write_aside
 from ..provenance import GENERATED, MARK
 from . import card_tables
+from .packaged_card import packaged_sections
 from .papers import PAPERS
 from .remote_code import CONFIG_FILE, PROCESSOR_FILE, read_json
 
@@ -62,7 +63,7 @@ def is_generated(card_file):
     return MARKER in Path(card_file).read_text("utf-8")
 
 
-def card_metadata(repo_id, license, config, processor, summary):
+def card_metadata(repo_id, license, config, processor, summary, packaged=None):
     """The YAML part of the card.
 
     Returns
@@ -71,7 +72,7 @@ def card_metadata(repo_id, license, config, processor, summary):
         With one evaluation result per split and metric of ``training_summary.json``; none without that file.
     """
     paper = PAPERS.get(_network_type(config))
-    data = (summary or {}).get("data", {})
+    data = (_origin(summary, packaged) or {}).get("data", {})
     tags = ["hf-lesionseg", config["model_type"], "lesion-segmentation", "medical", "nifti"]
     tags += [config["member_type"]] if "member_type" in config else []
     tags += [tag for tag in (paper.tags if paper else ()) if tag not in tags]
@@ -126,6 +127,17 @@ def _eval_results(split, summary):
         )
 
 
+def _origin(summary, packaged):
+    """The record of the training; of a packaged network whose training still goes on, what is known of its data."""
+    return summary if summary is not None or packaged is None else {"data": packaged["record"]["data"]}
+
+
+def _figures(folder, packaged):
+    """Figures of the folder but for those that a packaged network's failures show."""
+    shown = {each["file"] for each in packaged["record"]["pictures"]} if packaged else ()
+    return [(path, caption) for path, caption in card_tables.figure_entries(folder) if path not in shown]
+
+
 def _network_type(config):
     """``model_type`` of the network; of an ensemble that of its members."""
     return config.get("member_type") or config["model_type"]
@@ -144,6 +156,9 @@ def _render(folder, repo_id, license, config, processor, summary):
     channels = processor.get("channel_names") or ["t1w"]
     files = {name: "scan.nii.gz" if len(channels) == 1 else f"{name}.nii.gz" for name in channels}
     several = len(channels) > 1
+    packaged = packaged_sections(folder)
+    # by its name only our own commands find a packaged network; published it has an id
+    by_name = packaged is not None and "/" not in repo_id
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -153,7 +168,7 @@ def _render(folder, repo_id, license, config, processor, summary):
     )
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     text = environment.get_template("model_card.md.j2").render(
-        metadata=card_metadata(repo_id, license, config, processor, summary).to_yaml(),
+        metadata=card_metadata(repo_id, license, config, processor, summary, packaged).to_yaml(),
         marker=MARKER,
         title=f"{network} for lesion segmentation"
         + (f": an ensemble of {len(config['members'])}" if "members" in config else ""),
@@ -164,13 +179,16 @@ def _render(folder, repo_id, license, config, processor, summary):
         record=_record(summary) if summary is not None else None,
         input_rows=card_tables.input_contract(processor),
         repo_id=repo_id,
+        packaged=packaged,
+        by_name=by_name,
+        model_literal=f'hf_lesionseg.packaged_model("{repo_id}")' if by_name else f'"{repo_id}"',
         cli_input=",".join(f"{name}={file}" for name, file in files.items()) if several else "scan.nii.gz",
         scan_literal=repr(files).replace("'", '"') if several else '"scan.nii.gz"',
         remote_code="auto_map" in config,
         mark=MARK if config.get("training_data") == GENERATED else "",
         has_splits=(folder / "splits.json").exists(),
-        figures=card_tables.figure_entries(folder),
-        limits=_limits(paper, config, processor, summary),
+        figures=_figures(folder, packaged),
+        limits=_limits(paper, config, processor, _origin(summary, packaged)),
     )
     text = re.sub(r"\n{3,}", "\n\n", text)  # blocks that were left out leave their blank lines
     return ModelCard(text).content  # parses the metadata back: a card that the Hub could not read ends here

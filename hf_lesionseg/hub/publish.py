@@ -18,6 +18,7 @@ from huggingface_hub.utils import validate_repo_id
 from .. import __version__
 from ..errors import HubError, UsageError
 from ..imaging.atomic import link_or_copy, replace_folder_aside
+from ..pretrained import RECORD_FILE, REPORT_FILE, locate_model
 from ..provenance import of_folder
 from .model_card import CARD_FILE, SUMMARY_FILE, is_generated, write_model_card
 from .model_check import check_model_folder
@@ -43,6 +44,9 @@ PUBLISHED = (
     *WEIGHTS,
     CARD_FILE,
     SUMMARY_FILE,
+    RECORD_FILE,
+    REPORT_FILE,
+    "report.png",
     "history.jsonl",
     "figures/*.png",
     "cross_validation.md",
@@ -90,7 +94,7 @@ def publish(
     Parameters
     ----------
     folder : path-like
-        What training left, or ``save_pretrained`` of network and image processor.
+        What training left, or ``save_pretrained`` of network and image processor; or the name of a packaged network.
     repo_id : str
         "org/name"; made where it does not exist.
     private : bool
@@ -127,7 +131,7 @@ def publish(
     HubError
         If the Hub cannot be reached, or refuses.
     """
-    folder = Path(folder)
+    folder = Path(locate_model(folder))
     endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
     _check_repo_id(repo_id)
     token = _find_token(token)
@@ -174,7 +178,7 @@ def rehearse(folder, output, repo_id, *, remote_code=True, splits=True, license=
     OutputError
         If ``output`` cannot be written.
     """
-    folder, output = Path(folder), Path(output)
+    folder, output = Path(locate_model(folder)), Path(output)
     _check_repo_id(repo_id)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output}: is not an empty folder; name a new one for what would be sent")

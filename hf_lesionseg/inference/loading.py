@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError, UsageError
 from ..models import ENSEMBLE_REGISTRY, loadable
 from ..models.file_diagnosis import is_file, is_folder, what_is, what_is_denied, what_model_folder_is, what_weights_are
+from ..pretrained import find_packaged
 from ..provenance import of_folder, of_network
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class LoadedModel:
         The Hub's commit; None for a folder.
     weights_sha256 : str or None
         Of a folder's weights; None for a Hub id, whose commit says it.
+    packaged : str or None
+        Name of the network where it came with this package.
     """
 
     model: Any
@@ -47,6 +50,7 @@ class LoadedModel:
     revision: str | None = None
     commit: str | None = None
     weights_sha256: str | None = None
+    packaged: str | None = None
 
     @property
     def device(self) -> torch.device:
@@ -58,6 +62,7 @@ class LoadedModel:
         return {
             **({"members": list(members), "member_type": self.model.config.member_type} if members else {}),
             "id": self.source,
+            **({"packaged": self.packaged} if self.packaged else {}),
             "revision": self.revision,
             "commit": self.commit,
             "weights_sha256": self.weights_sha256,
@@ -102,8 +107,9 @@ def load_model(
     Parameters
     ----------
     id_or_folder : str or Path
-        A folder with ``config.json``, ``model.safetensors`` and ``preprocessor_config.json``, or an id on the Hub. Of
-        an ensemble the weights lie in the subfolders that ``config.json`` names.
+        A folder with ``config.json``, ``model.safetensors`` and ``preprocessor_config.json``, the name of a network
+        that comes with the package (:mod:`hf_lesionseg.pretrained`), or an id on the Hub. Of an ensemble the weights
+        lie in the subfolders that ``config.json`` names.
     revision : str, optional
         Branch, tag or commit on the Hub.
     token : str, optional
@@ -111,7 +117,7 @@ def load_model(
     device : str
         "auto", "cpu", "cuda", "cuda:1", ...
     dtype : {"float32", "bfloat16", "float16"}
-        Of the weights.
+        Of the weights, whatever they are stored in: packaged ones are stored in float16.
     trust_remote_code : bool
         Run the repository's own code where its network is not of this package. Only for code that you have read.
 
@@ -146,8 +152,9 @@ def load_model(
     if dtype not in ("float32", "bfloat16", "float16"):
         raise UsageError(f"dtype {dtype!r} is unknown; use float32, bfloat16 or float16")
     chosen = choose_device(device)
-    source = str(id_or_folder)
-    folder = Path(id_or_folder)
+    packaged = find_packaged(id_or_folder)
+    source = str(id_or_folder) if packaged is None else packaged.name
+    folder = Path(id_or_folder) if packaged is None else packaged.folder
     cached = None
     if is_folder(folder) or is_file(folder):
         commit = None
@@ -187,7 +194,10 @@ def load_model(
     weights = None if commit else _weights_sha256(folder, config.get("members"))
     if not commit and of_network(model.config) is None and (known := of_folder(folder)):
         model.config.training_data = known  # trained by an earlier version, whose configuration did not say it
-    return LoadedModel(model.to(chosen).eval(), processor, source, revision, commit, weights)
+    return LoadedModel(
+        model.to(chosen).eval(), processor, source, revision, commit, weights,
+        packaged=packaged.name if packaged else None,
+    )  # fmt: skip
 
 
 _REMEDY = "give a folder or a Hub id that holds a network of hf_lesionseg"

@@ -18,6 +18,7 @@ from ..imaging.map_origin import map_origins, origin_notes
 from ..imaging.perfusion_channels import SERIES
 from ..models.nifti_volume import check_varies, volume_from_image
 from ..models.volume_geometry import VolumeError
+from ..pretrained import DEFAULT, FOLDER
 from ..provenance import marks, of_network
 from .case_input import parse_case
 from .flags import Evidence, find_flags, sentences
@@ -64,7 +65,7 @@ class LesionSegmentationPipeline(Pipeline):
         import hf_lesionseg
         from transformers import pipeline
 
-        segmenter = pipeline("lesion-segmentation", model="org/clci-net")
+        segmenter = pipeline("lesion-segmentation")  # the packaged network; or model="org/clci-net"
         result = segmenter("scan.nii.gz", threshold=0.4)
         hf_lesionseg.write_mask("mask.nii.gz", result["mask"], like=result["scan"])
     """
@@ -270,5 +271,10 @@ def register_pipeline() -> None:
     """Make ``transformers.pipeline("lesion-segmentation", ...)`` known; does nothing the second time."""
     if TASK not in PIPELINE_REGISTRY.supported_tasks:
         PIPELINE_REGISTRY.register_pipeline(
-            TASK, pipeline_class=LesionSegmentationPipeline, pt_model=AutoModelForSemanticSegmentation, type="image"
+            TASK,
+            pipeline_class=LesionSegmentationPipeline,
+            pt_model=AutoModelForSemanticSegmentation,
+            # a folder where transformers has a Hub id and a commit: it takes both, and a folder has one state only
+            default={"model": (str(FOLDER / DEFAULT), "main")},
+            type="image",
         )

@@ -107,9 +107,9 @@ def fingerprint(input_sha256: Mapping[str, str], loaded: LoadedModel, settings: 
         Threshold, minimum lesion volume, precision.
     """
     network = loaded.identity()
-    # The same network may be found in another folder, or by another branch's name.
-    for name in ("id", "revision"):
-        network.pop(name)
+    # The same network may be found in another folder, in the package, or by another branch's name.
+    for name in ("id", "revision", "packaged"):
+        network.pop(name, None)
     # Outputs from before networks knew what they had learned from stay valid, unless they lack the notice.
     if network["training_data"] != GENERATED:
         network.pop("training_data")

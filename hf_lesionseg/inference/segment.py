@@ -131,7 +131,7 @@ def segment_cases(
     inputs : iterable of path, str or dict
         Each is one case, see :func:`~hf_lesionseg.inference.case_input.parse_case`.
     model : str, Path or LoadedModel
-        Folder or Hub id; loaded once for all cases.
+        Folder, name of a packaged network, or Hub id; loaded once for all cases.
     output : path
         Folder for ``<stem>_mask.nii.gz``, ``<stem>_lesions.json``, ``<stem>_preview.png``, ``<stem>_record.json``.
     revision, token, device, trust_remote_code

@@ -27,7 +27,8 @@ class TrainingArguments:
         4, "Number of folds; kept in DATA_DIR/folds-N.json, made there by `lesionseg folds` or the first --fold."
     )
     model_name_or_path: str | None = _option(
-        None, "Start from the weights of this Hub id or folder instead of from scratch."
+        None,
+        "Start from the weights of this folder, packaged network (`lesionseg models`) or Hub id, not from scratch.",
     )
     encoder_weights: str | None = _option(
         None,

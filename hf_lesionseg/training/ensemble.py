@@ -11,6 +11,7 @@ from ..imaging.atomic import write_aside
 from ..imaging.folder_lock import one_run_at_a_time
 from ..inference.loading import WEIGHTS, load_model
 from ..machine_paths import without_machine_paths
+from ..pretrained import locate_model
 from ..provenance import marks, of_folder, of_several
 from .cross_validation import HELD_OUT_FILE, SCORES_CSV, SCORES_JSON, SCORES_MD, fold_folder, pool_folds, write_scores
 
@@ -42,7 +43,7 @@ def make_ensemble(folders: Sequence, output):
     Parameters
     ----------
     folders : sequence of path
-        Model folders, two or more.
+        Model folders, two or more; names of packaged networks are taken too.
     output : path
         Folder of the ensemble, new or of an earlier one. Folders that lie in it under their final names (fold-0,
         fold-1, ...) stay there, others are copied.
@@ -60,7 +61,7 @@ def make_ensemble(folders: Sequence, output):
     UsageError
         One folder is no ensemble, or the output holds something else.
     """
-    folders, output = [Path(folder) for folder in folders], Path(output)
+    folders, output = [Path(locate_model(folder)) for folder in folders], Path(output)
     if len(folders) < 2:
         raise UsageError(f"{len(folders)} networks are no ensemble; give the folders of two or more")
     pooled = None

@@ -30,6 +30,8 @@ SMALLER = (
     (r"prepare synthetic", "--count 8"),
     (r"prepare heads", "--render 3 --spacing 4 5"),
     (r"mine_hard_negatives\.py", "--slices 32"),
+    (r"prepare template-heads", "--count 3"),
+    (r"measure_fine_tuning\.py", "--cases 4 --epochs 1"),
     (r"reproduce\.py .*synthetic", "--steps 1 --base_width 4 --batch_size 2 --cases 12 --size 64"),
     (r"reproduce\.py l-snet", "--rows U-Net --steps 1 --base_width 4 --batch_size 2"),
     (r"reproduce\.py clci", "--rows Baseline --steps 1 --base_width 4 --batch_size 2"),
