@@ -23,7 +23,7 @@ from ...imaging.atomic import replace_folder_aside, write_aside
 from ..workers import run_tasks
 from .anatomy import Anatomy, measure_anatomy
 from .brain_tissue import classify_brain, correct_shading, find_brain
-from .lesion_masks import LesionMasks, clean_mask, read_masks
+from .stroke_masks import LesionMasks, clean_mask, read_masks
 from .tissues import Tissue, tissues_of_labels
 
 __all__ = ["SPLITS", "HeadCatalogue", "HeadSources", "build_catalogue"]

@@ -7,8 +7,7 @@ import numpy as np
 from .anatomy import Anatomy
 from .catalogue import HeadCatalogue
 from .contrast import Contrast, draw_contrast
-from .strokes import Stroke, _rotation, draw_stroke
-from .tissues import INTRACRANIAL
+from .strokes import Stroke, draw_stroke, rotation
 
 __all__ = ["Ageing", "HeadPlan", "Scanning", "draw_head"]
 
@@ -154,7 +153,7 @@ def draw_head(
     outer, inner = _draw_people(catalogue, split, rng, kinds)
     contrast = draw_contrast(rng, difficulty)
     flips = np.diag([rng.choice((-1.0, 1.0)), 1.0, 1.0])
-    tilt = _rotation(np.deg2rad(rng.normal(0, (7, 4, 4)) * (0.4 + 0.6 * difficulty)))
+    tilt = rotation(np.deg2rad(rng.normal(0, (7, 4, 4)) * (0.4 + 0.6 * difficulty)))
     size = np.diag(np.exp(rng.normal(0, 0.025) + rng.normal(0, 0.025, 3)))
     stroke = draw_stroke(catalogue.masks, split, rng, difficulty, volume_ml) if with_stroke else None
     return HeadPlan(
@@ -237,8 +236,3 @@ def _draw_scanning(rng, outer, difficulty):
         power=float(np.exp(rng.uniform(-0.25, 0.25) * difficulty)),
         background=str(rng.choice(("noise", "zero", "floor"), p=(0.5, 0.35, 0.15))),
     )  # fmt: skip
-
-
-def is_intracranial(tissue):
-    """Whether tissues lie inside the skull."""
-    return INTRACRANIAL[tissue]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["MaskPlacement", "Stroke", "draw_stroke"]
+__all__ = ["MaskPlacement", "Stroke", "draw_stroke", "rotation"]
 
 #: Volumes are log-uniform between these, mL.
 SMALLEST_ML, LARGEST_ML = 0.3, 320.0
@@ -149,7 +149,7 @@ def _place(masks, split, volume_ml, rng):
     mask, origin, record = masks.choose(split, volume_ml, rng)
     scale = float(np.clip((volume_ml / record["volume_ml"]) ** (1 / 3), 0.75, 1.35))
     angles = rng.normal(0, np.deg2rad(9), 3)
-    matrix = _rotation(angles) @ np.diag(1 / (scale * np.exp(rng.normal(0, 0.08, 3))))
+    matrix = rotation(angles) @ np.diag(1 / (scale * np.exp(rng.normal(0, 0.08, 3))))
     centre = origin + np.array(mask.shape, np.float32) / 2
     return MaskPlacement(
         mask, origin, matrix.astype(np.float32), centre.astype(np.float32), rng.normal(0, 4, 3).astype(np.float32),
@@ -157,7 +157,8 @@ def _place(masks, split, volume_ml, rng):
     )  # fmt: skip
 
 
-def _rotation(angles):
+def rotation(angles):
+    """Turn about x, then y, then z, by angles in radians: (3, 3)."""
     (a, b, c), cos, sin = angles, np.cos, np.sin
     about_x = np.array([[1, 0, 0], [0, cos(a), -sin(a)], [0, sin(a), cos(a)]])
     about_y = np.array([[cos(b), 0, sin(b)], [0, 1, 0], [-sin(b), 0, cos(b)]])
