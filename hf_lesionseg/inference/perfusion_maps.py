@@ -122,7 +122,7 @@ def write_perfusion_maps(
         "peak_memory": peak_memory(),
     }  # fmt: skip
     _write(targets, read, maps, record, stem)
-    return {name: path for name, path in targets.items() if name != "picture" or path.exists()}
+    return {name: path for name, path in targets.items() if name != "picture" or path.is_file()}
 
 
 def _write(targets, series, maps, record, stem) -> None:
@@ -156,7 +156,8 @@ def _draw(target, series, maps, record, stem) -> bool:
         with write_aside(target) as aside:
             perfusion_overview(series, maps, aside, title=stem)
     except Exception as error:
-        target.unlink(missing_ok=True)  # of an earlier run, and of other maps
+        if target.is_file():
+            target.unlink()  # of an earlier run, and of other maps
         reason = " ".join(str(error).split())
         record["warnings"].append(f"{series.path}: no picture could be drawn ({type(error).__name__}: {reason})")
         return False

@@ -134,12 +134,20 @@ def test_a_run_that_fails_keeps_what_an_earlier_one_wrote(series, written, tmp_p
     earlier = {path.name: path.read_bytes() for path in written.values()}
     for name, content in earlier.items():
         (tmp_path / name).write_bytes(content)
-    (tmp_path / "ctp_perfusion.png").unlink()
-    (tmp_path / "ctp_perfusion.png").mkdir()  # a file cannot take its place: the run fails at its end
-    with pytest.raises(OutputError, match=r"ctp_perfusion\.png: cannot be written"):
+    (tmp_path / "ctp_perfusion.json").unlink()
+    (tmp_path / "ctp_perfusion.json").mkdir()  # a file cannot take its place: the run fails at its end
+    with pytest.raises(OutputError, match=r"ctp_perfusion\.json: cannot be written"):
         write_perfusion_maps(series, tmp_path, overwrite=True)
     kept = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    assert kept == {name: content for name, content in earlier.items() if not name.endswith(".png")}
+    assert kept == {name: content for name, content in earlier.items() if not name.endswith(".json")}
+
+
+def test_a_picture_that_cannot_be_written_costs_nobody_the_maps(series, written, tmp_path):
+    (tmp_path / "ctp_perfusion.png").mkdir()
+    found = write_perfusion_maps(series, tmp_path, overwrite=True)
+    assert set(found) == set(written) - {"picture"}
+    assert "no picture could be drawn" in found["record"].read_text()
+    assert found["cbf"].read_bytes() == written["cbf"].read_bytes()
 
 
 def lesionseg(*arguments):
