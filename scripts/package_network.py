@@ -31,6 +31,7 @@ def main():
     parser.add_argument("--data", type=Path, help="prepared folder that it learned from; sources and licences")
     parser.add_argument("--recipe", default="clci-net-heads", help="of a run that is not finished")
     parser.add_argument("--seed", type=int, default=0, help="of a run that is not finished")
+    parser.add_argument("--earlier", action="append", default=[], metavar="RUN=RECIPE", help="a stage before, in order")
     parser.add_argument("--report", type=Path, help="JSON of scripts/report_default_network.py; its figures beside it")
     parser.add_argument("--marks", default="chronic stroke", help="what it finds")
     parser.add_argument("--takes", default="T1w MRI of a whole head or a stripped brain", help="scans that it takes")
@@ -39,12 +40,15 @@ def main():
     parser.add_argument("--picture", action="append", default=[], metavar="FILE=CAPTION", help="PNG of a failure")
     parser.add_argument("-o", "--output", type=Path, default=FOLDER, help="default: inside the package")
     options = parser.parse_args()
+    earlier = [
+        (run, recipe or "clci-net-heads") for run, _, recipe in (each.partition("=") for each in options.earlier)
+    ]
     pictures = [tuple(each.split("=", 1)) for each in options.picture]
     try:
         record = package_network(
             options.run, options.output / options.name, data=options.data, recipe=options.recipe, seed=options.seed,
             report=options.report, marks=options.marks, takes=options.takes, notes=options.note,
-            never_tried=options.untried or UNTRIED, pictures=pictures,
+            never_tried=options.untried or UNTRIED, pictures=pictures, earlier=earlier,
         )  # fmt: skip
     except LesionSegError as error:
         print(f"error: {error}", file=sys.stderr)

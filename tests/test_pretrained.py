@@ -125,6 +125,13 @@ def test_no_model_is_the_packaged_one_also_beside_a_folder_of_its_name(run, scan
     assert (status, f"{DEFAULT}: no config.json in this folder" in errors) == (1, True)
 
 
+def test_scans_of_another_kind_without_a_model_are_told_to_bring_theirs(run, scan, tmp_path):
+    status, _, errors = run("segment", f"tmax={scan},cbf={scan}", "-o", tmp_path / "out")
+    assert status == 2
+    assert "'tmax' is no channel of this network, which has t1w; " in errors
+    assert "with --model" in errors
+
+
 def test_a_copy_in_another_folder_gives_the_same_fingerprint(tmp_path):
     copy = shutil.copytree(packaged_model(), tmp_path / "copy")
     ours, theirs = load_model(DEFAULT), load_model(copy)

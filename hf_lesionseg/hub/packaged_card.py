@@ -39,8 +39,23 @@ def packaged_sections(folder):
             [name.removeprefix("validation_").replace("_", " "), number(value)]
             for name, value in (record["training"]["validation"] or {}).items()
         ],
+        "stages": _stages(record["training"], record["name"]),
         "report": None if report is None else _report(report, folder),
     }
+
+
+def _stages(training, name):
+    """Commands that train a network again, a stage after another."""
+    stages = [*training.get("earlier", ()), training]
+    commands, begin = [], ""
+    for place, stage in enumerate(stages, 1):
+        folder = "runs/heads" if len(stages) == 1 else f"runs/stage-{place}"
+        commands.append(
+            f"lesionseg train --recipe {stage['recipe']['name']} {begin}--data_dir heads --output_dir {folder} "
+            f"--seed {stage['seed']}"
+        )
+        begin = f"--model_name_or_path {folder} "
+    return [*commands, f"python scripts/package_network.py {folder} {name} --data heads"]
 
 
 def _report(report, folder):

@@ -219,7 +219,8 @@ def stage(folder, staging, repo_id, *, remote_code=True, splits=True, license="a
     _say_training_data(staging)
     clean_folder(staging)
     if not splits:
-        for path in (*staging.glob(SUMMARY_FILE), *staging.glob(f"fold-*/{SUMMARY_FILE}")):
+        records = (SUMMARY_FILE, REPORT_FILE, f"fold-*/{SUMMARY_FILE}")
+        for path in (path for pattern in records for path in staging.glob(pattern)):
             write_json(path, _without_case_names(read_json(path)))
     if remote_code:
         add_remote_code(staging)

@@ -73,7 +73,8 @@ class CaseInput:
         unknown = [name for name in self.channels if name not in known]
         if unknown:
             raise UsageError(
-                f"{self.text}: {unknown[0]!r} is no channel of this network, which has {', '.join(channel_names)}"
+                f"{self.text}: {unknown[0]!r} is no channel of this network, which has {', '.join(channel_names)}; "
+                "name those, or give the network of these scans with --model"
             )
 
     def files(self, channel_names: Sequence[str]) -> dict[str, Path]:

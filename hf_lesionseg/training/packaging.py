@@ -33,7 +33,7 @@ _HEADS = ((0, 1, "ordinary"), (0, 4, "ordinary"), (0, 2, "low-field"))
 
 def package_network(
     run, target, *, data=None, recipe="clci-net-heads", seed=0, report=None, marks, takes, notes=(),
-    never_tried=(), pictures=(),
+    never_tried=(), pictures=(), earlier=(),
 ):  # fmt: skip
     """Write the folder of a packaged network from a training run.
 
@@ -47,6 +47,8 @@ def package_network(
         Prepared folder that it learned from, for the sources and their licences.
     recipe, seed : str, int
         Of a run that has not ended, whose folder does not tell them yet.
+    earlier : sequence of (path, str)
+        Runs whose weights this one began with, the first one first, each with its recipe.
     report : path, optional
         JSON of ``scripts/report_default_network.py``; a PNG of the same name goes along.
     marks, takes : str
@@ -81,7 +83,7 @@ def package_network(
             "model_type": original.model.config.model_type,
             "parameters": original.identity()["parameters"],
             "weights": _weights(aside / _WEIGHTS) | {"dice_against_float32": agreement},
-            "training": training,
+            "training": training | {"earlier": [_training(Path(each), its, seed) for each, its in earlier]},
             "data": _data(data),
             "failures": list(notes),
             "never_tried": list(never_tried),

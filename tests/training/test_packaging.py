@@ -101,6 +101,21 @@ def test_a_run_without_a_validation_is_refused(run, tmp_path):
         package_network(run, tmp_path / "mine", **WORDS)
 
 
+def test_earlier_stages_are_recorded_and_trained_first(run, tmp_path):
+    change(run, mark_everything)
+    first = shutil.copytree(run, tmp_path / "first")
+    (first / "history.jsonl").write_text(json.dumps(EPOCHS[2]) + "\n")
+    earlier = [(first, "clci-net-heads")]
+    record = package_network(run, tmp_path / "mine", recipe="clci-net-heads-finetune", earlier=earlier, **WORDS)
+    assert [stage["step"] for stage in record["training"]["earlier"]] == [2000]
+    assert record["training"]["step"] == 2000, "the best by validation_dice, which its recipe monitors"
+    card = (tmp_path / "mine" / "README.md").read_text()
+    one = "lesionseg train --recipe clci-net-heads --data_dir heads --output_dir runs/stage-1 --seed 0"
+    two = "lesionseg train --recipe clci-net-heads-finetune --model_name_or_path runs/stage-1 --data_dir heads"
+    assert 0 < card.index(one) < card.index(two)
+    assert "the last of 2 stages" in card
+
+
 def test_an_ended_run_brings_its_summary_and_a_report_its_figure(run, tmp_path):
     change(run, mark_everything)
     recipe = {"name": "clci-net-heads"}
