@@ -38,7 +38,9 @@ _OTHER_LESION = re.compile(
 )
 _NOT_LESION = re.compile(
     r"(?:non|no|not|without|minus|excl\w*|peri|contra|mirror\w*)[-_ ]?(?:the)?(?:lesion|stroke|infarct)|"
-    r"(?:lesion|stroke|infarct)s?[-_ ]?(?:free|fill|mask(?:ed|out)|remov|exclu|out|mirror|flip|heal)",
+    r"inv(?:ert|erse)?(?:ed)?[-_ ]?(?:the)?(?:lesion|stroke|infarct)|"
+    r"(?:lesion|stroke|infarct)s?[-_ ]?(?:free|fill|mask(?:ed|out)|remov|exclu|out|mirror|flip|heal|inv|"
+    r"brain|territor)",
     re.IGNORECASE,
 )
 _BRAIN_FOLDER = re.compile(

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..models.padding import padding_values
+
 __all__ = ["LARGEST_SHARE", "share_warning"]
 
 LARGEST_SHARE = 0.3
@@ -25,8 +27,12 @@ def share_warning(scan: np.ndarray, truth: np.ndarray, path: Path) -> str | None
     lesion = truth > 0
     if not lesion.any():
         return None
-    low, high = float(scan.min()), float(np.percentile(scan, 99.5))
-    tissue = (scan > low + _TISSUE_LEVEL * max(high - low, 1e-6)) | lesion
+    measured = np.ones(scan.shape, bool)
+    for value in padding_values(scan):  # beside -3024 outside the field of view even air would be tissue
+        measured &= scan != value
+    values = scan[measured] if measured.any() else scan
+    low, high = float(values.min()), float(np.percentile(values, 99.5))
+    tissue = (measured & (scan > low + _TISSUE_LEVEL * max(high - low, 1e-6))) | lesion
     share = np.count_nonzero(lesion) / np.count_nonzero(tissue)
     if share <= LARGEST_SHARE:
         return None

@@ -32,6 +32,7 @@ from .workers import run_tasks
 
 __all__ = ["claim_output", "prepare_cases"]
 
+_FILES = ("pixel_values.npy", "labels.npy", "truth.nii.gz")  # of every case, beside case.json
 _OURS = {DATASET, PROCESSOR, SPLITS, CASES, HEADS, "source"}
 _TISSUE_LEVEL = 0.05  # of the scan's range above its background
 _TISSUE_PIXELS = 16
@@ -148,7 +149,7 @@ def claim_output(output: Path, processor, *, name: str, synthetic: bool, target_
                 f"{output}: was prepared with other settings of the processor ({', '.join(changed)}); choose another "
                 "folder or delete it"
             )
-        dataset = json.loads((output / DATASET).read_text())
+        dataset = _read_own(output / DATASET)
         if (dataset.get("name"), dataset.get("synthetic")) != (name, synthetic):
             raise DataError(f"{output}: holds {dataset.get('name')}, not {name}; choose another folder")
         before = dataset.get("target_channels", [])
@@ -177,10 +178,17 @@ def claim_output(output: Path, processor, *, name: str, synthetic: bool, target_
 
 def _settings_of(path: Path, processor) -> dict:
     """Settings in a file, with today's defaults for those that it does not know yet."""
-    known = json.loads(path.read_text())
+    known = _read_own(path)
     with contextlib.suppress(TypeError, ValueError):  # of a later version: compared as they stand
         known = json.loads(type(processor)(**known).to_json_string())
     return known
+
+
+def _read_own(path: Path) -> dict:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); delete this file and prepare again, cases stay") from error
 
 
 def _check_ids(records: Sequence[CaseRecord]) -> None:
@@ -230,10 +238,13 @@ def _content_of(record: CaseRecord) -> list[str | None]:
 
 
 def _is_done(record: CaseRecord, output: Path, source: Path | None) -> bool:
-    path = output / CASES / record.id / "case.json"
-    if not path.is_file():
+    folder = output / CASES / record.id
+    try:
+        before = dict(json.loads((folder / "case.json").read_text()))
+        if not all((folder / name).stat().st_size for name in (*_FILES, *(["targets.npy"] * ("targets" in before)))):
+            return False
+    except (OSError, ValueError, TypeError):  # never begun, or damaged where the machine stopped before its disk had it all
         return False
-    before = json.loads(path.read_text())
     if any(before.get(key) != value for key, value in _files_of(record, source).items()):
         return False
     return before.get("sha256") == _content_of(record)  # versions before kept sizes, which tell nothing

@@ -72,8 +72,8 @@ def read_labels(data, name, values=None, table=None):
     Raises
     ------
     VolumeError
-        For an image or a map of probabilities, a value that is no whole number where labels are expected, or a label
-        that is not in the table. One line, with the remedy.
+        For an image or a map of probabilities, a mask of negative values only, a value that is no whole number where
+        labels are expected, or a label that is not in the table. One line, with the remedy.
     """
     data = np.asarray(data)
     values = None if values is None else as_labels(values)
@@ -89,11 +89,13 @@ def read_labels(data, name, values=None, table=None):
         labels = _sum_by_label(distinct, counts)
         if table is not None:
             _check_table(name, labels, {**table, **dict.fromkeys(values or (), "")})
-        labels = {label: count for label, count in labels.items() if label > 0 or label in (values or ())}
+        above = {label: count for label, count in labels.items() if label > 0 or label in (values or ())}
         if values is None:
-            return LabelReading(data > 0.5, labels, _told_as_one(name, labels))
-        return LabelReading(_equal_to_any(data, values), labels, absent_note(name, values, labels))
+            return LabelReading(data > 0.5, above, _told_as_one(name, above))
+        return LabelReading(_equal_to_any(data, values), above, absent_note(name, values, labels))
     positive = distinct > 0
+    if len(distinct) and not positive.any() and distinct[0] < -0.5:  # no trace of 0 that an intercept left
+        raise VolumeError(_none_above_zero(name, distinct, counts))
     if positive.sum() == 1 and distinct[positive][0] >= FAINTEST:  # whatever the value, it can only be the mark
         return LabelReading(data > 0, {max(1, int(np.rint(distinct[positive][0]))): int(counts[positive][0])})
     if fractions[positive].any():
@@ -230,6 +232,13 @@ def _no_mask(name, values, number):
     return (
         f"{name}: looks like an image, not a mask ({span}); give the file in which lesions are marked, cut "
         f"probabilities at a threshold{many}"
+    )
+
+
+def _none_above_zero(name, values, counts):
+    return (
+        f"{name}: holds {in_words([f'{value:.5g}' for value in values])} ({counts.sum()} voxels) and nothing above 0, "
+        "which is no mask: 255 stored as a signed byte reads as -1; mark lesions with 1"
     )
 
 

@@ -42,6 +42,8 @@ def study(tmp_path):
         "derivatives/x/sub-01/anat/sub-01_desc-nonlesion_mask.nii.gz",
         "derivatives/x/sub-01/anat/sub-01_desc-lesionFilled_mask.nii.gz",
         "derivatives/x/sub-01/anat/sub-01_desc-perilesion_roi.nii.gz",
+        "derivatives/x/sub-01/anat/sub-01_desc-lesionInverted_mask.nii.gz",  # as registration leaves lesions out
+        "derivatives/x/sub-01/anat/sub-01_desc-inverseLesion_mask.nii.gz",
         "derivatives/x/sub-01/anat/sub-01_label-brain_desc-strokePatient_mask.nii.gz",
         "derivatives/x/sub-01/anat/sub-01_dseg.nii.gz",
         "derivatives/x/sub-01/anat/sub-01_T2w_seg.nii.gz",  # of the spinal cord, by the toolbox of this name

@@ -27,6 +27,15 @@ def test_share_of_the_tissue(tmp_path, offset, radius, warned):
         assert "mask.nii.gz: covers" in message
 
 
+def test_padding_of_ct_is_no_tissue(tmp_path):
+    """Beside -3024 outside the field of view all air lies in the upper part of the range."""
+    head = -1000 + np.where(ball(12), 1040, 0) + np.random.default_rng(0).normal(0, 5, SHAPE)
+    head[:, :6] = -3024
+    message = share_warning(head, ball(11).astype(np.uint8), tmp_path / "brain.nii.gz")
+    assert message is not None and "covers 7" in message
+    assert share_warning(head, ball(5).astype(np.uint8), tmp_path / "lesion.nii.gz") is None
+
+
 def test_it_is_a_warning_of_the_prepared_case(tmp_path):
     scan = np.where(ball(18), 400, 0).astype(np.int16)
     scan[ball(9)] = 500

@@ -202,6 +202,32 @@ def test_the_voxels_of_a_pair_and_a_sidecar_count_as_content(make_records, small
     assert prepare([record], tmp_path / "out", small_processor).content() != second.content()
 
 
+@pytest.mark.parametrize("name", ["case.json", "pixel_values.npy", "labels.npy", "truth.nii.gz"])
+@pytest.mark.parametrize("damage", [os.unlink, lambda path: path.write_bytes(b"")])
+def test_a_case_that_a_stop_of_the_machine_damaged_is_prepared_again(
+    make_records, small_processor, tmp_path, name, damage
+):
+    records = make_records(2)
+    before = prepare(records, tmp_path / "out", small_processor).cases[1]
+    expected = {path.name: path.read_bytes() for path in before.folder.iterdir()}
+    damage(before.folder / name)
+    after = prepare(records, tmp_path / "out", small_processor).cases[1]
+    assert {path.name: path.read_bytes() for path in after.folder.iterdir()} == expected
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "preprocessor_config.json"])
+def test_a_damaged_record_of_the_data_set_is_named_and_can_be_deleted(make_records, small_processor, tmp_path, name):
+    records = make_records(2)
+    cases = prepare(records, tmp_path / "out", small_processor).cases
+    written = (cases[0].folder / "case.json").stat().st_mtime_ns
+    (tmp_path / "out" / name).write_text('{"name"')
+    with pytest.raises(DataError, match=f"{name}: cannot be read .*; delete this file and prepare again, cases stay"):
+        prepare(records, tmp_path / "out", small_processor)
+    (tmp_path / "out" / name).unlink()
+    assert len(prepare(records, tmp_path / "out", small_processor).cases) == 2
+    assert (cases[0].folder / "case.json").stat().st_mtime_ns == written
+
+
 def test_what_a_version_without_hashes_prepared_is_prepared_again(make_records, small_processor, tmp_path):
     case = prepare(make_records(1), tmp_path / "out", small_processor).cases[0]
     path = case.folder / "case.json"

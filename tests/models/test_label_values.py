@@ -53,6 +53,18 @@ def test_a_single_value_marks_the_lesion_whatever_it_is(mark):
     np.testing.assert_array_equal(read_labels(label_map(-1, mark), "a.nii").mask, label_map(-1, mark) > 0)
 
 
+def test_a_mask_of_255_in_signed_bytes_is_refused_and_no_empty_mask():
+    data = label_map(1).astype(np.uint8) * 255
+    with pytest.raises(VolumeError, match=r"a.nii: holds -1 \(160 voxels\) and nothing above 0"):
+        read_labels(data.view(np.int8), "a.nii")
+    with pytest.raises(VolumeError, match="-2 and -1"):
+        read_labels(label_map(-1, -2), "a.nii")
+    assert not read_labels(np.full(SHAPE, -3e-7, np.float32), "a.nii").mask.any()
+    assert read_labels(data.view(np.int8), "a.nii", values=(1,)).notes == (
+        "a.nii: label 1 occurs in no voxel; the mask holds -1",
+    )
+
+
 def test_masks_of_atlas_r1_are_read_as_they_always_were():
     """Its files hold 1, 254 and 255 beside each other, and as float64 with a slope: 0.9999999997671694."""
     data = label_map(0.9999999997671694, 1.9999999995343387, 252.99999994109385, 253.99999994, 254.9999999406282)
