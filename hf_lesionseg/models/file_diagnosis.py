@@ -156,9 +156,12 @@ def what_model_folder_is(folder):
     if reason is not None:
         return reason
     if not folder.is_dir():
-        return f"is a file; give the folder that holds the network ({folder.parent})"
+        place = f" ({folder.parent})" if is_file(folder.parent / "config.json") else ""
+        return f"is a file; give the folder that holds the network{place}"
     if (folder / "training_state.json").is_file():
         return f"is a checkpoint of training, to resume from; {_network_of_checkpoint(folder)}"
+    if any(folder.glob("step_*/training_state.json")):
+        return f"holds checkpoints of training, to resume from; {_network_of_checkpoint(folder / 'step')}"
     if any(folder.glob("checkpoints/step_*/training_state.json")):
         return (
             "is a training run that was not validated yet, so that it has no network; go on with "

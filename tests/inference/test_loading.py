@@ -202,6 +202,8 @@ def test_a_checkpoint_and_a_file_are_no_network_but_lead_to_it(folder):
         ModelError, match=r"step_3: is a checkpoint of training.*give the network of that run: .*model$"
     ):
         load_model(step)
+    with pytest.raises(ModelError, match=r"checkpoints: holds checkpoints of training.* of that run: .*model$"):
+        load_model(step.parent)
     with pytest.raises(ModelError, match=r"is a file; give the folder that holds the network \(.*model\)"):
         load_model(folder / "model.safetensors")
 
