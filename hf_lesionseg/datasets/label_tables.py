@@ -94,8 +94,8 @@ def choose_values(label: str | int, regions: Mapping[str, tuple[int, ...]], plac
         except VolumeError as error:
             if part == "0" or part == _BACKGROUND:
                 raise DataError(f"{place}: label {label!r} is 0, which is the background; give another") from error
-            choices = ", ".join(regions) or "no label has a name here"
-            raise DataError(f"{place}: label {part!r} is unknown; give a number, or one of: {choices}") from error
+            known = f"or one of: {', '.join(regions)}" if regions else "such as 1, since labels have no names here"
+            raise DataError(f"{place}: label {part!r} is unknown; give a number, {known}") from error
     return tuple(dict.fromkeys(values))
 
 

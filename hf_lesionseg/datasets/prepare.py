@@ -241,9 +241,10 @@ def _is_done(record: CaseRecord, output: Path, source: Path | None) -> bool:
     folder = output / CASES / record.id
     try:
         before = dict(json.loads((folder / "case.json").read_text()))
-        if not all((folder / name).stat().st_size for name in (*_FILES, *(["targets.npy"] * ("targets" in before)))):
+        files = (*_FILES, "targets.npy") if "targets" in before else _FILES
+        if not all((folder / name).stat().st_size for name in files):
             return False
-    except (OSError, ValueError, TypeError):  # never begun, or damaged where the machine stopped before its disk had it all
+    except (OSError, ValueError, TypeError):  # never begun, or damaged: the machine stopped before its disk had it all
         return False
     if any(before.get(key) != value for key, value in _files_of(record, source).items()):
         return False

@@ -88,7 +88,8 @@ def find_scans(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give a folder of NIfTI files")
+        what = "is a file" if folder.is_file() else "no such folder"
+        raise DataError(f"{folder}: {what}; give a folder of NIfTI files")
     found = sorted(
         path
         for path in folder.rglob("*")

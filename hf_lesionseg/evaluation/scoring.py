@@ -16,7 +16,6 @@ from .label_choice import LabelChoice
 from .matching import TruthCase
 from .metrics import CaseMetrics, failed_case
 from .presets import Preset
-from .rounded_masks import rounds_to_lesion
 from .slicewise import score_volume
 
 
@@ -74,12 +73,12 @@ def read_prediction(
     return _read_prediction(path, truth, threshold, values)[0]
 
 
-def _read_prediction(path, truth, threshold, values):
-    """Mask of a prediction, and its labels."""
+def _read_prediction(path, truth, threshold, values, rounds=False):
+    """Mask of a prediction, and its labels; fractions only where values are rounded."""
     if threshold is not None:
         return read_probability(path, truth).data > threshold, ()
-    mask, reading = read_label_map(path, truth, values)
-    if reading.warnings:
+    mask, reading = read_label_map(path, truth, values, rounds=rounds)
+    if reading.warnings and not rounds:
         raise ScanError(f"{path}: looks like probabilities, not a mask; give a threshold, for example 0.5")
     return mask.data > 0, reading.labels
 
@@ -103,16 +102,12 @@ def score_case(
     """
     if prediction is None:
         return failed_case(truth.case, "no prediction", truth.person)
-    labels = labels or LabelChoice()
+    labels, rounds = labels or LabelChoice(), preset is not None and preset.rounds
     try:
-        true_mask, reading = read_label_map(truth.path, values=labels.truth)
+        true_mask, reading = read_label_map(truth.path, values=labels.truth, rounds=rounds)
         labels.truths.add(truth.case, reading.labels, labels.truth, reading.warnings)
-        predicted, found = _read_prediction(prediction, true_mask, threshold, labels.prediction)
+        predicted, found = _read_prediction(prediction, true_mask, threshold, labels.prediction, rounds)
         labels.predictions.add(truth.case, found, labels.prediction)
-        if preset is not None and preset.rounds:
-            true_mask.data[~rounds_to_lesion(truth.path, true_mask)] = 0
-            if threshold is None:
-                predicted &= rounds_to_lesion(prediction, true_mask)
         clean_lesions(predicted, true_mask.voxel_ml, clean_up.minimum_lesion_ml, clean_up.keep_largest)
     except ScanError as error:
         return failed_case(truth.case, str(error), truth.person)

@@ -119,7 +119,7 @@ def read_mask(path, like=None, values=None):
     return replace(mask, warnings=(*mask.warnings, *reading.notes))
 
 
-def read_label_map(path, like=None, values=None, table=None):
+def read_label_map(path, like=None, values=None, table=None, *, rounds=False):
     """Read a mask as :func:`read_mask`, and tell its labels apart from its warnings.
 
     Parameters
@@ -127,6 +127,8 @@ def read_label_map(path, like=None, values=None, table=None):
     path, like, values : as for :func:`read_mask`
     table : mapping of int to str, optional
         The labels that the data set says it has; another one is refused.
+    rounds : bool
+        Values are rounded first, so that 0.5 and less is background.
 
     Returns
     -------
@@ -137,7 +139,7 @@ def read_label_map(path, like=None, values=None, table=None):
     """
     volume = _read_finite(path, "a mask; set them to 0 (background) or 1 (lesion)")
     try:
-        reading = read_labels(volume.data, str(path), values, table)
+        reading = read_labels(volume.data, str(path), values, table, rounds=rounds)
     except VolumeError as error:
         raise ScanError(str(error)) from error
     warnings = (*volume.warnings, *reading.warnings)

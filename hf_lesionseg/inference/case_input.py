@@ -12,8 +12,7 @@ from pathlib import Path
 
 from ..errors import ScanError, UsageError
 from ..imaging.perfusion_channels import FIRST_PASS_NAMES, MAP_NAMES, SERIES
-from ..models.addresses import describe_address
-from ..models.file_diagnosis import dicom_files_in, is_file, is_folder, what_is, why_not_there
+from ..models.file_diagnosis import describe_address, dicom_files_in, is_file, is_folder, what_is, why_not_there
 from ..models.nifti_volume import read_shape
 from ..models.volume_geometry import VolumeError
 

@@ -312,7 +312,7 @@ def _find_on_hub(repo_id: str, revision: str | None, token: str | None) -> tuple
     # Before EntryNotFoundError, of which it is a kind.
     except LocalEntryNotFoundError as error:
         reason = unreachable or "the Hub cannot be reached; connect once, or give a folder with the network"
-        raise ModelError(f"{repo_id}: not in the local cache, and {reason}") from error
+        raise ModelError(f"{repo_id}: no such folder, not in the local cache, and {reason}") from error
     except EntryNotFoundError as error:
         raise ModelError(f"{repo_id}: this repository has no config.json; {_REMEDY}") from error
     except HfHubHTTPError as error:

@@ -248,7 +248,8 @@ def _as_scan(case: Any) -> Scan:
             raise ScanError("an empty path; give a scan")  # pathlib takes it for the present folder
         return read_scan(case)
     if not isinstance(case, nib.spatialimages.SpatialImage):
-        raise ScanError(f"a {type(case).__name__} is no scan; give a path, or nibabel.Nifti1Image(array, affine)")
+        kind = type(case).__name__
+        raise ScanError(f"input of type {kind} is no scan; give a path, or nibabel.Nifti1Image(array, affine)")
     name = case.get_filename() or "image in memory"
     try:
         volume = volume_from_image(case, name)

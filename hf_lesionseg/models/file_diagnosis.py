@@ -1,4 +1,4 @@
-"""What stands where a scan or weights were expected: a pointer, a broken link, another format, half a download.
+"""What stands where a scan or weights were expected: a pointer, a broken link, an address, half a download.
 
 Libraries report the symptom ("header too large", "not gzip"); what helps is what the file is and how to get the real
 one.
@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 _HEAD = 1024
+# Two letters or more before the colon: C:\scan.nii is a drive. pathlib makes one slash of two.
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
 _GZIP = b"\x1f\x8b"
 #: The length of its header, of either byte order: NIfTI-1 and Analyze, NIfTI-2.
 _NIFTI = tuple(length.to_bytes(4, order) for length in (348, 540) for order in ("little", "big"))
@@ -72,6 +74,21 @@ def why_not_there(path):
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         return f"is there, and you may not read it{_owner_of(path)}; {_open_up(path)}"
     return None
+
+
+def describe_address(path):
+    """Say in one line that an address is not a file, and what to do; None for what is no address.
+
+    Examples
+    --------
+    >>> describe_address("https:/example.org/a.nii.gz")
+    'https://example.org/a.nii.gz: is an address, not a file; download it, then give the file'
+    """
+    found = _ADDRESS.match(str(path))
+    if found is None:
+        return None
+    address = f"{found[1]}://{str(path)[found.end() :]}"
+    return f"{address}: is an address, not a file; download it, then give the file"
 
 
 def what_is_denied(path):
@@ -156,9 +173,12 @@ def what_model_folder_is(folder):
     if reason is not None:
         return reason
     if not folder.is_dir():
-        return f"is a file; give the folder that holds the network ({folder.parent})"
+        place = f" ({folder.parent})" if is_file(folder.parent / "config.json") else ""
+        return f"is a file; give the folder that holds the network{place}"
     if (folder / "training_state.json").is_file():
         return f"is a checkpoint of training, to resume from; {_network_of_checkpoint(folder)}"
+    if any(folder.glob("step_*/training_state.json")):
+        return f"holds checkpoints of training, to resume from; {_network_of_checkpoint(folder / 'step')}"
     if any(folder.glob("checkpoints/step_*/training_state.json")):
         return (
             "is a training run that was not validated yet, so that it has no network; go on with "

@@ -48,7 +48,7 @@ class LabelReading:
     warnings: tuple[str, ...] = ()
 
 
-def read_labels(data, name, values=None, table=None):
+def read_labels(data, name, values=None, table=None, *, rounds=False):
     """Tell the lesion in a mask or label map.
 
     With ``values`` or ``table`` all values must be whole numbers, within :data:`TOLERANCE`. Without, a mask may mark
@@ -64,6 +64,8 @@ def read_labels(data, name, values=None, table=None):
         The labels that are lesion; without it all above 0.
     table : mapping of int to str, optional
         The labels that the data set says it has, by name. Those of ``values`` may be added to them.
+    rounds : bool
+        Values are rounded first, halves to even, as some evaluators do: 0.5 and less is background.
 
     Returns
     -------
@@ -96,6 +98,9 @@ def read_labels(data, name, values=None, table=None):
     positive = distinct > 0
     if len(distinct) and not positive.any() and distinct[0] < -0.5:  # no trace of 0 that an intercept left
         raise VolumeError(_none_above_zero(name, distinct, counts))
+    if rounds and fractions[positive].any():
+        told = f"{name}: holds fractions such as {distinct[fractions & positive][0]:.4g}, which are rounded"
+        return LabelReading(data > 0.5, warnings=(f"{told}; was this mask interpolated?",))
     if positive.sum() == 1 and distinct[positive][0] >= FAINTEST:  # whatever the value, it can only be the mark
         return LabelReading(data > 0, {max(1, int(np.rint(distinct[positive][0]))): int(counts[positive][0])})
     if fractions[positive].any():

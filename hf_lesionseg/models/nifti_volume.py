@@ -13,8 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from .addresses import describe_address
-from .file_diagnosis import channels_first, dicom_files_in, what_is, why_not_there
+from .file_diagnosis import channels_first, describe_address, dicom_files_in, what_is, why_not_there
 from .header_grid import checked_affine, usable_affine
 from .library_log import library_messages
 from .value_scaling import scaling_notes, tolerant_class

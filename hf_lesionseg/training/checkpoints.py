@@ -199,13 +199,31 @@ def load_checkpoint(accelerator, path, scheduler, identity, defaults=()):
     saved = {**dict(defaults), **saved}
     for name, value in identity.items():
         if saved.get(name) != value:
-            raise CheckpointError(
-                f"{path}: was written with {name} = {saved.get(name)!r}, this run has {value!r}; "
-                "resume with the same settings, or start anew in another --output_dir"
-            )
+            raise CheckpointError(f"{path}: {_what_changed(name, saved.get(name), value)}")
     try:
         accelerator.load_state(str(path))
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, SafetensorError, UnpicklingError) as error:
         raise CheckpointError(f"{path}: cannot be loaded ({error}); resume from another step") from error
     scheduler.load_state_dict(record["scheduler"])
     return TrainingState(**record["state"])
+
+
+#: What a hash in a checkpoint's identity stands for; two hashes side by side tell a person nothing.
+_HASHED = {
+    "data": "on other prepared data (cases, lesions or processor have changed since)",
+    "data_files": "on other prepared data (their scans, masks or JSON files have changed since)",
+    "train_cases": "on other cases for training",
+    "validation_cases": "with other cases for validation",
+}
+
+
+def _what_changed(name, before, now):
+    if name in _HASHED:
+        return (
+            f"was written {_HASHED[name]} [{name}]; resume on the data that it was trained on, or start anew in "
+            "another --output_dir"
+        )
+    return (
+        f"was written with {name} = {before!r}, this run has {now!r}; resume with the same settings, or start anew in "
+        "another --output_dir"
+    )

@@ -242,6 +242,27 @@ def test_atlas_rounds_and_clips_both_masks(tmp_path):
     assert scored(tmp_path, prediction, truth, "atlas-r2").counts.predicted == 0
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_prediction_stored_in_another_order_scores_the_same(name, tmp_path):
+    """Stored LPS and as floats beside an RAS truth, with a rim that only a rounding evaluator accepts."""
+    truth = np.zeros((8, 9, 10), np.uint8)
+    truth[2:5, 2:5, 2:5] = 1
+    prediction = np.zeros(truth.shape, np.float32)
+    prediction[1:4, 2:5, 2:4] = 1
+    if PRESETS[name].rounds:
+        prediction[1:4, 2:5, 4:6] = 0.4
+    same = scored(tmp_path, prediction, truth, name)
+    assert same.dice == pytest.approx(24 / 45)
+    affine = np.diag([-VOXEL[0], -VOXEL[1], VOXEL[2], 1.0])
+    affine[:2, 3] = (7 * VOXEL[0], 8 * VOXEL[1])
+    case = TruthCase("case", "person", tmp_path / "truth.nii")
+    nib.save(nib.Nifti1Image(prediction[::-1, ::-1], affine), tmp_path / "prediction.nii")
+    flipped = score_case(case, tmp_path / "prediction.nii", distances=True, preset=PRESETS[name])
+    rows = [case_to_row(case) for case in (apply_preset(flipped, PRESETS[name]), same)]
+    first, second = ({each: row[each] for each in PRESETS[name].columns} for row in rows)
+    assert first == pytest.approx(second)
+
+
 def test_lesions_of_a_preset_reach_the_tables(tmp_path):
     line, two = PAIRS["line for bridge"]
     for folder, mask in (("predictions", line), ("truths", two)):

@@ -153,6 +153,9 @@ def test_an_empty_folder_is_an_error(touch, files):
 def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         find_masks(tmp_path / "nowhere")
+    (tmp_path / "a.nii.gz").touch()
+    with pytest.raises(DataError, match="is a file; give a folder of NIfTI files"):
+        find_masks(tmp_path / "a.nii.gz")
 
 
 def test_predictions_are_found_by_every_name_of_a_truth(tmp_path):

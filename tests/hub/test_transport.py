@@ -167,7 +167,7 @@ def test_loading_names_it_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "ENDPOINT", f"http://{NOBODY}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(
-        ModelError, match=r"org/net: not in the local cache, and HF_ENDPOINT, .* cannot be reached"
+        ModelError, match=r"org/net: no such folder, not in the local cache, and HF_ENDPOINT, .* cannot be reached"
     ) as told:
         load_model("org/net")
     assert "\n" not in str(told.value)

@@ -57,7 +57,7 @@ def test_a_push_in_the_middle_of_loading_mixes_nothing(report):
 
 def test_offline_from_the_cache(report):
     assert report["offline"] == report["pushed"]
-    assert report["offline_absent"].startswith("ModelError: org/absent: not in the local cache")
+    assert report["offline_absent"].startswith("ModelError: org/absent: no such folder, not in the local cache")
 
 
 def test_what_the_hub_does_not_have(report):

@@ -167,7 +167,9 @@ def test_an_id_without_cache_and_without_network(monkeypatch, tmp_path):
     # What HF_HUB_OFFLINE=1 and an empty HF_HOME set when the client is imported.
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match=r"org/clci-net: not in the local cache, and the Hub cannot be reached"):
+    with pytest.raises(
+        ModelError, match=r"org/clci-net: no such folder, not in the local cache, and the Hub cannot be"
+    ):
         load_model("org/clci-net")
 
 
@@ -200,6 +202,8 @@ def test_a_checkpoint_and_a_file_are_no_network_but_lead_to_it(folder):
         ModelError, match=r"step_3: is a checkpoint of training.*give the network of that run: .*model$"
     ):
         load_model(step)
+    with pytest.raises(ModelError, match=r"checkpoints: holds checkpoints of training.* of that run: .*model$"):
+        load_model(step.parent)
     with pytest.raises(ModelError, match=r"is a file; give the folder that holds the network \(.*model\)"):
         load_model(folder / "model.safetensors")
 
