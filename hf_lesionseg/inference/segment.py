@@ -422,7 +422,7 @@ def _draw_preview(target, case, read, loaded, settings, result, told):
             write_preview(
                 aside, scan.data, result["labels"], scan.affine, [lesion["volume_ml"] for lesion in result["lesions"]],
                 title=case.stem, note=f"{network}{channels} · threshold {settings['threshold']:.3g}",
-                mark=MARK if of_network(loaded.model.config) else "", regions=result["regions"] or (),
+                mark=MARK if marks(of_network(loaded.model.config)) else "", regions=result["regions"] or (),
                 window=_window_of(loaded.processor),
             )  # fmt: skip
     except Exception as error:
