@@ -6,9 +6,12 @@ import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-# A path from the root, a drive, a home or a parent folder, up to the last slash. Folders may have spaces in their
-# names. Addresses (https://...) and ids of the Hub (org/name) have a letter or a colon before their slashes.
-_FOLDERS = re.compile(r"(?<![\w.:/\\~])(?:[A-Za-z]:|~\w*|\.{1,2})?[\\/](?=[^\s\\/])(?:[^\\/:\"\n]+[\\/](?=[^\\/]))*")
+# A path from the root, a drive, a share, a home or a parent folder, up to the last slash. Folders may have spaces in
+# their names. Addresses (https://...) and ids of the Hub (org/name) have a letter or a colon before their slashes.
+_FOLDERS = re.compile(
+    r"(?<![\w.:/\\~])(?:file:/{2,3}|\\\\|//|(?:[A-Za-z]:|~\w*|\.{1,2})?[\\/])(?=[^\s\\/])"
+    r"(?:[^\\/:\"\n]+[\\/](?=[^\\/]))*"
+)
 
 
 def without_machine_paths(content: Any) -> Any:

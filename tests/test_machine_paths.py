@@ -17,6 +17,9 @@ from hf_lesionseg.machine_paths import local_name, without_machine_paths
         ("/home/jane/runs/best/", "best/"),
         ("'/tmp/p q/r.nii' (read)", "'r.nii' (read)"),
         ("file=/data/x.nii", "file=x.nii"),
+        ("file:///home/jane doe/x.nii", "x.nii"),
+        ("\\\\hospital\\share\\jane\\x.nii: is damaged", "x.nii: is damaged"),
+        ("//hospital/share/jane/x.nii", "x.nii"),
     ],
 )
 def test_folders_go(text, left):

@@ -102,6 +102,8 @@ def _records(
         except LookupError as error:
             meant = [path.name for path in odd if f"sub-{person}" in path.as_posix()] if not masks else []
             hint = f"; {', '.join(meant[:3])} is no name of a mask in BIDS" if meant else ""
+            if any("_probseg." in name for name in meant):
+                hint += ", but of probabilities: cut them at a threshold and save them as ..._mask.nii.gz"
             rejected.append(rejection(source, scans[0].path, f"{error.args[0]}{hint}"))
             continue
         case = f"sub-{person}" + (f"_ses-{time}" if time else "")
@@ -229,7 +231,9 @@ def _no_scan(source: Path, channels: Sequence[str], names: Sequence[BidsName], o
     wanted = ", ".join(f"*_{channel}.nii.gz" for channel in channels)
     text = f"{source}: holds no BIDS scan named like sub-01_{wanted[2:]}"
     others = [name for name in names if not is_mask(name)]
-    if others:
+    if split := [name.path for name in others if name.suffix in channels]:  # sub-A_1_T1w: a person's name has no _
+        odd = [*split, *odd]
+    elif others:
         text += f", but {suffixes_found(others)}: choose with --channels {others[0].suffix}"
     if odd:
         more = f" and {len(odd) - 1} more are" if len(odd) > 1 else " is"

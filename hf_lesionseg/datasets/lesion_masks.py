@@ -37,7 +37,9 @@ _OTHER_LESION = re.compile(
     re.IGNORECASE,
 )
 _NOT_LESION = re.compile(
-    r"(?:non|no|not|without|minus|excl\w*|peri|contra|mirror\w*)[-_ ]?(?:the)?(?:lesion|stroke|infarct)|"
+    r"(?<!ab)normal|healthy|unaffected|"
+    r"(?:non|no|not|without|minus|excl\w*|peri|contra|mirror\w*|outside|around|surround\w*)[-_ ]?(?:the)?[-_ ]?"
+    r"(?:lesion|stroke|infarct)|"
     r"inv(?:ert|erse)?(?:ed)?[-_ ]?(?:the)?(?:lesion|stroke|infarct)|"
     r"(?:lesion|stroke|infarct)s?[-_ ]?(?:free|fill|mask(?:ed|out)|remov|exclu|out|mirror|flip|heal|inv|"
     r"brain|territor)",

@@ -27,10 +27,9 @@ def share_warning(scan: np.ndarray, truth: np.ndarray, path: Path) -> str | None
     lesion = truth > 0
     if not lesion.any():
         return None
-    measured = np.ones(scan.shape, bool)
-    for value in padding_values(scan):  # beside -3024 outside the field of view even air would be tissue
-        measured &= scan != value
-    values = scan[measured] if measured.any() else scan
+    padding = padding_values(scan)  # beside -3024 outside the field of view even air would be tissue
+    measured = ~np.isin(scan, padding) if padding else np.ones(scan.shape, bool)
+    values = scan[measured] if padding and measured.any() else scan
     low, high = float(values.min()), float(np.percentile(values, 99.5))
     tissue = (measured & (scan > low + _TISSUE_LEVEL * max(high - low, 1e-6))) | lesion
     share = np.count_nonzero(lesion) / np.count_nonzero(tissue)

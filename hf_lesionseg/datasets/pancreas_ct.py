@@ -256,8 +256,14 @@ def _signature(case: PancreasCase, hu_range: tuple[float, float], values: tuple[
 def _is_converted(
     case: PancreasCase, folder: Path, hu_range: tuple[float, float], values: tuple[int, ...] | None = None
 ) -> bool:
-    path = folder / case.id / "check.json"
-    return path.is_file() and json.loads(path.read_text())["signature"] == _signature(case, hu_range, values)
+    made = folder / case.id
+    try:
+        before = json.loads((made / "check.json").read_text())["signature"]
+    except (OSError, ValueError, KeyError, TypeError):  # not yet, or damaged: converted anew
+        return False
+    files = ("label.nii.gz", "scan.nii.gz") if case.series else ("label.nii.gz",)
+    complete = all((made / name).is_file() and (made / name).stat().st_size for name in files)
+    return complete and before == _signature(case, hu_range, values)
 
 
 def _record(case: PancreasCase, folder: Path) -> CaseRecord:

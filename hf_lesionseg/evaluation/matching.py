@@ -95,7 +95,7 @@ def find_scans(folder: str | Path) -> list[Path]:
         for path in folder.rglob("*")
         if path.name.lower().endswith(SCAN_SUFFIXES)
         and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
-        and path.is_file()
+        and not path.is_dir()  # a link to nothing is a case that fails, with its reason
     )
     if not found:
         raise DataError(f"{folder}: no scan in this folder; expected {', '.join(SCAN_SUFFIXES)} files")

@@ -246,7 +246,7 @@ def _scans_below(folder: Path) -> list[Path]:
         path
         for path in folder.rglob("*")
         if path.name.lower().endswith(SCAN_SUFFIXES)
-        and path.is_file()
+        and not path.is_dir()  # a link to nothing is told as such when it is read
         # Finder's litter ("._scan.nii.gz", __MACOSX) looks like scans.
         and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
         # An .img is the second half of its .hdr.

@@ -18,8 +18,8 @@ _HEAD = 1024
 # Two letters or more before the colon: C:\scan.nii is a drive. pathlib makes one slash of two.
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
 _GZIP = b"\x1f\x8b"
-#: The length of its header, of either byte order: NIfTI-1 and Analyze, NIfTI-2.
-_NIFTI = tuple(length.to_bytes(4, order) for length in (348, 540) for order in ("little", "big"))
+#: First bytes of a header, its length in either byte order: NIfTI-1 and Analyze, NIfTI-2.
+NIFTI_LENGTHS = tuple(length.to_bytes(4, order) for length in (348, 540) for order in ("little", "big"))
 #: Beginning of a file -> what it is, and what to do.
 _SIGNATURES = (
     (b"\x89PNG", "a PNG picture", "give the NIfTI scan that it was made from"),
@@ -126,7 +126,8 @@ def what_is(path):
         return f"cannot be read ({error.strerror or error}); copy it to another disk"
     if not head:
         return "is empty (0 bytes); copy or download it again"
-    if head[:4] in _NIFTI or path.name.lower().endswith(".img"):  # whose voxels may begin with anything
+    # voxels, as of an .img, may begin with anything
+    if head[:4] in NIFTI_LENGTHS or path.name.lower().endswith((".img", ".img.gz")):
         return _pointer(head) or _by_name(path)
     inner = _unpacked(path) if head.startswith(_GZIP) else None
     return _pointer(head) or _by_content(head) or _inside_gzip(inner) or _by_name(path)
@@ -296,6 +297,8 @@ def _by_content(head):
     for signature, what, remedy in _SIGNATURES:
         if head.startswith(signature):
             return f"is {what}; {remedy}"
+    if not head.strip(b"\0"):
+        return "begins with zeros only, as a download or a copy leaves it that was cut off; download or copy it again"
     return "is a tar archive; unpack it and give what is in it" if head[257:262] == b"ustar" else None
 
 

@@ -418,7 +418,7 @@ def _label_planes(lesion_map, geometry, name):
     if data is None:
         raise VolumeError(
             f"{name}: shape {volume.data.shape} and grid are not those of its scan with {geometry.shape}; resample it "
-            "onto the scan (nibabel.processing.resample_from_to, order=0)"
+            "onto the scan (order=0), or copy the scan's header onto it where only a header was moved and no voxel"
         )
     reading = read_labels(data, name)
     for note in (*reading.warnings, *reading.notes):

@@ -13,7 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from .file_diagnosis import channels_first, describe_address, dicom_files_in, what_is, why_not_there
+from .file_diagnosis import NIFTI_LENGTHS, channels_first, describe_address, dicom_files_in, what_is, why_not_there
 from .header_grid import checked_affine, usable_affine
 from .library_log import library_messages
 from .value_scaling import scaling_notes, tolerant_class
@@ -220,10 +220,12 @@ def _check_container(path):
     if not name.endswith(SUFFIXES):
         raise VolumeError(f"{path}: not a NIfTI file by its name; convert it to .nii.gz (DICOM: dcm2niix)")
     with path.open("rb") as stream:
-        magic = stream.read(2)
-    if name.endswith(".gz") and magic != _GZIP_MAGIC:
-        raise VolumeError(f"{path}: named .gz but not gzip; rename it without .gz, or compress it")
-    if not name.endswith(".gz") and magic == _GZIP_MAGIC:
+        magic = stream.read(4)
+    if name.endswith(".gz") and magic[:2] != _GZIP_MAGIC:
+        plain = magic in NIFTI_LENGTHS or name.endswith(".img.gz")
+        remedy = "rename it without .gz, or compress it" if plain else "nor is it NIfTI: download or export it again"
+        raise VolumeError(f"{path}: named .gz but not gzip; {remedy}")
+    if not name.endswith(".gz") and magic[:2] == _GZIP_MAGIC:
         raise VolumeError(f"{path}: is gzip; rename it to {path.name}.gz")
 
 

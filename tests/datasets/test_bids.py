@@ -220,6 +220,13 @@ def test_near_misses_are_named_and_what_there_is_instead(tmp_path):
     assert "sub-02_T1w_label-lesion.nii.gz is no name of a mask in BIDS" in rejected[0].reason
 
 
+def test_a_name_of_a_person_that_is_cut_in_two_is_named(tmp_path):
+    touch(tmp_path, "sub-A_1/anat/sub-A_1_T1w.nii.gz")
+    with pytest.raises(DataError, match=r"sub-A_1_T1w\.nii\.gz is no name of BIDS") as error:
+        find_bids_cases(tmp_path)
+    assert "--channels" not in str(error.value)
+
+
 def test_an_entity_that_nothing_has(tmp_path):
     touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_label-lesion_mask.nii.gz")
     with pytest.raises(DataError, match="no scan or mask has label=stroke; found: label=lesion"):

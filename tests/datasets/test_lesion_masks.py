@@ -93,6 +93,14 @@ def test_the_table_of_a_segmentation_tells_which_labels_are_lesion(study, place)
     assert (masks, record.values) == ([DSEG], (4, 5))
 
 
+@pytest.mark.parametrize(
+    "name", ["normal appearing tissue outside lesion", "tissue around the lesion", "healthy, mirrored lesion", "brain"]
+)
+def test_a_label_is_no_lesion_for_the_word_alone(study, name):
+    tables = {"dseg.tsv": f"index\tname\n1\t{name}\n4\tabnormality (stroke)\n"}
+    assert study(DSEG, tables=tables)[1].values == (4,)
+
+
 def test_a_table_without_lesion_speaks_for_itself(study):
     tables = {"derivatives/x/dseg.tsv": "index\tname\n1\tgrey\n2\twhite\n"}
     assert "dseg names grey, white and no lesion" in study(DSEG, tables=tables)
@@ -182,7 +190,7 @@ def test_a_name_goes_before_a_folder(study):
 
 def test_probabilities_are_no_mask_and_are_named(study):
     reason = study("sub-01/anat/sub-01_label-lesion_probseg.nii.gz")
-    assert "sub-01_label-lesion_probseg.nii.gz is no name of a mask in BIDS" in reason
+    assert "sub-01_label-lesion_probseg.nii.gz is no name of a mask in BIDS, but of probabilities: cut them" in reason
 
 
 def test_two_forms_of_one_file_are_one(study):

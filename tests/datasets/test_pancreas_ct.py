@@ -212,6 +212,15 @@ def test_a_second_run_converts_nothing_again_but_what_changed(write_case, tmp_pa
     assert dataset.cases[0].notes["label_check"]["hu_range"] == [60, 130]
 
 
+@pytest.mark.parametrize("name", ["check.json", "label.nii.gz", "scan.nii.gz"])
+def test_a_converted_case_that_a_stop_of_the_machine_damaged_is_converted_again(write_case, tmp_path, name):
+    write_case(1)
+    whole = prepare(tmp_path).cases[0].lesion_ml
+    (tmp_path / "out" / "source" / "PANCREAS_0001" / name).write_bytes(b"")
+    assert prepare(tmp_path).cases[0].lesion_ml == whole
+    assert (tmp_path / "out" / "source" / "PANCREAS_0001" / name).stat().st_size > 0
+
+
 def test_other_folders_are_refused(tmp_path):
     with pytest.raises(DataError, match="is not a folder; give the folder that holds PANCREAS_0001"):
         find_pancreas_cases(tmp_path / "nowhere")

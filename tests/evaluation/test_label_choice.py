@@ -187,3 +187,13 @@ def test_truths_that_are_left_aside_do_no_harm(tmp_path):
 def test_copies_of_truths_are_told(score):
     summary = score([labels_of(1), labels_of(), labels_of(1, shift=1)], [labels_of(1), labels_of(), labels_of(1)])
     assert summary["notes"] == ["predictions that are their truths byte for byte, perhaps copies: c0"]
+
+
+def test_a_link_without_content_is_a_failed_case_by_name(score, tmp_path):
+    score([labels_of(1)] * 2, [labels_of(1)] * 2, distances=False)
+    (tmp_path / "p/c0_mask.nii.gz").unlink()
+    (tmp_path / "p/c0_mask.nii.gz").symlink_to("../.git/annex/objects/xx/SHA256E-s1.nii.gz")
+    summary = evaluate_folders(tmp_path / "p", tmp_path / "t", tmp_path / "o", progress=False, distances=False)
+    assert summary["n_failed"] == 1
+    reasons = [case["reason"] for case in json.loads((tmp_path / "o/metrics.json").read_text())["cases"]]
+    assert "is a link of git-annex" in reasons[0]

@@ -107,3 +107,9 @@ def write_head(tmp_path):
         return SimpleNamespace(path=path, **vars(head))
 
     return write
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A folder for results, not made yet."""
+    return tmp_path / "results"

@@ -152,3 +152,9 @@ def test_inputs_that_would_write_the_same_files_are_wrong_usage(other):
 def test_no_input_is_wrong_usage():
     with pytest.raises(UsageError, match="no input"):
         parse_cases([])
+
+
+def test_a_folder_whose_scan_is_a_link_without_content_says_so(tmp_path):
+    (tmp_path / "sub-01_T1w.nii.gz").symlink_to("../.git/annex/objects/xx/SHA256E-s1.nii.gz")
+    with pytest.raises(ScanError, match=r"sub-01_T1w\.nii\.gz: is a link of git-annex .*datalad get"):
+        parse_case(tmp_path).files(("t1w",))

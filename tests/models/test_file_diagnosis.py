@@ -58,6 +58,8 @@ def tar_of(content):
         (b"<!DOCTYPE html>\n<html><body>Log in</body></html>", "is a web page"),
         (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "error message of a server"),
         (b"", r"is empty \(0 bytes\)"),
+        (b"\0" * 4096, "begins with zeros only"),
+        (b"Not found\n", "not gzip; nor is it NIfTI: download or export it again"),
         (b"\0" * 128 + b"DICM" + b"\0" * 64, "is one DICOM slice.*dcm2niix"),
         (bz2.compress(b"x" * 99), "compressed by bzip2"),
         (lzma.compress(b"x" * 99), "compressed by xz"),
@@ -76,6 +78,13 @@ def test_each_kind_is_named_with_what_to_do(tmp_path, content, told):
     path.write_bytes(content)
     with pytest.raises(VolumeError, match=f"scan.nii.gz: .*{told}"):
         read_nifti(path)
+
+
+@pytest.mark.parametrize("ending", ["img", "img.gz"])
+def test_voxels_of_a_pair_may_begin_with_anything(tmp_path, ending):
+    image = nib.Nifti1Pair(np.pad(np.ones((4, 4, 4), np.int16), 3), np.eye(4))
+    nib.save(image, tmp_path / f"scan.{ending}")
+    assert read_nifti(tmp_path / f"scan.{ending}").data.sum() == 64
 
 
 @pytest.mark.parametrize("ending", ["mgz", "mgh", "nrrd", "mha", "mnc", "npy", "png", "nii.gz.part"])
