@@ -107,7 +107,7 @@ def _set_field(content, size, rng):
     value = ODD_NUMBERS[rng.integers(len(ODD_NUMBERS))]
     if field.dtype.kind in "iu":
         limits = np.iinfo(field.dtype)
-        value = int(np.clip(np.nan_to_num(value), limits.min, limits.max))
+        value = min(max(int(np.nan_to_num(value)), limits.min), limits.max)  # floats round 2^63 - 1 up
     with np.errstate(all="ignore"):
         field[chosen] = value
     content[:size] = header.tobytes()
