@@ -68,6 +68,11 @@ def test_members_that_are_sure_give_finite_logits(ensemble):
         np.testing.assert_allclose(probability(logits), expected, atol=1e-6)
 
 
+def same(found, expected):
+    """Equal but for the last bits: loaded weights may lie otherwise in memory, and be summed in another order."""
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
 def test_saved_and_loaded_by_the_auto_classes(ensemble, tmp_path):
     ensemble.save_pretrained(tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
@@ -79,9 +84,9 @@ def test_saved_and_loaded_by_the_auto_classes(ensemble, tmp_path):
             assert type(again) is FoldEnsembleForSemanticSegmentation
             assert not again.training
             assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-            assert torch.equal(again(slices).logits, expected)
+            same(again(slices).logits, expected)
         single = AutoModelForSemanticSegmentation.from_pretrained(tmp_path, subfolder="fold-1")
-        assert torch.equal(single(slices).logits, ensemble.members[1](slices).logits)
+        same(single(slices).logits, ensemble.members[1](slices).logits)
     assert AutoConfig.from_pretrained(tmp_path).member_type == "clci-net"
     half = AutoModel.from_pretrained(tmp_path, dtype=torch.bfloat16)
     assert half.dtype == torch.bfloat16
@@ -93,7 +98,7 @@ def test_an_ensemble_in_a_subfolder_reads_its_own_configuration(ensemble, tmp_pa
     again = FoldEnsembleForSemanticSegmentation.from_pretrained(tmp_path, subfolder="second")
     slices = torch.rand(1, 1, 32, 32)
     with torch.inference_mode():
-        assert torch.equal(again(slices).logits, ensemble(slices).logits)
+        same(again(slices).logits, ensemble(slices).logits)
     assert again.config.members == NAMES
 
 

@@ -35,12 +35,26 @@ def test_volumes_slices_and_regions_are_told_apart():
             "validation_iou": (1 / 3 + 1) / 2,
             "validation_precision": (1 / 2 + 1) / 2,
             "validation_recall": (1 / 2 + 1) / 2,
+            "validation_dice_with_lesion": 0.75,
             "validation_auc": 4 / 6,  # of all voxels: 0.9, 0.4 and 0.5 against 0.6 and 0.1
             "validation_dice_positive_slices": 1.5 / 3,
             "validation_dice_all_slices": 3.5 / 6,
             "validation_miou": 1.75 / 4,  # over components, not over volumes
         }
     )
+
+
+def test_what_is_marked_in_healthy_scans_is_counted_against_the_dice():
+    # voxels of 1 uL: 2 of 3 marked rightly; 4 mL and 30 mL, which counts as 10, where there is nothing
+    cases = [
+        validated(0.5, (1, 1, 0), ((2 / 3,), 0, 0)),
+        validated(0.5, (0, 4000, 0), ((), 0, 1)),
+        validated(0.5, (0, 30000, 0), ((), 0, 1)),
+    ]
+    record = validation_record(cases)
+    assert record["validation_dice_with_lesion"] == pytest.approx(2 / 3)
+    assert record["validation_false_ml"] == pytest.approx(7)
+    assert record["validation_detection"] == pytest.approx(2 / 3 - 0.05 * 7)
 
 
 def test_what_has_no_mean_is_left_out():
