@@ -13,7 +13,8 @@ from pathlib import Path
 
 from .file_search import NIFTI
 
-__all__ = ["IDENTITY", "BidsName", "is_modality", "near_misses", "one_form", "parse_bids_name", "suffixes_found"]
+__all__ = ["IDENTITY", "BidsName", "index_of", "is_modality", "near_misses", "one_form", "parse_bids_name",
+           "suffixes_found"]  # fmt: skip
 
 IDENTITY = ("sample", "task", "acq", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo", "flip", "inv", "part",
             "res", "den")  # fmt: skip
@@ -73,6 +74,11 @@ class BidsName:
 def is_modality(word: str) -> bool:
     """Whether a word is the suffix of a scan, such as T1w, FLAIR or dwi."""
     return _MODALITY.fullmatch(word) is not None
+
+
+def index_of(value: str) -> str | int:
+    """An entity's value to compare by: run 01 is run 1."""
+    return int(value) if value.isdigit() else value
 
 
 def parse_bids_name(path: Path, source: Path | None = None) -> BidsName | None:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from .bids_names import BidsName, one_form
+from .bids_names import BidsName, index_of, one_form
 from .lesion_masks import LabelTables, LesionChoice, describe, how_to_choose, lesion_masks, unite
 
 __all__ = ["pair_session"]
@@ -138,13 +138,8 @@ def _conflicts(mask: BidsName, scan: BidsName) -> list[str]:
     return [
         key
         for key, value in mask.identity.items()
-        if key in scan.entities and _index(scan.entities[key]) != _index(value)
+        if key in scan.entities and index_of(scan.entities[key]) != index_of(value)
     ]
-
-
-def _index(value: str) -> str | int:
-    """Run 01 is run 1."""
-    return int(value) if value.isdigit() else value
 
 
 def _none_fits(channel: str, mask: BidsName, found: Sequence[BidsName]) -> str:

@@ -1,7 +1,7 @@
 """The name of a case by its files: the one rule by which files of different folders belong together.
 
 A file's case name is its name without the suffix of a scan (``.nii``, ``.nii.gz``, ``.hdr``) and without the words that
-only say what the file holds (``_mask``, ``_lesion``, ``_truth``, ...; see ``CONTENT_WORDS``). Of a BIDS name
+only say what the file holds (``_mask``, ``-seg``, ``_truth``, ...; see ``CONTENT_WORDS``). Of a BIDS name
 (``sub-...``) only the entities that tell one acquisition from another stay: ``sub-r001s001_ses-1_space-MNI_T1w_mask``
 and ``sub-r001s001_ses-1_space-MNI_label-L_desc-T1lesion_mask`` are both ``sub-r001s001_ses-1``. Where names tell
 nothing, ``case01/mask.nii.gz`` and ``case02/mask.nii.gz``, or ``sub-01/ses-1/anat/T1w_mask.nii.gz``, the folders do.
@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 
-from .bids_names import is_modality
+from .bids_names import index_of, is_modality
 
-__all__ = ["CONTENT_WORDS", "MASK_WORDS", "PROBABILITY_WORDS", "SCAN_SUFFIXES", "case_name", "files_by_case",
-           "looser_names", "person_name", "same_acquisition", "says_mask", "scan_stem"]  # fmt: skip
+__all__ = ["CONTENT_WORDS", "MASK_WORDS", "PROBABILITY_WORDS", "SCAN_SUFFIXES", "case_name", "content_word",
+           "files_by_case", "looser_names", "person_name", "same_acquisition", "says_mask", "scan_stem"]  # fmt: skip
 
 SCAN_SUFFIXES = (".nii.gz", ".nii", ".hdr")
 
@@ -23,7 +23,7 @@ MASK_WORDS = ("mask", "msk", "lesion-msk", "lesion", "lesions", "lesionmask", "l
               "label", "labels", "seg", "dseg", "segmentation", "roi", "pred", "prediction")  # fmt: skip
 PROBABILITY_WORDS = ("probability", "probabilities", "prob")
 CONTENT_WORDS = MASK_WORDS + PROBABILITY_WORDS
-"""Words after the last underscore of a file name that say what the file holds, not whose it is."""
+"""Words after the last underscore or hyphen of a file name that say what the file holds, not whose it is."""
 
 # What tells one acquisition of a person from another; space-, label-, desc- and the suffix only describe the file.
 BIDS_IDENTITY = ("sub", "ses", "sample", "acq", "ce", "dir", "run")
@@ -58,8 +58,8 @@ def case_name(path: str | PurePath) -> str:
     'sub-01_ses-2'
     """
     stem = scan_stem(path)
-    while (parts := stem.rpartition("_"))[0] and parts[2].lower() in CONTENT_WORDS:
-        stem = parts[0]
+    while word := content_word(stem):
+        stem = stem[: -len(word) - 1]
     if stem.startswith("sub-"):
         return _identity(stem) or stem
     return stem
@@ -73,7 +73,22 @@ def says_mask(path: str | PurePath) -> bool:
     >>> says_mask("sub-01_T1w_label-lesion_roi.nii.gz"), says_mask("sub-01_T1w.nii.gz")
     (True, False)
     """
-    return scan_stem(path).rpartition("_")[2].lower() in CONTENT_WORDS
+    return scan_stem(path).lower() in CONTENT_WORDS or content_word(scan_stem(path)) != ""
+
+
+def content_word(stem: str) -> str:
+    """The last word of a name where it says what the file holds, else ""; of a name of BIDS after an underscore only.
+
+    Examples
+    --------
+    >>> content_word("case_01_mask"), content_word("BraTS-GLI-00001-000-seg"), content_word("sub-01_desc-lesion")
+    ('mask', 'seg', '')
+    """
+    for sign in "_" if stem.startswith("sub-") else "_-":
+        before, _, word = stem.rpartition(sign)
+        if before and word.lower() in CONTENT_WORDS:
+            return word
+    return ""
 
 
 def person_name(case: str) -> str:
@@ -148,11 +163,13 @@ def same_acquisition(one: str, other: str) -> bool:
     --------
     >>> same_acquisition("sub-01_acq-MPRAGE", "sub-01_ses-1"), same_acquisition("sub-01_ses-1", "sub-01_ses-2")
     (True, False)
+    >>> same_acquisition("sub-01_run-1", "sub-01_run-01")
+    True
     """
     if not (one.startswith("sub-") and other.startswith("sub-")):
         return False
     first, second = (dict(part.split("-", 1) for part in name.split("_") if "-" in part) for name in (one, other))
-    return all(second.get(key, value) == value for key, value in first.items())
+    return all(index_of(second.get(key, value)) == index_of(value) for key, value in first.items())
 
 
 def _identity(name: str) -> str:

@@ -20,6 +20,7 @@ from ..datasets.case_names import (
     PROBABILITY_WORDS,
     SCAN_SUFFIXES,
     case_name,
+    content_word,
     files_by_case,
     person_name,
     scan_stem,
@@ -75,7 +76,8 @@ class TruthSet:
 
 
 def _says(path: Path, words: Iterable[str]) -> bool:
-    return scan_stem(path).rpartition("_")[2].lower() in words
+    stem = scan_stem(path)
+    return stem.lower() in words or content_word(stem).lower() in words
 
 
 def find_scans(folder: str | Path) -> list[Path]:

@@ -1,5 +1,7 @@
 """Which files become which case."""
 
+import re
+
 import pytest
 
 from hf_lesionseg.errors import DataError
@@ -183,3 +185,28 @@ def test_scans_for_the_background_are_not_masks(touch):
 def test_an_nnunet_folder_is_not_a_prepared_one(touch):
     assert not is_prepared(touch("dataset.json", "labelsTr/a.nii.gz"))
     assert is_prepared(touch("dataset.json", "cases/a/truth.nii.gz"))
+
+
+@pytest.mark.parametrize(
+    ("predictions", "truths"),
+    [
+        (["sub-01_run-1_T1w_mask", "sub-01_run-2_T1w_mask"], ["sub-01_run-02_roi", "sub-01_run-01_roi"]),
+        (["BraTS-GLI-00001-000"], ["BraTS-GLI-00001-000-seg"]),
+        (["case-01-mask", "case-02-mask"], ["case-02-lesion", "case-01-lesion"]),
+    ],
+)
+def test_names_with_hyphens_and_leading_zeros(tmp_path, predictions, truths):
+    for folder, names in (("p", predictions), ("t", truths)):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / f"{name}.nii.gz").touch()
+    matched, strangers = match_predictions(find_truths(tmp_path / "t").cases, find_masks(tmp_path / "p")[0])
+    assert len(matched) == len(truths)
+    assert not strangers
+    assert all(re.findall(r"[1-9]", case)[-1] in path.name for case, path in matched.items())
+
+
+def test_scans_beside_a_truth_named_by_a_hyphen_are_left_aside(tmp_path):
+    for word in ("seg", "t1c", "t1n", "t2f"):
+        (tmp_path / f"BraTS-GLI-00001-000-{word}.nii.gz").touch()
+    assert [truth.path.name for truth in find_truths(tmp_path).cases] == ["BraTS-GLI-00001-000-seg.nii.gz"]
