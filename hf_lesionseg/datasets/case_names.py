@@ -23,7 +23,9 @@ MASK_WORDS = ("mask", "msk", "lesion-msk", "lesion", "lesions", "lesionmask", "l
               "label", "labels", "seg", "dseg", "segmentation", "roi", "pred", "prediction")  # fmt: skip
 PROBABILITY_WORDS = ("probability", "probabilities", "prob")
 CONTENT_WORDS = MASK_WORDS + PROBABILITY_WORDS
-"""Words after the last underscore or hyphen of a file name that say what the file holds, not whose it is."""
+"""Words after the last underscore of a file name that say what the file holds, not whose it is."""
+#: Those that also stand behind a hyphen, as in BraTS: others, such as bad-truth, may well be a case's own name.
+_HYPHENED = ("seg", "mask")
 
 # What tells one acquisition of a person from another; space-, label-, desc- and the suffix only describe the file.
 BIDS_IDENTITY = ("sub", "ses", "sample", "acq", "ce", "dir", "run")
@@ -84,9 +86,9 @@ def content_word(stem: str) -> str:
     >>> content_word("case_01_mask"), content_word("BraTS-GLI-00001-000-seg"), content_word("sub-01_desc-lesion")
     ('mask', 'seg', '')
     """
-    for sign in "_" if stem.startswith("sub-") else "_-":
+    for sign, words in (("_", CONTENT_WORDS), ("-", () if stem.startswith("sub-") else _HYPHENED)):
         before, _, word = stem.rpartition(sign)
-        if before and word.lower() in CONTENT_WORDS:
+        if before and word.lower() in words:
             return word
     return ""
 
