@@ -25,7 +25,7 @@ PROBABILITY_WORDS = ("probability", "probabilities", "prob")
 CONTENT_WORDS = MASK_WORDS + PROBABILITY_WORDS
 """Words after the last underscore of a file name that say what the file holds, not whose it is."""
 #: Those that also stand behind a hyphen, as in BraTS: others, such as bad-truth, may well be a case's own name.
-_HYPHENED = ("seg", "mask")
+_HYPHENED = ("seg", "mask", "lesion")
 
 # What tells one acquisition of a person from another; space-, label-, desc- and the suffix only describe the file.
 BIDS_IDENTITY = ("sub", "ses", "sample", "acq", "ce", "dir", "run")
