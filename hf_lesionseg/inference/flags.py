@@ -221,20 +221,33 @@ def _spacing_far_from_training(evidence, _):
         return None
     rows, columns, slices = _sides(evidence.geometry)
     pairs = [(one, other) for one, other in zip((rows, columns, slices), trained, strict=True) if other]
-    sizes = " x ".join(f"{side:.3g}" for side in trained[:2]) + " mm"
+    sizes = " x ".join(map(_size, trained[:2])) + " mm"
     return {
-        "value": max(_factor(*pair) for pair in pairs),
+        "value": max(_factor_beyond(*pair) for pair in pairs),
         "rows": rows,
         "columns": columns,
         "slices": slices,
-        "trained": sizes + (f", {trained[2]:.3g} mm apart" if trained[2] else ""),
+        "trained": sizes + (f", {_size(trained[2])} mm apart" if trained[2] else ""),
     }
+
+
+def _factor_beyond(side, trained):
+    """By what factor a distance differs from that of training, or from the nearest of a range of them."""
+    if isinstance(trained, list | tuple):
+        trained = min(max(side, trained[0]), trained[1])
+    return _factor(side, trained)
+
+
+def _size(trained):
+    return "{:.3g} to {:.3g}".format(*trained) if isinstance(trained, list | tuple) else f"{trained:.3g}"
 
 
 def _slices_across_gaps(evidence, _):
     rows, columns, _ = _sides(evidence.geometry)
     trained = _trained_grid(evidence) or (1.0, 1.0, None)
-    value = _factor(rows, columns) / _factor(*trained[:2])
+    value = _factor(rows, columns)
+    if not any(isinstance(side, list | tuple) for side in trained[:2]):
+        value /= _factor(*trained[:2])
     return {"value": value, "rows": rows, "columns": columns, "axis": evidence.geometry.slice_axis}
 
 

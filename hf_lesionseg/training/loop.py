@@ -19,7 +19,7 @@ from accelerate.utils import set_seed, tqdm
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
-from ..datasets.heads.slices import HeadSlices
+from ..datasets.heads.slices import RENDERED_MM, HeadSlices
 from ..datasets.prepared import PreparedDataset, typical_grid
 from ..datasets.slices import SliceDataset
 from ..datasets.splits import ids_sha256
@@ -97,7 +97,8 @@ def _train(arguments, recipe, accelerator, started):
     if dataset.perfusion_maps:  # goes with the weights: `segment` warns of maps of other software
         model.config.perfusion_maps = list(dataset.perfusion_maps)
     model.config.training_data = after_training(of_network(model.config), synthetic=dataset.synthetic)
-    model.config.training_grid = typical_grid(dataset.cases)  # `segment` flags scans of other voxel sizes
+    # `segment` flags scans of other voxel sizes
+    model.config.training_grid = typical_grid(dataset.cases) if dataset.heads is None else list(RENDERED_MM)
     stages = describe_stages(recipe, model.config, dataset.target_channels)
     phases = phases_of(model, recipe)
     watched, collapse = dict.fromkeys(getattr(model, "watched_outputs", ())), CollapseWatch()

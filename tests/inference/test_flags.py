@@ -78,6 +78,14 @@ def test_one_doubt_one_flag(name, given, value, words):
     assert "\n" not in found[name]["sentence"]
 
 
+def test_a_network_may_know_a_range_of_voxel_sizes():
+    ranges = ([0.5, 2.0], [0.5, 2.0], [1.0, 6.0])
+    assert "spacing-far-from-training" not in raised((1.0, 1.0, 5.0), grid=ranges)
+    found = raised((4.0, 4.0, 3.0), grid=ranges)["spacing-far-from-training"]
+    assert found["value"] == pytest.approx(2)
+    assert "0.5 to 2 x 0.5 to 2 mm, 1 to 6 mm apart" in found["sentence"]
+
+
 def test_sagittal_slices_read_axially_whatever_the_order_of_the_file():
     """As 1 mm in the sagittal plane and 9 mm from one to the next: the axial network sees pixels of 1 x 9 mm."""
     for codes in (None, "PIR", "ASL"):

@@ -10,8 +10,11 @@ from .catalogue import HeadCatalogue
 from .plan import draw_head
 from .render import render_slices
 
-__all__ = ["HeadSlices"]
+__all__ = ["RENDERED_MM", "HeadSlices"]
 
+#: Row, column and slice distances of scans that rendered heads stand for, [smallest, largest] in mm: pixels of up to
+#: 2 mm look alike once they are resampled to 2.
+RENDERED_MM = ([0.5, 2.2], [0.5, 2.2], [0.9, 6.5])
 _FEWEST_PIXELS = 4  # a lesion of fewer in a slice is noise
 
 
