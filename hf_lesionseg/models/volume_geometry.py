@@ -27,7 +27,7 @@ from .plane_resampling import resample_plane
 PLANE_AXES = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
 
 #: resampled planes larger than this are a wrong spacing, not a scan
-LARGEST_PLANE = 8192
+LARGEST_PLANE = 2048
 
 #: share of the training spacing by which a plane's own may differ without being resampled
 NEAR_SPACING = 0.05

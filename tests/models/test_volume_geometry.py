@@ -328,3 +328,14 @@ def test_planes_of_another_case():
 def test_unknown_slice_axis():
     with pytest.raises(VolumeError, match="choose one of axial, coronal, sagittal"):
         plan_slices((7, 9, 5), np.eye(4), slice_axis="transversal")
+
+
+@pytest.mark.parametrize(("size", "fits"), [(100.0, True), (255.0, False)])
+def test_a_wrong_voxel_size_makes_no_planes_that_fill_the_memory(size, fits):
+    """20 pixels of 255 mm would be 5100 of 1 mm: a fuzzed header took 1.7 GB."""
+    affine = np.diag([4.0, size, 9.0, 1.0])
+    if fits:
+        assert plan_slices((17, 20, 9), affine, training_spacing=(1.0, 1.0)).resampled_shape == (2000, 68)
+        return
+    with pytest.raises(VolumeError, match="check the voxel size"):
+        plan_slices((17, 20, 9), affine, training_spacing=(1.0, 1.0))
