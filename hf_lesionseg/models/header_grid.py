@@ -12,6 +12,7 @@ _SPACE_UNITS = {1: "meter", 2: "mm", 3: "micron"}
 _TIME_UNITS = {8: "sec", 16: "msec", 24: "usec", 32: "hz", 40: "ppm", 48: "rads"}
 _MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
 #: voxel sides, and the longest side of a whole scan, that a scanner for people can make; mm
+_LARGEST_VOXEL = 200.0  # mm; what is larger would make planes that fill the memory
 _PLAUSIBLE_VOXEL, _LONGEST_SCAN = (0.05, 50.0), 2500.0
 
 
@@ -139,6 +140,11 @@ def _in_millimetres(affine, shape, unit, name):
     """Convert metres and micrometres where that makes the sizes a scan's; many headers name a unit by mistake."""
     factor = _MM_PER_UNIT.get(unit)
     if factor is None:
+        sizes = nib.affines.voxel_sizes(affine)
+        if sizes.max() > _LARGEST_VOXEL:
+            raise VolumeError(
+                f"{name}: no scan of a person has voxels of {_triple(sizes)} mm; correct the voxel size in the header"
+            )
         return affine, ()
     converted = affine * _scaling(factor)
     sizes, true_sizes = (nib.affines.voxel_sizes(each) for each in (affine, converted))

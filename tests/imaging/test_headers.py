@@ -196,3 +196,16 @@ def test_names_of_units_are_those_of_nibabel():
         for time in ("unknown", "sec", "msec", "usec", "hz", "ppm", "rads"):
             header.set_xyzt_units(space, time)
             assert units_of(header) == (space, time) == header.get_xyzt_units()
+
+
+@pytest.mark.parametrize(("size", "reads"), [(199.0, True), (255.0, False)])
+def test_voxels_of_no_scan_are_refused(tmp_path, size, reads):
+    """A fuzzed row of the sform made planes of 1100 x 1300 pixels, and 1.7 GB, of a head of 17 x 20 voxels."""
+    path = tmp_path / "wide.nii"
+    data = np.random.default_rng(0).uniform(1, 9, (6, 7, 5)).astype(np.float32)
+    nib.save(nib.Nifti1Image(data, np.diag([2.0, size, 3.0, 1.0])), path)
+    if reads:
+        assert read_scan(path).spacing[1] == pytest.approx(size)
+        return
+    with pytest.raises(ScanError, match=r"no scan of a person has voxels of .*255"):
+        read_scan(path)
