@@ -84,7 +84,8 @@ class Recipe:
     heads : dict
         For a catalogue of heads (``lesionseg prepare heads``), whose training slices are rendered: ``slices``, how many
         an epoch takes; ``without_lesion`` and ``difficulty``, [at the beginning, from the middle on];
-        ``hard_negatives``, the share of the slices without lesion that are drawn from the catalogue's hard ones.
+        ``hard_negatives``, the share of the slices without lesion that are drawn from the catalogue's hard ones;
+        ``shown``, how many epochs in a row show the same slices, changed a little.
     copies : int
         How often an epoch takes each slice, changed anew each time.
     augmentation : dict
@@ -210,12 +211,14 @@ class Recipe:
             "without_lesion": pair,
             "difficulty": pair,
             "hard_negatives": share,
+            "shown": lambda value: type(value) is int and value >= 1,
         }
         for name, value in self.heads.items():
             if name not in fits or not fits[name](value):
                 raise RecipeError(
                     f"recipe {self.name}: heads has {name}: {value}; give slices (1 or more), without_lesion and "
-                    "difficulty ([at the beginning, from the middle on], 0 to 1) and hard_negatives (0 to 1)"
+                    "difficulty ([at the beginning, from the middle on], 0 to 1), hard_negatives (0 to 1) and shown "
+                    "(1 or more)"
                 )
 
     def _check_targets(self):

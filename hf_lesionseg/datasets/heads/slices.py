@@ -5,6 +5,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ...errors import UsageError
+from ...models.slice_stack import stacked_channels
 from .artefacts import add_artefacts, intensity_range
 from .catalogue import HeadCatalogue
 from .plan import draw_head
@@ -31,6 +32,8 @@ class HeadSlices(Dataset):
     without_lesion : share of slices without a lesion, at the beginning and from the middle on
     hard_negatives : share of the slices without a lesion that are drawn from the catalogue's hard ones, if any
     difficulty : how hard heads are, at the beginning and from the middle on
+    shown : how many epochs in a row show the same slices, after the first mirrored or a little brighter or darker:
+        rendering a slice takes as long as learning from it. They are kept in memory (float16) for as long.
     split : whose anatomies and masks
     seed : of everything
     """
@@ -45,6 +48,7 @@ class HeadSlices(Dataset):
         without_lesion=(0.5, 0.65),
         hard_negatives: float = 0.3,
         difficulty=(0.3, 1.0),
+        shown: int = 1,
         split: str = "fit",
         seed: int = 0,
     ):
@@ -65,6 +69,8 @@ class HeadSlices(Dataset):
         self.stack = processor.slice_stack
         # shared, so that workers which live for several epochs see set_epoch as well
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self.shown = shown
+        self._kept = _KeptSlices(length, stacked_channels(1, self.stack), self.plane) if shown > 1 else None
 
     def __len__(self) -> int:
         return self.length
@@ -76,9 +82,22 @@ class HeadSlices(Dataset):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        epoch = int(self._epoch)
-        values, labels = self.render(epoch, int(index) % len(self))
+        epoch, index = int(self._epoch), int(index) % len(self)
+        values, labels = self._again(epoch, index) if self.shown > 1 else self.render(epoch, index)
         return {"pixel_values": torch.from_numpy(values), "labels": torch.from_numpy(labels.astype(np.int64))}
+
+    def _again(self, epoch, index):
+        """The slice of the first of the epochs that show it, changed in the others."""
+        first, again = epoch - epoch % self.shown, epoch % self.shown
+        if not self._kept.holds(first, index):
+            self._kept.keep(first, index, *self.render(first, index))
+        values, labels = self._kept.get(index)
+        rng = np.random.default_rng([self.seed, epoch, index, again])
+        if again % 2:
+            values, labels = values[..., ::-1], labels[..., ::-1]
+        if again:
+            values = values ** np.float32(np.exp(rng.normal(0, 0.12)))
+        return np.ascontiguousarray(values), np.ascontiguousarray(labels)
 
     def render(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Float32 (C, H, W) and bool (H, W) of one slice of one epoch."""
@@ -125,3 +144,26 @@ class HeadSlices(Dataset):
     def _window(self, plan, rng):
         """Centre of the window: on the head, more or less, as tissue, nose and neck shift it in real scans."""
         return float(rng.normal(4, 9)), float(rng.normal(0, 4))
+
+
+class _KeptSlices:
+    """Rendered slices in memory that all workers share; of each index the latest that was kept.
+
+    A slice that is shown again is the same whether it was found here or rendered anew: it passes through float16 first.
+    """
+
+    def __init__(self, length, channels, plane):
+        self._values = torch.zeros((length, channels, *plane), dtype=torch.float16).share_memory_()
+        self._labels = torch.zeros((length, *plane), dtype=torch.bool).share_memory_()
+        self._epochs = torch.full((length,), -1, dtype=torch.int64).share_memory_()
+
+    def holds(self, epoch, index):
+        return int(self._epochs[index]) == epoch
+
+    def keep(self, epoch, index, values, labels):
+        self._values[index] = torch.from_numpy(values)
+        self._labels[index] = torch.from_numpy(labels)
+        self._epochs[index] = epoch
+
+    def get(self, index):
+        return self._values[index].float().numpy(), self._labels[index].numpy()

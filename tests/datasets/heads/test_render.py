@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from hf_lesionseg.datasets.heads.artefacts import add_artefacts, intensity_range
 from hf_lesionseg.datasets.heads.plan import draw_head
@@ -164,6 +165,28 @@ def test_hard_negatives_come_back(catalogue, processor, monkeypatch):
         np.testing.assert_array_equal(slices[index]["pixel_values"], found[0])
     plain = HeadSlices(catalogue, processor, length=8, epochs=1, without_lesion=(1, 1), hard_negatives=0.0)
     assert not np.array_equal(plain[0]["pixel_values"], found[0])
+
+
+def test_slices_are_shown_again_mirrored(catalogue, processor):
+    settings = {"length": 6, "epochs": 6, "seed": 3, "without_lesion": (0, 0), "shown": 3}
+    slices, resumed = HeadSlices(catalogue, processor, **settings), HeadSlices(catalogue, processor, **settings)
+    epochs = []
+    for epoch in range(4):
+        slices.set_epoch(epoch)
+        epochs.append([slices[index] for index in range(6)])
+    for index, (first, second, third, other) in enumerate(zip(*epochs, strict=True)):
+        assert torch.equal(second["labels"], first["labels"].flip(-1)), index
+        assert torch.equal(third["labels"], first["labels"])
+        # one power of brightness for the whole slice
+        seen = (first["pixel_values"] > 0.2) & (first["pixel_values"] < 0.9)
+        powers = third["pixel_values"][seen].log() / first["pixel_values"][seen].log()
+        assert powers.std() < 1e-3
+        assert 0.5 < powers.mean() < 2
+        assert not torch.equal(other["pixel_values"], first["pixel_values"])
+    # a run that goes on in the midst of them, and in another order
+    for epoch, index in ((2, 5), (1, 0), (3, 4), (1, 5)):
+        resumed.set_epoch(epoch)
+        assert torch.equal(resumed[index]["pixel_values"], epochs[epoch][index]["pixel_values"])
 
 
 def test_slices_fit_the_processor(catalogue, processor):
