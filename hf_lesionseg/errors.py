@@ -46,7 +46,7 @@ class RejectedCasesError(DataError):
     Parameters
     ----------
     message : str
-    rejected : sequence of `datasets.records.RejectedCase`
+    rejected : sequence of `datasets.prepared.records.RejectedCase`
         With a ``path`` and a ``reason`` each.
     """
 

@@ -16,9 +16,9 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from hf_lesionseg.datasets.perfusion_phantom import TISSUES, BolusShape, draw_phantom
-from hf_lesionseg.imaging.deconvolution import PerfusionOptions, perfusion_maps
-from hf_lesionseg.imaging.perfusion_series import PerfusionSeries
+from hf_lesionseg.datasets.synthetic.perfusion.phantom import TISSUES, BolusShape, draw_phantom
+from hf_lesionseg.imaging.perfusion.deconvolution import PerfusionOptions, perfusion_maps
+from hf_lesionseg.imaging.perfusion.series import PerfusionSeries
 
 THRESHOLDS = (0.005, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30)
 #: seconds from frame to frame, and when the bolus arrives

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hf_lesionseg.datasets.heads.catalogue import HeadCatalogue
 from hf_lesionseg.datasets.prepared import PreparedDataset
+from hf_lesionseg.datasets.synthetic.heads.catalogue import HeadCatalogue
 from hf_lesionseg.evaluation.false_positives import healthy_scans
 from hf_lesionseg.imaging import read_scan
 from hf_lesionseg.inference.loading import load_model

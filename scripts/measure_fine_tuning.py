@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hf_lesionseg.datasets.heads.template_heads import SCANNERS, prepare_template_heads
+from hf_lesionseg.datasets.synthetic.heads.template_heads import SCANNERS, prepare_template_heads
 from hf_lesionseg.errors import LesionSegError
 from hf_lesionseg.inference.loading import load_model
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor

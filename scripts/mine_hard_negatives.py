@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from hf_lesionseg.datasets.heads.slices import HeadSlices
 from hf_lesionseg.datasets.prepared import PreparedDataset
+from hf_lesionseg.datasets.synthetic.heads.slices import HeadSlices
 from hf_lesionseg.inference.loading import load_model
 from hf_lesionseg.models.outputs import lesion_probability
 

@@ -31,9 +31,9 @@ def folds(
 
     `lesionseg folds prepared --folds 4`
     """
-    from ..datasets.folds import folds_file, load_folds, make_folds, save_folds
-    from ..datasets.isles2018 import people_warning
     from ..datasets.prepared import PreparedDataset
+    from ..datasets.prepared.folds import folds_file, load_folds, make_folds, save_folds
+    from ..datasets.readers.isles2018 import people_warning
     from ..errors import UsageError
 
     dataset = PreparedDataset(data)

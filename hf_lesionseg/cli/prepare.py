@@ -95,7 +95,7 @@ def atlas(
 
     `lesionseg prepare atlas ATLAS_2 -o prepared`
     """
-    from ..datasets.atlas import find_atlas_cases, prepare_atlas
+    from ..datasets.readers.atlas import find_atlas_cases, prepare_atlas
     from ..training.recipe import load_recipe
 
     chosen = load_recipe(recipe)
@@ -139,7 +139,7 @@ def synthetic(
 
     `lesionseg prepare synthetic -o strokes --count 40 --minimum-ml 5 --workers 2`
     """
-    from ..datasets.synthetic import prepare_synthetic
+    from ..datasets.synthetic.strokes.generate import prepare_synthetic
     from ..training.recipe import load_recipe
 
     chosen = load_recipe(recipe)
@@ -177,7 +177,7 @@ def synthetic_organs(
 
     `lesionseg prepare synthetic-organs -o organs --count 60 --workers 2`
     """
-    from ..datasets.synthetic_organs import prepare_synthetic_organs
+    from ..datasets.synthetic.organs.generate import prepare_synthetic_organs
 
     dataset = prepare_synthetic_organs(
         output,
@@ -220,7 +220,7 @@ def pancreas_ct(
 
     `lesionseg prepare pancreas-ct Pancreas-CT -o pancreas`
     """
-    from ..datasets.pancreas_ct import find_pancreas_cases, prepare_pancreas_ct
+    from ..datasets.readers.pancreas_ct import find_pancreas_cases, prepare_pancreas_ct
 
     dataset = prepare_pancreas_ct(
         source,
@@ -264,7 +264,7 @@ def nnunet(
 
     `lesionseg prepare nnunet Dataset007_Pancreas -o pancreas --label 1`
     """
-    from ..datasets.nnunet import find_nnunet_cases, prepare_nnunet, read_channel_names
+    from ..datasets.readers.nnunet import find_nnunet_cases, prepare_nnunet, read_channel_names
 
     dataset = prepare_nnunet(
         source,
@@ -326,7 +326,7 @@ def bids(
 
     `lesionseg prepare bids my-study --channels t1w,flair -o prepared`
     """
-    from ..datasets.bids import default_processor, find_bids_cases, prepare_bids
+    from ..datasets.readers.bids import default_processor, find_bids_cases, prepare_bids
 
     pairs = [each.partition("=") for each in entity or ()]
     wrong = [key for key, equals, value in pairs if not (key and equals and value)]

@@ -64,8 +64,8 @@ def heads(
 
     `lesionseg prepare heads --catalogue heads --split report --render 100 -o report`
     """
-    from ..datasets.heads.catalogue import HeadSources
-    from ..datasets.heads.prepare import prepare_heads
+    from ..datasets.synthetic.heads.catalogue import HeadSources
+    from ..datasets.synthetic.heads.prepare import prepare_heads
     from ..training.recipe import load_recipe
 
     pairs = [each.partition("=") for each in licence]

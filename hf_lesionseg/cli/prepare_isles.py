@@ -86,7 +86,7 @@ def isles2018(
 
     `lesionseg prepare isles2018 TRAINING -o perfusion --recipe egs-net-isles2018 --dwi my-dwi`
     """
-    from ..datasets.isles2018 import LeakageWarning, people_warning, prepare_isles2018
+    from ..datasets.readers.isles2018 import LeakageWarning, people_warning, prepare_isles2018
 
     options = {"people": people, "dwi": dwi, "resample_dwi": resample_dwi, "label": label}
     with warnings.catch_warnings():
@@ -122,7 +122,7 @@ def isles2022(
 
     `lesionseg prepare isles2022 ISLES-2022 -o diffusion`
     """
-    from ..datasets.isles2022 import prepare_isles2022
+    from ..datasets.readers.isles2022 import prepare_isles2022
 
     _finish(_prepare(prepare_isles2022, source, output, recipe, split_seed, workers, label=label), output)
 
@@ -151,7 +151,7 @@ def isles2024(
 
     `lesionseg prepare isles2024 ISLES-2024 -o perfusion`
     """
-    from ..datasets.isles2024 import prepare_isles2024
+    from ..datasets.readers.isles2024 import prepare_isles2024
 
     options = {"dwi": dwi, "resample_dwi": resample_dwi, "label": label}
     _finish(_prepare_with_targets(prepare_isles2024, source, output, recipe, split_seed, workers, **options), output)
@@ -190,7 +190,7 @@ def synthetic_perfusion(
 
     `lesionseg prepare synthetic-perfusion -o perfusion --count 12 --size 64 --recipe ms-dcnn-isles2018`
     """
-    from ..datasets.synthetic_perfusion import prepare_synthetic_perfusion
+    from ..datasets.synthetic.perfusion.generate import prepare_synthetic_perfusion
 
     dataset = prepare_synthetic_perfusion(
         output,
@@ -217,7 +217,7 @@ def _prepare_with_targets(
     reader: Callable, source: Path, output: Path, recipe: str | None, seed: int, workers: int, **options: Any
 ) -> Any:
     """Prepare with the images that the recipe learns from, or say loudly that there are none."""
-    from ..datasets.target_channels import MissingTargetWarning, missing_targets
+    from ..datasets.readers.target_channels import MissingTargetWarning, missing_targets
 
     targets = _targets_of_recipe(recipe)
     with warnings.catch_warnings():
@@ -230,7 +230,7 @@ def _prepare_with_targets(
 
 def _finish(dataset: Any, output: Path) -> None:
     """Print what was made; only cases that never had a truth, those of a test set, are no failure."""
-    from ..datasets.isles import NO_MASK, PERFUSION_MAPS
+    from ..datasets.readers.isles import NO_MASK, PERFUSION_MAPS
 
     _print_summary(dataset, output)
     if any(name in PERFUSION_MAPS for case in dataset.cases for name in case.made_from_series):

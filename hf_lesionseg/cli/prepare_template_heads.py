@@ -29,7 +29,7 @@ def template_heads(
 
     `lesionseg prepare template-heads -o heads --count 20 --scanner low-field --workers 2`
     """
-    from ..datasets.heads.template_heads import prepare_template_heads
+    from ..datasets.synthetic.heads.template_heads import prepare_template_heads
     from ..training.recipe import load_recipe
 
     chosen = load_recipe(recipe)

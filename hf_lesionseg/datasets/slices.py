@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ..errors import DataError, UsageError
-from .prepared import PreparedCase
+from .prepared.reading import PreparedCase
 
 __all__ = ["SliceDataset"]
 

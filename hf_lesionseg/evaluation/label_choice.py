@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..datasets.label_tables import choose_values
+from ..datasets.prepared.label_tables import choose_values
 from ..errors import DataError, UsageError
 from ..imaging.label_census import LabelCensus
 from ..models.label_values import in_words

@@ -1,8 +1,8 @@
 """The masks of a folder as cases, predicted ones and true ones.
 
-A file's case is told by its name, by the rule of :mod:`hf_lesionseg.datasets.case_names`, and which prediction belongs
-to which truth by :mod:`hf_lesionseg.evaluation.pairing`. Hidden files are passed over. Two files of one case name in
-one folder are an error, not a choice; but of the masks of a BIDS session only those of its lesion are truths.
+A file's case is told by its name, by the rule of :mod:`hf_lesionseg.datasets.readers.case_names`, and which prediction
+belongs to which truth by :mod:`hf_lesionseg.evaluation.pairing`. Hidden files are passed over. Two files of one case
+name in one folder are an error, not a choice; but of the masks of a BIDS session only those of its lesion are truths.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..datasets.bids_names import BidsName, parse_bids_name
-from ..datasets.case_names import (
+from ..datasets.readers.bids_names import BidsName, parse_bids_name
+from ..datasets.readers.case_names import (
     CONTENT_WORDS,
     MASK_WORDS,
     PROBABILITY_WORDS,
@@ -25,7 +25,7 @@ from ..datasets.case_names import (
     person_name,
     scan_stem,
 )
-from ..datasets.lesion_masks import LabelTables, is_mask, shows_something_else, unite
+from ..datasets.readers.lesion_masks import LabelTables, is_mask, shows_something_else, unite
 from ..errors import DataError
 from .pairing import TruthCase, match_predictions
 
@@ -139,7 +139,7 @@ def find_masks(
 
 
 def _of_lesions(files: list[Path], folder: Path) -> list[Path]:
-    """Of the masks of a BIDS session those of its lesion, by the rule of `datasets.lesion_masks`; all other files.
+    """Of the masks of a BIDS session those of its lesion (`datasets.readers.lesion_masks`); all other files.
 
     Raises
     ------
@@ -217,7 +217,7 @@ def _other_names(case: str, path: Path) -> frozenset[str]:
 
 
 def _prepared_truths(folder: Path) -> TruthSet:
-    from ..datasets.prepared import SPLITS, PreparedDataset
+    from ..datasets.prepared.reading import SPLITS, PreparedDataset
 
     prepared = PreparedDataset(folder)
     names = {case.id: {case.id, case_name(case.id), *map(case_name, case.sources)} for case in prepared.cases}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from ..datasets.case_names import looser_names, same_acquisition, scan_stem
+from ..datasets.readers.case_names import looser_names, same_acquisition, scan_stem
 from ..errors import DataError
 
 __all__ = ["TruthCase", "match_predictions"]

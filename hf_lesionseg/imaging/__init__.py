@@ -1,9 +1,9 @@
 """NIfTI files in and out: read and checked, written aside and renamed; perfusion series and the maps made of them."""
 
 from .atomic import replace_folder_aside, write_aside
-from .deconvolution import PerfusionMaps, PerfusionOptions, perfusion_maps
-from .perfusion_channels import perfusion_channels
-from .perfusion_series import PerfusionSeries, read_perfusion_series
+from .perfusion.channels import perfusion_channels
+from .perfusion.deconvolution import PerfusionMaps, PerfusionOptions, perfusion_maps
+from .perfusion.series import PerfusionSeries, read_perfusion_series
 from .scan import Scan, read_mask, read_scan
 from .writing import write_mask, write_volume
 

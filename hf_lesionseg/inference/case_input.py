@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ScanError, UsageError
-from ..imaging.perfusion_channels import FIRST_PASS_NAMES, MAP_NAMES, SERIES
+from ..imaging.perfusion.channels import FIRST_PASS_NAMES, MAP_NAMES, SERIES
 from ..models.file_diagnosis import describe_address, dicom_files_in, is_file, is_folder, what_is, why_not_there
 from ..models.nifti_volume import read_shape
 from ..models.volume_geometry import VolumeError
@@ -126,7 +126,7 @@ class CaseInput:
         if channel in made:
             text += f", or a raw perfusion series as {SERIES}=FILE"
         if self.path is not None:
-            from ..datasets.isles import challenge_of
+            from ..datasets.readers.isles import challenge_of
 
             others = {challenge_of(path.name) for path in _scans_below(self.path)} - {None}
             if len(others) == 1:
@@ -219,7 +219,7 @@ def _is_named(path: Path, channel: str) -> bool:
     A name of ISLES tells one channel. Of others the words of ``channel`` must stand in it: whole words, so that dwi is
     not found in 4DPWI, and not those of the space that an image lies in.
     """
-    from ..datasets import isles2018, isles2024
+    from ..datasets.readers import isles2018, isles2024
 
     known = isles2018.channel_of(path.name) or isles2024.channel_of(path.name)
     if known is not None:
@@ -284,7 +284,7 @@ def _find_channels(folder: Path, channel_names: Sequence[str]) -> dict[str, Path
 
 def _without_masks(scans: Sequence[Path], channel_names: Sequence[str]) -> Sequence[Path]:
     """The scans of a case without the masks beside them, which bear their names: sub-01_T1w_label-lesion_roi."""
-    from ..datasets.case_names import says_mask
+    from ..datasets.readers.case_names import says_mask
 
     if any(says_mask(f"x_{name}") for name in channel_names):
         return scans

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..imaging import Scan, read_mask, read_perfusion_series, read_scan
-from ..imaging.perfusion_channels import MAP_NAMES, SERIES, check_map, make_channels
+from ..imaging.perfusion.channels import MAP_NAMES, SERIES, check_map, make_channels
 from .case_input import BRAIN
 
 

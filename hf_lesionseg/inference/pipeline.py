@@ -14,8 +14,8 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from ..errors import ScanError
 from ..imaging import Scan, read_scan
-from ..imaging.map_origin import map_origins, origin_notes
-from ..imaging.perfusion_channels import SERIES
+from ..imaging.perfusion.channels import SERIES
+from ..imaging.perfusion.map_origin import map_origins, origin_notes
 from ..models.nifti_volume import check_varies, volume_from_image
 from ..models.volume_geometry import VolumeError
 from ..pretrained import DEFAULT, FOLDER

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..datasets.isles2018 import find_mtt_id
+from ..datasets.readers.isles2018 import find_mtt_id
 from ..errors import DataError, LesionSegError, OutputError, UsageError
 from ..imaging import read_mask, write_mask
 from ..provenance import marks, of_record, of_several

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..datasets.folds import Folds, folds_file, load_folds, make_folds, save_folds
-from ..datasets.isles2018 import LeakageWarning, people_warning
-from ..datasets.splits import Splits, save_splits
+from ..datasets.prepared.folds import Folds, folds_file, load_folds, make_folds, save_folds
+from ..datasets.prepared.splits import Splits, save_splits
+from ..datasets.readers.isles2018 import LeakageWarning, people_warning
 from ..errors import LaunchError, ModelError, UsageError
 from ..evaluation.case_rows import case_from_row, case_to_row
 from ..evaluation.fold_report import markdown_folds

@@ -19,10 +19,10 @@ from accelerate.utils import set_seed, tqdm
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
-from ..datasets.heads.slices import RENDERED_MM, HeadSlices
-from ..datasets.prepared import PreparedDataset, typical_grid
+from ..datasets.prepared.reading import PreparedDataset, typical_grid
+from ..datasets.prepared.splits import ids_sha256
 from ..datasets.slices import SliceDataset
-from ..datasets.splits import ids_sha256
+from ..datasets.synthetic.heads.slices import RENDERED_MM, HeadSlices
 from ..errors import DataError, ModelError, UsageError
 from ..models.image_processing_lesion import LesionImageProcessor
 from ..provenance import after_training, of_network

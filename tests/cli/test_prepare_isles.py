@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hf_lesionseg.datasets.perfusion_phantom import draw_phantom
+from hf_lesionseg.datasets.synthetic.perfusion.phantom import draw_phantom
 
 
 def write(path, mask=False):

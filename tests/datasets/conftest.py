@@ -4,14 +4,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hf_lesionseg.datasets.anatomy import draw_anatomy
-from hf_lesionseg.datasets.generated_case import generate_case
-from hf_lesionseg.datasets.prepare import prepare_cases
-from hf_lesionseg.datasets.records import CaseRecord
-from hf_lesionseg.datasets.stroke_presets import PRESETS, draw_plan
-from hf_lesionseg.datasets.stroke_shapes import choose_seed, grow_stroke
-from hf_lesionseg.datasets.template import load_template
-from hf_lesionseg.datasets.territories import find_territory
+from hf_lesionseg.datasets.prepared.records import CaseRecord
+from hf_lesionseg.datasets.prepared.writing import prepare_cases
+from hf_lesionseg.datasets.synthetic.strokes.anatomy import draw_anatomy
+from hf_lesionseg.datasets.synthetic.strokes.case import generate_case
+from hf_lesionseg.datasets.synthetic.strokes.presets import PRESETS, draw_plan
+from hf_lesionseg.datasets.synthetic.strokes.shapes import choose_seed, grow_stroke
+from hf_lesionseg.datasets.synthetic.strokes.territories import find_territory
+from hf_lesionseg.datasets.synthetic.template import load_template
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from hf_lesionseg.datasets.prepare import prepare_cases
+from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.datasets.slices import SliceDataset
 from hf_lesionseg.errors import DataError, UsageError
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from hf_lesionseg.datasets.prepare import prepare_cases
 from hf_lesionseg.datasets.prepared import PreparedDataset
+from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.datasets.slices import SliceDataset
 from hf_lesionseg.errors import DataError
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor

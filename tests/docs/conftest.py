@@ -84,7 +84,7 @@ def write_acute_strokes(folder, generator):
 
 def write_perfusion_series(path):
     """A digital phantom's CT perfusion series, a frame a second."""
-    from hf_lesionseg.datasets.perfusion_phantom import draw_phantom
+    from hf_lesionseg.datasets.synthetic.perfusion.phantom import draw_phantom
 
     phantom = draw_phantom(size=64, num_slices=2, num_frames=45)
     image = nib.Nifti1Image(np.round(phantom.data).astype(np.int16), np.diag([*phantom.spacing, 1]))

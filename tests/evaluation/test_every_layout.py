@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hf_lesionseg.datasets import atlas, bids, isles2018, isles2022, isles2024, nnunet, pancreas_ct
+from hf_lesionseg.datasets.readers import atlas, bids, isles2018, isles2022, isles2024, nnunet, pancreas_ct
 from hf_lesionseg.evaluation.matching import find_masks, find_truths, match_predictions
 from hf_lesionseg.inference.case_input import parse_cases
 

@@ -7,10 +7,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hf_lesionseg.datasets.prepare import prepare_cases
 from hf_lesionseg.datasets.prepared import PreparedDataset
-from hf_lesionseg.datasets.records import CaseRecord
-from hf_lesionseg.datasets.splits import Splits, save_splits
+from hf_lesionseg.datasets.prepared.records import CaseRecord
+from hf_lesionseg.datasets.prepared.splits import Splits, save_splits
+from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.errors import DataError
 from hf_lesionseg.evaluation import evaluate_folders
 from hf_lesionseg.evaluation.gallery import draw_gallery

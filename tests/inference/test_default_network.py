@@ -12,7 +12,7 @@ from nibabel.processing import resample_from_to
 
 pytest.importorskip("nilearn", reason='made heads need nilearn: pip install "hf-lesionseg[synthetic]"')
 
-from hf_lesionseg.datasets.heads.template_heads import make_template_head
+from hf_lesionseg.datasets.synthetic.heads.template_heads import make_template_head
 from hf_lesionseg.inference.loading import load_model
 from hf_lesionseg.inference.pipeline import LesionSegmentationPipeline
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from hf_lesionseg.datasets.synthetic_perfusion import generate_perfusion
+from hf_lesionseg.datasets.synthetic.perfusion.generate import generate_perfusion
 from hf_lesionseg.errors import GridMismatchError, ScanError, UsageError
-from hf_lesionseg.imaging.perfusion_channels import FIRST_PASS_NAMES, MAP_NAMES
+from hf_lesionseg.imaging.perfusion.channels import FIRST_PASS_NAMES, MAP_NAMES
 from hf_lesionseg.inference import load_model, segment_cases
 from hf_lesionseg.inference.case_input import parse_case
 from hf_lesionseg.inference.perfusion_input import read_case

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hf_lesionseg.datasets.synthetic_perfusion import generate_perfusion
+from hf_lesionseg.datasets.synthetic.perfusion.generate import generate_perfusion
 from hf_lesionseg.errors import GridMismatchError, OutputError, ScanError, UsageError
 from hf_lesionseg.imaging import PerfusionOptions, perfusion_maps, read_perfusion_series
 from hf_lesionseg.inference.perfusion_maps import UNITS, write_perfusion_maps

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from hf_lesionseg.datasets.isles2022 import prepare_isles2022
+from hf_lesionseg.datasets.readers.isles2022 import prepare_isles2022
 from hf_lesionseg.errors import DataError
 from hf_lesionseg.evaluation.lesionwise import count_lesions
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor

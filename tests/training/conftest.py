@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from accelerate.state import AcceleratorState
 
-from hf_lesionseg.datasets.prepare import prepare_cases
-from hf_lesionseg.datasets.records import CaseRecord
-from hf_lesionseg.datasets.splits import make_splits, save_splits
+from hf_lesionseg.datasets.prepared.records import CaseRecord
+from hf_lesionseg.datasets.prepared.splits import make_splits, save_splits
+from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 from hf_lesionseg.training.arguments import TrainingArguments
 from hf_lesionseg.training.loop import train

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from transformers import AutoModelForSemanticSegmentation
 
-from hf_lesionseg.datasets.folds import folds_file, load_folds
 from hf_lesionseg.datasets.prepared import PreparedDataset
+from hf_lesionseg.datasets.prepared.folds import folds_file, load_folds
 from hf_lesionseg.errors import DataError, LaunchError, ModelError, UsageError
 from hf_lesionseg.inference import load_model
 from hf_lesionseg.training.arguments import TrainingArguments

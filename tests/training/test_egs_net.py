@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig
 
-from hf_lesionseg.datasets.prepare import prepare_cases
-from hf_lesionseg.datasets.records import CaseRecord
-from hf_lesionseg.datasets.splits import make_splits, save_splits
+from hf_lesionseg.datasets.prepared.records import CaseRecord
+from hf_lesionseg.datasets.prepared.splits import make_splits, save_splits
+from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.errors import ModelError, RecipeError
 from hf_lesionseg.inference.loading import load_model
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor

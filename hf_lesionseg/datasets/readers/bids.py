@@ -1,0 +1,241 @@
+"""Any BIDS data set: scans in ``sub-*/[ses-*/]``, lesion masks in ``derivatives/`` or beside their scans.
+
+Scans and masks go by the names that BIDS gives them: ``sub-01_ses-1_acq-MPRAGE_T1w.nii.gz`` and
+``derivatives/NAME/sub-01/ses-1/anat/sub-01_ses-1_..._label-lesion_mask.nii.gz``.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ...errors import DataError, RejectedCasesError
+from ...imaging.folder_lock import one_run_at_a_time
+from ..prepared.reading import PreparedDataset
+from ..prepared.records import CaseRecord, RejectedCase
+from ..prepared.splits import split_prepared
+from ..prepared.writing import prepare_cases
+from .bids_names import BidsName, near_misses, parse_bids_name, suffixes_found
+from .bids_pairing import pair_session
+from .file_search import NIFTI, read_description, rejection, walk_files
+from .lesion_masks import LabelTables, is_mask
+
+__all__ = ["default_processor", "find_bids_cases", "prepare_bids"]
+
+_FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+_ABSENT = "none"  # asked for as a value: files without the entity
+_REMEDY = "give the folder that holds sub-01, sub-02 and so on, with lesion masks in its derivatives/"
+
+
+def default_processor(channels: tuple[str, ...] = ("t1w",)):
+    """Scans between the percentiles of their non-zero voxels, CT cut to a window."""
+    from ...models.image_processing_lesion import LesionImageProcessor
+
+    return LesionImageProcessor(channel_names=channels)
+
+
+def find_bids_cases(
+    source: str | Path,
+    channels: tuple[str, ...] = ("t1w",),
+    entities: Mapping[str, str | Sequence[str]] | None = None,
+    masks: str | Path | None = None,
+) -> tuple[list[CaseRecord], list[RejectedCase]]:
+    """Collect the cases of a BIDS data set; no image is opened.
+
+    A case is one session of one person (or the person, without sessions). `lesion_masks` says which of its masks are
+    the lesion, and `bids_pairing` which scans lie on their grid.
+
+    Parameters
+    ----------
+    source : folder of the data set
+    channels : suffixes of the scans in lower case: "t1w", "flair", "dwi", ...
+    entities : of the scans and masks to take where a session has several, such as ``{"acq": "MPRAGE", "run": "1"}``;
+        several values by a sequence, "none" for files without it. It chooses among scans only where some scan has this
+        value, and among masks only where some mask has. "suffix" is one, too, and "on" the scan a mask was drawn on.
+    masks : folder to take the masks from, in the data set's folder or by a path of its own; all of it by default
+
+    Returns
+    -------
+    records : by person and session; ``notes`` say under "mask_choice" where a mask was taken of several
+    rejected : sessions without a mask or a channel, or with a choice that is the user's, each with the remedy
+
+    Raises
+    ------
+    DataError
+        Where ``source`` is no folder, holds no scan of these channels, or nothing has an entity that is asked for.
+    """
+    source = Path(source)
+    if not source.is_dir():
+        raise DataError(f"{source}: is not a folder; {_REMEDY}")
+    files = list(walk_files(source, NIFTI))
+    names = [name for path in files if (name := parse_bids_name(path, source))]
+    scans = [name for name in names if name.suffix in channels and not name.middle]
+    if not scans:
+        raise DataError(_no_scan(source, channels, names, near_misses(files, names, source)))
+    drawn = [name for name in names if name.suffix not in channels and is_mask(name)]
+    if masks is not None:
+        folder = _folder_of_masks(source, Path(masks))
+        root = source if folder.is_relative_to(source) else folder
+        found = (parse_bids_name(path, root) for path in walk_files(folder, NIFTI))
+        drawn = [name for name in found if name is not None and is_mask(name)]
+    asked = {key: (value,) if isinstance(value, str) else tuple(value) for key, value in (entities or {}).items()}
+    _check_asked(source, asked, scans, drawn)
+    scans = [each for channel in channels for each in _restrict([s for s in scans if s.suffix == channel], asked)]
+    drawn = _restrict(drawn, asked, lenient=True)
+    usable = [
+        name for name in names if name.suffix in channels or is_mask(name) or "lesion" not in name.path.name.lower()
+    ]
+    return _records(source, channels, _by_session(scans, drawn), asked, near_misses(files, usable, source))
+
+
+def _records(
+    source: Path, channels: Sequence[str], sessions: Mapping[tuple, tuple[list, list]], asked: Mapping, odd: list[Path]
+) -> tuple[list[CaseRecord], list[RejectedCase]]:
+    tables = LabelTables(source)
+    records, rejected = [], []
+    for (person, time), (scans, masks) in sorted(sessions.items(), key=lambda item: tuple(map(str, item[0]))):
+        if not scans:
+            rejected += [rejection(source, mask.path, "mask without a scan of these channels") for mask in masks]
+            continue
+        by_channel = {channel: [scan for scan in scans if scan.suffix == channel] for channel in channels}
+        try:
+            images, lesion = pair_session(by_channel, masks, channels, tables, asked)
+        except LookupError as error:
+            meant = [path.name for path in odd if f"sub-{person}" in path.as_posix()] if not masks else []
+            hint = f"; {', '.join(meant[:3])} is no name of a mask in BIDS" if meant else ""
+            if any("_probseg." in name for name in meant):
+                hint += ", but of probabilities: cut them at a threshold and save them as ..._mask.nii.gz"
+            rejected.append(rejection(source, scans[0].path, f"{error.args[0]}{hint}"))
+            continue
+        case = f"sub-{person}" + (f"_ses-{time}" if time else "")
+        notes = {"mask_choice": lesion.note} if lesion.note else {}
+        files = tuple(mask.path for mask in lesion.masks)
+        records.append(CaseRecord(case, f"sub-{person}", images, files, lesion.values, notes))
+    return records, rejected
+
+
+@one_run_at_a_time("lesionseg prepare")
+def prepare_bids(
+    source: str | Path,
+    output: str | Path,
+    *,
+    entities: Mapping[str, str | Sequence[str]] | None = None,
+    masks: str | Path | None = None,
+    processor=None,
+    fractions: Mapping[str, float] = _FRACTIONS,
+    seed: int = 0,
+    workers: int = 0,
+    progress: bool = True,
+    label: str | None = None,
+) -> PreparedDataset:
+    """Prepare a BIDS data set for training, and split it by person.
+
+    Parameters
+    ----------
+    source, entities, masks : as for `find_bids_cases`
+    output : new folder, or one that an earlier call with the same settings began
+    processor : LesionImageProcessor, whose channels are taken; by default `default_processor`
+    fractions : share of each split, by name
+    seed : of the split
+    workers : processes; 0 works in this one
+    progress : show a progress bar
+    label : value of the label that is the lesion, several with commas; all values above 0 by default
+
+    Raises
+    ------
+    DataError
+        Where ``source`` holds no usable case, or ``output`` something else.
+    """
+    source = Path(source)
+    processor = processor or default_processor()
+    records, rejected = find_bids_cases(source, tuple(processor.channel_names), entities, masks)
+    if not records:
+        reason = f"none of its sessions can be used, {rejected[0].path}: {rejected[0].reason}"
+        raise RejectedCasesError(f"{source}: {reason}", rejected)
+    description = read_description(source / "dataset_description.json")
+    dataset = prepare_cases(
+        records,
+        output,
+        processor,
+        name=str(description.get("Name") or source.resolve().name),
+        synthetic=False,
+        label=label,
+        licence=str(description.get("License") or "unknown"),
+        source=source,
+        rejected=rejected,
+        workers=workers,
+        progress=progress,
+    )
+    split_prepared(dataset, fractions, seed)
+    return dataset
+
+
+def _by_session(scans: Iterable[BidsName], masks: Iterable[BidsName]) -> dict[tuple, tuple[list, list]]:
+    """Scans and masks by person and session; where only one side of a person names its one session, they are joined."""
+    sessions: dict[tuple, tuple[list, list]] = defaultdict(lambda: ([], []))
+    for number, names in enumerate((scans, masks)):
+        for name in names:
+            sessions[name.session][number].append(name)
+    for person in {person for person, time in sessions if time is None}:
+        timeless = sessions[person, None]
+        others = [key for key in sessions if key[0] == person and key[1] is not None]
+        if len(others) == 1 and not all(timeless) and not all(sessions[others[0]]):
+            here, there = timeless, sessions[others[0]]
+            if bool(here[0]) != bool(there[0]):  # the scans of one, the masks of the other
+                for number in (0, 1):
+                    there[number].extend(here[number])
+                del sessions[person, None]
+    return dict(sessions)
+
+
+def _check_asked(source: Path, asked: Mapping, scans: Sequence[BidsName], masks: Sequence[BidsName]) -> None:
+    """Refuse a value that neither scan nor mask has, and list those that there are."""
+    for key, values in asked.items():
+        known = {name.get(key) for name in (*scans, *masks)}
+        for value in values:
+            if value.lower() != _ABSENT and value not in known:
+                there = ", ".join(sorted(f"{key}={each}" for each in known if each)) or f"no {key} at all"
+                raise DataError(f"{source}: no scan or mask has {key}={value}; found: {there}")
+
+
+def _restrict(names: Sequence[BidsName], asked: Mapping, lenient: bool = False) -> list[BidsName]:
+    """Those with the entities that were asked for, as far as any of these files has such a value.
+
+    A mask (``lenient``) need not repeat the entities of its scan, but its space.
+    """
+    for key, values in asked.items():
+        wanted = {None if value.lower() == _ABSENT else value for value in values}
+        wanted &= {name.get(key) for name in names}
+        if not wanted:
+            continue
+        having = {name.session for name in names if name.get(key) in wanted}
+        names = [
+            name
+            for name in names
+            if name.get(key) in wanted
+            or (lenient and key != "space" and name.get(key) is None and name.session not in having)
+        ]
+    return list(names)
+
+
+def _folder_of_masks(source: Path, masks: Path) -> Path:
+    for folder in (source / masks, masks):
+        if folder.is_dir():
+            return folder
+    raise DataError(
+        f"{masks}: is no folder of masks, neither in {source} nor by itself; give such as derivatives/lesions"
+    )
+
+
+def _no_scan(source: Path, channels: Sequence[str], names: Sequence[BidsName], odd: Sequence[Path]) -> str:
+    """The message of a folder without a scan of these channels: what there is instead, and what is nearly BIDS."""
+    wanted = ", ".join(f"*_{channel}.nii.gz" for channel in channels)
+    text = f"{source}: holds no BIDS scan named like sub-01_{wanted[2:]}"
+    others = [name for name in names if not is_mask(name)]
+    if split := [name.path for name in others if name.suffix in channels]:  # sub-A_1_T1w: a person's name has no _
+        odd = [*split, *odd]
+    elif others:
+        text += f", but {suffixes_found(others)}: choose with --channels {others[0].suffix}"
+    if odd:
+        more = f" and {len(odd) - 1} more are" if len(odd) > 1 else " is"
+        text += f"; {odd[0].relative_to(source).as_posix()}{more} no name of BIDS (sub-01_ses-1_T1w.nii.gz)"
+    return f"{text}; {_REMEDY}"

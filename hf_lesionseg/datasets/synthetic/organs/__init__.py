@@ -1,0 +1,1 @@
+"""CT volumes with one organ of known outline, laid out like nnU-Net's data."""

@@ -1,0 +1,267 @@
+"""Generated CT perfusion of acute strokes in the layout of ISLES 2018: series, maps, CT, infarct and, if asked, DWI.
+
+The maps are made from the noisy series by our own deconvolution, as a scanner's software makes them, not taken from
+the truth. What is measured on these cases says that code learns; it says nothing about patients.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from ....errors import DataError
+from ....imaging.atomic import replace_folder_aside, write_aside
+from ....imaging.folder_lock import one_run_at_a_time
+from ....imaging.perfusion.deconvolution import perfusion_maps
+from ....imaging.perfusion.series import PerfusionSeries
+from ...prepared.reading import PreparedDataset
+from ...prepared.writing import claim_output
+from ...readers.isles import FRACTIONS, prepare_isles
+from ...readers.isles2018 import default_processor, find_isles2018_cases
+from ..generated_folder import check_amount, claim_generated_folder, generate_missing
+from ..template import TEMPLATE_LICENCE, load_template
+from .case import FIELD_OF_VIEW_MM, GeneratedPerfusion, PerfusionPatient, draw_patient, draw_slabs, scan_slab
+
+__all__ = ["generate_perfusion", "prepare_synthetic_perfusion"]
+
+NAME = "generated CT perfusion"
+
+_GENERATOR_VERSION = 1
+_TEMPLATE_MM = 2
+_FIRST_ID = {"CT": 345561, "MR": 339201}  # where the two releases of ISLES 2018 begin
+_VOLUMES = ("CT", "4DPWI", "CBF", "CBV", "MTT", "Tmax", "OT", "DWI")
+_MAP_SCALE = 10  # CBF and CBV are stored as integers of a vendor's unit in ISLES 2018
+_SIZES, _SLICES, _FRAMES = (64, 512), (1, 16), (30, 120)
+_TWO_SLABS = 0.5  # 31 of the 63 people of ISLES 2018
+
+
+def generate_perfusion(
+    output: str | Path,
+    *,
+    patients: int,
+    seed: int = 0,
+    size: int = 128,
+    num_slices: int | None = None,
+    num_frames: int | None = None,
+    prefix: str = "CT",
+    dwi: bool = True,
+    workers: int = 0,
+    progress: bool = True,
+) -> Path:
+    """Write ``TRAINING/case_N`` folders, one or two per patient, as ISLES 2018 has them.
+
+    Each volume has a folder of its own name with a JSON file; the one of ``OT`` tells the patient in the third part of
+    its description (``Train_7_A``). Patient ``i`` depends on ``seed`` and ``i`` only. Cases that are there already are
+    kept, so that a stopped run goes on, and more ``patients`` add to a folder.
+
+    Parameters
+    ----------
+    output : folder, new or of an earlier call with the same settings
+    patients : people; half of them have two slabs, which are two cases, and the upper one may show no infarct
+    seed : of the whole set
+    size : rows and columns, of 220 mm; ISLES 2018 has 256
+    num_slices : of each slab; 2, 4 or 8 by chance where not given
+    num_frames : of each series, a second each; 40 to 60 by chance where not given
+    prefix : of the maps' names, "CT" as in the later release or "MR" as in the first
+    dwi : write an ``MR_DWI`` on the same grid, as the first release had
+    workers : processes; 0 works in this one
+    progress : show a progress bar
+
+    Returns
+    -------
+    ``output``, as a path
+
+    Raises
+    ------
+    DataError
+        Where nilearn is missing, the settings are impossible, or the folder holds something else.
+    OutputError
+        Where it cannot be written.
+    """
+    output = Path(output)
+    check_amount("patients", patients, seed)
+    if prefix not in _FIRST_ID:
+        raise DataError(f"prefix is {prefix!r}; take 'CT' or 'MR', the two that ISLES 2018 has")
+    limits = (("size", size, _SIZES), ("num_slices", num_slices, _SLICES), ("num_frames", num_frames, _FRAMES))
+    for name, value, (low, high) in limits:
+        if value is not None and not low <= value <= high:
+            raise DataError(f"{name} is {value}; take {low} to {high}")
+    load_template(_TEMPLATE_MM)  # the errors of a missing template belong here, not into the workers
+    settings = {
+        "seed": seed,
+        "size": size,
+        "num_slices": num_slices,
+        "num_frames": num_frames,
+        "prefix": prefix,
+        "dwi": dwi,
+        "generator_version": _GENERATOR_VERSION,
+    }
+    claim_generated_folder(output, settings, "CT perfusion cases")
+    cases = _cases_of_patients(seed, patients)
+    missing = [
+        index for index in range(patients) if not all(_case_folder(output, case).is_dir() for case in cases[index])
+    ]
+    tasks = [(output, settings, index, cases[index]) for index in missing]
+    names = [f"patient {index + 1}" for index in missing]
+    generate_missing(_write_patient, tasks, names, output, workers, progress)
+    return output
+
+
+@one_run_at_a_time("lesionseg prepare")
+def prepare_synthetic_perfusion(
+    output: str | Path,
+    *,
+    patients: int,
+    seed: int = 0,
+    size: int = 128,
+    num_slices: int | None = None,
+    num_frames: int | None = None,
+    processor=None,
+    target_channels: Sequence[str] = (),
+    fractions: Mapping[str, float] = FRACTIONS,
+    split_seed: int = 0,
+    workers: int = 0,
+    progress: bool = True,
+) -> PreparedDataset:
+    """Generate CT perfusion into ``output/source`` and prepare it for training in ``output``.
+
+    All cases have the maps, the series and the DWI, of which the processor's channels are read. A ``processor.size``
+    larger than the generated slices is cut down to them: what is beyond would only cost time.
+
+    Parameters
+    ----------
+    processor : LesionImageProcessor; by default the one of ISLES 2018
+    target_channels : images to learn from beside the lesion, such as "dwi"
+    fractions : share of each split, by name
+    split_seed : of the split; the slabs of a patient come into one
+    others : as for `generate_perfusion`
+
+    Returns
+    -------
+    PreparedDataset, marked synthetic, with its splits
+    """
+    output = Path(output)
+    processor = _without_margin(processor or default_processor(), size)
+    claim_output(output, processor, name=NAME, synthetic=True, target_channels=target_channels)
+    source = generate_perfusion(
+        output / "source",
+        patients=patients,
+        seed=seed,
+        size=size,
+        num_slices=num_slices,
+        num_frames=num_frames,
+        workers=workers,
+        progress=progress,
+    )
+    records, rejected = find_isles2018_cases(source, processor.channel_names)
+    wanted = {_patient_name(index) for index in range(patients)}
+    return prepare_isles(
+        ([record for record in records if record.person in wanted], rejected),
+        source,
+        output,
+        processor,
+        name=NAME,
+        licence=TEMPLATE_LICENCE,
+        synthetic=True,
+        target_channels=target_channels,
+        fractions=fractions,
+        seed=split_seed,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def _without_margin(processor, size: int):
+    """The same processor, whose slices are no larger than ``size`` pixels, in multiples of 16."""
+    if processor.size is None or processor.training_spacing is not None or processor.training_plane is not None:
+        return processor
+    largest = -(-size // 16) * 16
+    window = {side: min(length, largest) for side, length in processor.size.items()}
+    return type(processor)(**{**processor.settings(), "size": window})
+
+
+def _patient_name(index: int) -> str:
+    return f"Train_{index + 1}"
+
+
+def _cases_of_patients(seed: int, patients: int) -> list[range]:
+    """Case numbers of each patient, counted through."""
+    slabs = [2 if np.random.default_rng([seed, index, 0]).random() < _TWO_SLABS else 1 for index in range(patients)]
+    ends = 1 + np.cumsum(slabs)
+    return [range(int(end) - count, int(end)) for end, count in zip(ends, slabs, strict=True)]
+
+
+def _case_folder(output: Path, case: int) -> Path:
+    return output / "TRAINING" / f"case_{case}"
+
+
+def _write_patient(output: Path, settings: dict, index: int, cases: range) -> None:
+    """Generate one patient and write the cases of all slabs; runs in a worker."""
+    rng = np.random.default_rng([settings["seed"], index, 1])
+    patient = draw_patient(rng, load_template(_TEMPLATE_MM), settings["num_frames"])
+    for number, slab in enumerate(draw_slabs(rng, patient, len(cases), settings["num_slices"])):
+        scan_rng = np.random.default_rng([settings["seed"], index, 2 + number])
+        scan = scan_slab(scan_rng, patient, slab, settings["size"])
+        name = _patient_name(index) + (f"_{'AB'[number]}" if len(cases) > 1 else "")
+        with replace_folder_aside(_case_folder(output, cases[number])) as aside:
+            _write_case(aside, scan, patient, settings, cases[number], name)
+
+
+def _write_case(
+    folder: Path, scan: GeneratedPerfusion, patient: PerfusionPatient, settings: dict, case: int, name: str
+) -> None:
+    """Write the volumes of one case, with ISLES 2018's names and data types."""
+    affine = np.diag([*scan.spacing, 1.0])
+    affine[:3, 3] = [-(FIELD_OF_VIEW_MM - scan.spacing[0]) / 2] * 2 + [0.0]
+    header = nib.Nifti1Header()
+    series = PerfusionSeries(folder / "series", np.round(scan.series), affine, header, 1.0)
+    maps = perfusion_maps(series)
+    volumes = {
+        "CT": np.round(scan.ct).astype(np.int32),
+        "4DPWI": series.data.astype(np.int16),
+        "CBF": _as_uint16(_MAP_SCALE * maps.cbf),
+        "CBV": _as_uint16(_MAP_SCALE * maps.cbv),
+        "MTT": maps.mtt.astype(np.float64),
+        "Tmax": maps.tmax.astype(np.float64),
+        "OT": scan.mask,
+    }
+    if settings["dwi"]:
+        volumes["DWI"] = _as_uint16(scan.dwi)
+    for kind, values in volumes.items():
+        stem = f"SMIR.Brain.XX.O.{_kind_name(kind, settings['prefix'])}.{_volume_id(case, kind, settings['prefix'])}"
+        home = folder / stem
+        home.mkdir(parents=True)
+        _write_nifti(home / f"{stem}.nii", values, affine)
+        record = {"description": f"Generated, no patient - case_{case} - {name}", "synthetic": True}
+        if kind == "OT":
+            truth_ml = float(scan.mask.sum() * np.prod(scan.spacing) / 1000)
+            record |= {**patient.record, "slab_infarct_ml": truth_ml, "noise_hu": patient.noise_hu}
+        with write_aside(home / f"{stem}.json") as aside:
+            aside.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _kind_name(kind: str, prefix: str) -> str:
+    if kind in ("CT", "OT"):
+        return kind
+    return "MR_DWI" if kind == "DWI" else f"{prefix}_{kind}"
+
+
+def _volume_id(case: int, kind: str, prefix: str) -> int:
+    return _FIRST_ID[prefix] + (case - 1) * len(_VOLUMES) + _VOLUMES.index(kind)
+
+
+def _as_uint16(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.round(values), 0, np.iinfo(np.uint16).max).astype(np.uint16)
+
+
+def _write_nifti(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
+    image = nib.Nifti1Image(values, affine, dtype=values.dtype)
+    image.set_sform(affine, code="scanner")
+    image.set_qform(affine, code="scanner")
+    image.header.set_xyzt_units("mm", "sec")
+    if values.ndim == 4:
+        image.header["pixdim"][4] = 1.0
+    image.header["descrip"] = b"hf_lesionseg generated CT perfusion (synthetic)"
+    nib.save(image, path)
