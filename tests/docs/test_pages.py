@@ -45,7 +45,7 @@ SKIPPED_COMMANDS = ("git clone ", "cd ", "pip install ", "make ", "lesionseg dem
 #: Files that must be there once a page was followed.
 AFTERWARDS = {
     "README.md": ("masks/scan_mask.nii.gz", "scores/metrics.json"),
-    "docs/add-a-network.md": ("masks/scan_mask.nii.gz", "runs/tiny-net/README.md"),
+    "docs/how-to/add-a-network.md": ("masks/scan_mask.nii.gz", "runs/tiny-net/README.md"),
 }
 
 _BLOCK = re.compile(
