@@ -7,14 +7,11 @@ stopped, pools the scores and makes an ensemble of the folder.
 import json
 import os
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..datasets.prepared.folds import Folds, folds_file, load_folds, make_folds, save_folds
 from ..datasets.prepared.splits import Splits, save_splits
-from ..datasets.readers.isles2018 import LeakageWarning, people_warning
 from ..errors import LaunchError, ModelError, UsageError
 from ..evaluation.case_rows import case_from_row, case_to_row
 from ..evaluation.fold_report import markdown_folds
@@ -24,54 +21,11 @@ from ..imaging.atomic import write_aside
 from ..imaging.folder_lock import locked_folder
 from ..machine_paths import local_name, without_machine_paths
 from ..provenance import GENERATED, SYNTHETIC_TRUTHS, marks
+from .data import find_folds
 
 HELD_OUT_FILE = "held_out.json"
 SCORES_JSON, SCORES_CSV, SCORES_MD = "cross_validation.json", "cross_validation.csv", "cross_validation.md"
 _FORMAT_VERSION = 1
-
-
-def find_folds(data_dir, cases, number, *, seed=0, write=True) -> Folds:
-    """The folds that are kept with the prepared data; made, and kept there, where there are none yet."""
-    path = folds_file(data_dir, number)
-    if path.is_file():
-        return load_folds(path, cases)
-    folds = make_folds(cases, number, seed)
-    if write:
-        save_folds(path, folds)
-    return folds
-
-
-def splits_of(arguments, dataset, *, write):
-    """Case ids of each split of a run, and the record of its fold, None where the data's own split is used.
-
-    Parameters
-    ----------
-    arguments : TrainingArguments
-    dataset : PreparedDataset
-    write : bool
-        Keep new folds with the data: for one process of a run.
-
-    Returns
-    -------
-    splits : dict of str to list of str
-    fold : dict or None
-        ``number``, ``of``, ``seed`` and ``fingerprint`` (of all folds).
-
-    Raises
-    ------
-    UsageError
-        There is no fold of that number.
-    DataError
-        The data have fewer people than folds, or kept folds of other cases.
-    """
-    if arguments.fold is None:
-        return dataset.splits(), None
-    number = int(arguments.fold)
-    if write and (message := people_warning(dataset.cases)):
-        warnings.warn(message, LeakageWarning, stacklevel=3)
-    folds = find_folds(arguments.data_dir, dataset.cases, arguments.folds, write=write)
-    record = {"number": number, "of": len(folds), "seed": folds.seed, "fingerprint": folds.fingerprint()}
-    return folds.splits(number), record
 
 
 def write_held_out(output, fold, splits, cases, scored, *, synthetic):
@@ -81,7 +35,8 @@ def write_held_out(output, fold, splits, cases, scored, *, synthetic):
     ----------
     output : Path
         Model folder.
-    fold, splits : as :func:`splits_of` returned them
+    fold, splits
+        Of :class:`~hf_lesionseg.training.data.TrainingData`.
     cases : dict of split name to list of PreparedCase
     scored : list of CaseMetrics
         Of the held-out cases.
@@ -135,7 +90,7 @@ def train_folds(arguments):
 
 
 def _train_folds(arguments):
-    from ..datasets.prepared import PreparedDataset
+    from ..datasets.prepared.reading import PreparedDataset
     from .ensemble import claim_folder, make_ensemble
     from .loop import train
 

@@ -7,35 +7,23 @@ with one batch, in one go or in phases, is in :mod:`~hf_lesionseg.training.step`
 
 import json
 import math
-import os
 import shutil
 import time
-import warnings
 from pathlib import Path
 
 import torch
-from accelerate import skip_first_batches
-from accelerate.utils import set_seed, tqdm
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
-from torch.utils.data import DataLoader
+from accelerate.utils import tqdm
 
-from ..datasets.prepared.reading import PreparedDataset, typical_grid
 from ..datasets.prepared.splits import ids_sha256
-from ..datasets.slices import SliceDataset
-from ..datasets.synthetic.heads.slices import RENDERED_MM, HeadSlices
-from ..errors import DataError, ModelError, UsageError
-from ..models.image_processing_lesion import LesionImageProcessor
-from ..provenance import after_training, of_network
-from .averaging import averaged_model
+from ..errors import ModelError, UsageError
 from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, restore_best, save_checkpoint, writing
-from .cross_validation import splits_of
+from .data import load_data
 from .history import History, read_history
-from .launch import allow_unused_weights, make_accelerator, only_run_in, start_tracking
+from .launch import make_accelerator, only_run_in, start_tracking
 from .loader_workers import explained_workers
 from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
-from .network import build_network, describe_stages, enable_activation_checkpointing, put_channels_last
 from .recipe import Recipe
-from .step import phases_of, step_over_batch
+from .setup import set_up
 from .validation import validate, validation_record
 from .watch import CollapseWatch, scalars
 
@@ -43,7 +31,6 @@ _NOT_OF_THE_NETWORK = (
     "transformers_version", "_name_or_path", "architectures", "dtype", "auto_map", "perfusion_maps", "training_data",
     "training_grid",
 )  # fmt: skip
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
 
 
 def train(arguments):
@@ -71,61 +58,14 @@ def train(arguments):
 
 
 def _train(arguments, recipe, accelerator, started):
-    if arguments.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA's first matrix product runs
-    set_seed(arguments.seed, deterministic=arguments.deterministic)
-    dataset = PreparedDataset(arguments.data_dir)
-    known, fold = splits_of(arguments, dataset, write=accelerator.is_main_process)
-    wanted = {split: set(known.get(split, ())) for split in ("train", "validation", "test")}
-    cases = {split: [case for case in dataset.cases if case.id in ids] for split, ids in wanted.items()}
-    for split in ("train", "validation") if dataset.heads is None else ("validation",):
-        if not cases[split]:
-            raise DataError(f"{arguments.data_dir}: the split has no case for {split}; prepare more cases")
+    data = load_data(arguments, write=accelerator.is_main_process)
     output = Path(arguments.output_dir)
     resume = _claim_output(accelerator, output, arguments)
-
-    processor = dataset.processor()
-    _say_what_the_data_decide(accelerator, recipe, processor)
-    model = build_network(
-        recipe,
-        arguments.model_name_or_path,
-        channels=dataset.num_channels,
-        targets=dataset.target_channels,
-        token=arguments.hub_token,
-        resumes=bool(resume),
-    )
-    if dataset.perfusion_maps:  # goes with the weights: `segment` warns of maps of other software
-        model.config.perfusion_maps = list(dataset.perfusion_maps)
-    model.config.training_data = after_training(of_network(model.config), synthetic=dataset.synthetic)
-    # `segment` flags scans of other voxel sizes
-    model.config.training_grid = typical_grid(dataset.cases) if dataset.heads is None else list(RENDERED_MM)
-    stages = describe_stages(recipe, model.config, dataset.target_channels)
-    phases = phases_of(model, recipe)
-    watched, collapse = dict.fromkeys(getattr(model, "watched_outputs", ())), CollapseWatch()
-    if phases:
-        allow_unused_weights(accelerator)
-    if recipe.channels_last:
-        put_channels_last(model, accelerator.device)
-    if arguments.activation_checkpointing:
-        enable_activation_checkpointing(model)
-    slices = training_slices(recipe, dataset, cases["train"], processor, model.config, arguments.seed)
-    optimizer = OPTIMIZERS[recipe.optimizer](
-        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
-    loader = DataLoader(
-        slices,
-        batch_size=recipe.batch_size,
-        shuffle=True,
-        num_workers=arguments.num_workers,
-        pin_memory=accelerator.device.type == "cuda",
-    )
-    averaged = None if recipe.ema_decay is None else averaged_model(model, recipe.ema_decay).to(accelerator.device)
-    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
-    if averaged is not None:
-        accelerator.register_for_checkpointing(averaged)
-    kept = model if averaged is None else averaged.module  # what is validated and saved
-    steps_per_epoch = math.ceil(len(loader) / recipe.gradient_accumulation_steps)
-    scheduler = make_scheduler(optimizer.optimizer, recipe, steps_per_epoch)
+    training = set_up(arguments, data, accelerator, resumes=bool(resume))
+    dataset, cases, processor = data.dataset, data.cases, data.processor
+    phases, watched = training.phases, training.watched
+    model, optimizer, loader, scheduler = training.model, training.optimizer, training.loader, training.scheduler
+    averaged, kept, stages, collapse = training.averaged, training.kept, training.stages, CollapseWatch()
 
     model_config = accelerator.unwrap_model(model).config
     identity = {
@@ -188,9 +128,7 @@ def _train(arguments, recipe, accelerator, started):
     every = 0 if arguments.checkpointing_steps == "epoch" else int(arguments.checkpointing_steps)
     state.finished = early_stop(state, recipe) or enough_steps()
     while state.epoch < recipe.epochs and not state.finished:
-        slices.set_epoch(state.epoch)
-        batches = skip_first_batches(loader, state.batches) if state.batches else loader
-        batches.set_epoch(state.epoch)  # also of the loader that skips: older versions of Accelerate begin it at 0
+        batches = training.batches_of(state.epoch, skip=state.batches)
         bar = tqdm(
             desc=f"epoch {state.epoch + 1}/{recipe.epochs}", total=len(loader), initial=state.batches, unit="batch",
             leave=False, disable=not accelerator.is_main_process,
@@ -198,10 +136,7 @@ def _train(arguments, recipe, accelerator, started):
         model.train()
         pending = []  # losses of the batches since the last optimizer step
         for batch in batches:
-            losses = step_over_batch(
-                accelerator, model, optimizer, batch, phases, max_gradient_norm=recipe.max_gradient_norm,
-                seed=(arguments.seed, state.epoch, state.batches, accelerator.process_index), watched=watched,
-            )  # fmt: skip
+            losses = training.step(batch, state.epoch, state.batches)
             pending.append(losses)
             state.batches += 1
             bar.update()
@@ -263,7 +198,7 @@ def _train(arguments, recipe, accelerator, started):
     if not state.best_step and not (output / "config.json").is_file():
         save_best(accelerator, kept, processor, output)  # resumed where nothing was left to do, before any validation
     summary = finish_model_folder(
-        accelerator, output, arguments, recipe, dataset, cases, state, known, fold=fold, stages=stages
+        accelerator, output, arguments, recipe, dataset, cases, state, data.splits, fold=data.fold, stages=stages
     )
     publishes = arguments.push_to_hub and accelerator.is_main_process
     accelerator.end_training()  # the other processes need not wait for the upload
@@ -273,40 +208,6 @@ def _train(arguments, recipe, accelerator, started):
         url = publish(output, arguments.hub_model_id, private=arguments.hub_private, token=arguments.hub_token)
         print(f"published: {url}", flush=True)
     return summary
-
-
-def training_slices(recipe, dataset, cases, processor, config, seed):
-    """What an epoch goes through: slices of prepared cases, or of heads that are rendered as they are asked for."""
-    if dataset.heads is not None:
-        return HeadSlices(
-            dataset.heads,
-            processor,
-            length=recipe.heads.get("slices", 8000),
-            epochs=recipe.epochs,
-            **{name: value for name, value in recipe.heads.items() if name != "slices"},
-            seed=seed,
-        )
-    return SliceDataset(
-        cases,
-        slices=recipe.slices,
-        slice_range=recipe.slice_range,
-        empty_slice_fraction=recipe.empty_slice_fraction,
-        copies=recipe.copies,
-        augmentation=recipe.slice_augmentation(),
-        targets=getattr(config, "target_channels", ()),
-        seed=seed,
-    )
-
-
-def _say_what_the_data_decide(accelerator, recipe, processor):
-    """Warn where the data were prepared in another way than the recipe would: the slices are what they are."""
-    settings, wanted = processor.settings(), LesionImageProcessor(**recipe.processor).settings()
-    other = [name for name in recipe.processor if settings[name] != wanted[name]]
-    if other and accelerator.is_main_process:
-        shown = ", ".join(f"{name}={settings[name]!r} instead of {wanted[name]!r}" for name in other)
-        warnings.warn(
-            f"the data were not prepared as recipe {recipe.name} says; used as they are: {shown}", stacklevel=3
-        )
 
 
 def say_stages(stages):
@@ -338,33 +239,6 @@ def _settings_to_keep(recipe):
     if recipe.scheduler in ("plateau", "step", "multistep", "constant"):
         free.add("epochs")  # the others fall to zero at the last epoch
     return {name: value for name, value in recipe.to_dict().items() if name not in free}
-
-
-def make_scheduler(optimizer, recipe, steps_per_epoch):
-    """The recipe's learning-rate scheduler; ``steps_per_epoch`` optimizer steps are an epoch.
-
-    "plateau" is Keras' ReduceLROnPlateau, which lowers the rate at the patience-th bad validation, torch's after it.
-    """
-    if recipe.scheduler == "plateau":
-        return ReduceLROnPlateau(
-            optimizer,
-            factor=recipe.plateau_factor,
-            patience=recipe.plateau_patience - 1,
-            threshold=recipe.plateau_min_delta,
-            threshold_mode="abs",
-        )
-    total_steps = recipe.epochs * steps_per_epoch
-
-    def falls(step):
-        epoch, done = step // steps_per_epoch, min(step / total_steps, 1.0)
-        if recipe.scheduler == "step":
-            return recipe.step_factor ** (epoch // recipe.step_epochs)
-        if recipe.scheduler == "multistep":
-            return recipe.step_factor ** sum(epoch >= milestone for milestone in recipe.milestones)
-        return {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[recipe.scheduler]
-
-    rise = recipe.warmup_epochs * steps_per_epoch
-    return LambdaLR(optimizer, lambda step: min((step + 1) / rise, 1.0) * falls(step) if rise else falls(step))
 
 
 def _claim_output(accelerator, output, arguments):

@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from ..datasets.prepared import PreparedDataset
+from ..datasets.prepared.reading import PreparedDataset
 from ..datasets.synthetic.heads.template_heads import make_template_head
 from ..errors import ModelError
 from ..hub.model_card import CARD_FILE, SUMMARY_FILE, write_model_card

@@ -23,8 +23,9 @@ from hf_lesionseg.training.checkpoints import STATE_FILE, TrainingState, find_ch
 from hf_lesionseg.training.command import main
 from hf_lesionseg.training.history import read_history
 from hf_lesionseg.training.launch import check_launch
-from hf_lesionseg.training.loop import early_stop, make_scheduler, train
+from hf_lesionseg.training.loop import early_stop, train
 from hf_lesionseg.training.recipe import load_recipe
+from hf_lesionseg.training.scheduler import make_scheduler
 
 TRAIN_SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 from ...datasets.prepared import PreparedDataset
 from ...datasets.slices import SliceDataset
 from ..launch import allow_unused_weights, make_accelerator
-from ..loop import OPTIMIZERS
 from ..network import build_network, put_channels_last
 from ..recipe import load_recipe
+from ..setup import OPTIMIZERS
 from ..step import phases_of, step_over_batch
 from ..validation import validate_case
 
