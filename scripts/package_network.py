@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hf_lesionseg.errors import LesionSegError
 from hf_lesionseg.pretrained import FOLDER
-from hf_lesionseg.training.packaging import package_network
+from hf_lesionseg.training.packaging import Words, package_network
 
 #: Of networks that learned from `lesionseg prepare heads`.
 UNTRIED = (
@@ -44,11 +44,11 @@ def main():
         (run, recipe or "clci-net-heads") for run, _, recipe in (each.partition("=") for each in options.earlier)
     ]
     pictures = [tuple(each.split("=", 1)) for each in options.picture]
+    words = Words(options.marks, options.takes, options.note, options.untried or UNTRIED, pictures)
     try:
         record = package_network(
-            options.run, options.output / options.name, data=options.data, recipe=options.recipe, seed=options.seed,
-            report=options.report, marks=options.marks, takes=options.takes, notes=options.note,
-            never_tried=options.untried or UNTRIED, pictures=pictures, earlier=earlier,
+            options.run, options.output / options.name, words, data=options.data, recipe=options.recipe,
+            seed=options.seed, report=options.report, earlier=earlier,
         )  # fmt: skip
     except LesionSegError as error:
         print(f"error: {error}", file=sys.stderr)

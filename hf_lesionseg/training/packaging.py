@@ -4,12 +4,14 @@ import hashlib
 import json
 import shutil
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
-from ..datasets.prepared.reading import PreparedDataset
+from ..datasets.prepared import PreparedDataset
 from ..datasets.synthetic.heads.template_heads import make_template_head
 from ..errors import ModelError
 from ..hub.model_card import CARD_FILE, SUMMARY_FILE, write_model_card
@@ -21,7 +23,7 @@ from .checkpoints import TrainingState
 from .history import read_history
 from .recipe import load_recipe
 
-__all__ = ["LARGEST_BYTES", "package_network"]
+__all__ = ["LARGEST_BYTES", "Words", "package_network"]
 
 LARGEST_BYTES = 6_000_000
 #: Masks of float16 and float32 weights must agree at least so well on every scan, as Dice.
@@ -31,10 +33,30 @@ _WEIGHTS, _CONFIG, _PROCESSOR = "model.safetensors", "config.json", "preprocesso
 _HEADS = ((0, 1, "ordinary"), (0, 4, "ordinary"), (0, 2, "low-field"))
 
 
-def package_network(
-    run, target, *, data=None, recipe="clci-net-heads", seed=0, report=None, marks, takes, notes=(),
-    never_tried=(), pictures=(), earlier=(),
-):  # fmt: skip
+@dataclass(frozen=True)
+class Words:
+    """What a person says of a network, for its card.
+
+    Attributes
+    ----------
+    marks, takes : str
+        What it finds, and in what scans.
+    notes : sequence of str
+        Known failures, in sentences.
+    never_tried : sequence of str
+        Ages, scanners and illnesses that nobody has tried it on.
+    pictures : sequence of (path, str)
+        PNG files of failures with their captions.
+    """
+
+    marks: str
+    takes: str
+    notes: Sequence[str] = ()
+    never_tried: Sequence[str] = ()
+    pictures: Sequence[tuple] = ()
+
+
+def package_network(run, target, words, *, data=None, recipe="clci-net-heads", seed=0, report=None, earlier=()):
     """Write the folder of a packaged network from a training run.
 
     Parameters
@@ -43,22 +65,15 @@ def package_network(
         Output folder of a training; its weights are those of the best validation, averaged where the recipe averages.
     target : path
         The folder, replaced as a whole; its name is the network's.
+    words : Words
     data : path, optional
         Prepared folder that it learned from, for the sources and their licences.
     recipe, seed : str, int
         Of a run that has not ended, whose folder does not tell them yet.
-    earlier : sequence of (path, str)
-        Runs whose weights this one began with, the first one first, each with its recipe.
     report : path, optional
         JSON of ``scripts/report_default_network.py``; a PNG of the same name goes along.
-    marks, takes : str
-        What it finds, and in what scans.
-    notes : sequence of str
-        Known failures, in sentences.
-    never_tried : sequence of str
-        Ages, scanners and illnesses that nobody has tried it on.
-    pictures : sequence of (path, str)
-        PNG files with their captions.
+    earlier : sequence of (path, str)
+        Runs whose weights this one began with, the first one first, each with its recipe.
 
     Returns
     -------
@@ -78,16 +93,16 @@ def package_network(
         training = _training(run, recipe, seed)
         record = {
             "name": target.name,
-            "marks": marks,
-            "takes": takes,
+            "marks": words.marks,
+            "takes": words.takes,
             "model_type": original.model.config.model_type,
             "parameters": original.identity()["parameters"],
             "weights": _weights(aside / _WEIGHTS) | {"dice_against_float32": agreement},
             "training": training | {"earlier": [_training(Path(each), its, seed) for each, its in earlier]},
             "data": _data(data),
-            "failures": list(notes),
-            "never_tried": list(never_tried),
-            "pictures": _bring_pictures(pictures, aside),
+            "failures": list(words.notes),
+            "never_tried": list(words.never_tried),
+            "pictures": _bring_pictures(words.pictures, aside),
         }
         if (run / SUMMARY_FILE).is_file():
             summary = json.loads((run / SUMMARY_FILE).read_text("utf-8"))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from hf_lesionseg.errors import ModelError
 from hf_lesionseg.inference import load_model
 from hf_lesionseg.pretrained import packaged_model
 from hf_lesionseg.training import packaging
-from hf_lesionseg.training.packaging import package_network
+from hf_lesionseg.training.packaging import Words, package_network
 
-WORDS = {"marks": "strokes", "takes": "T1w MRI"}
+WORDS = Words(marks="strokes", takes="T1w MRI")
 EPOCHS = (
     {"kind": "epoch", "step": 500, "epoch": 1, "loss": 1.0},
     {"kind": "epoch", "step": 1000, "epoch": 2, "validation_detection": 0.5, "validation_dice": 0.6},
@@ -55,7 +56,7 @@ def mark_everything(weights):
 def test_a_run_that_goes_on_becomes_a_whole_folder(run, tmp_path):
     change(run, mark_everything)
     target = tmp_path / "mine"
-    record = package_network(run, target, notes=["Calls the choroid plexus a stroke."], **WORDS)
+    record = package_network(run, target, replace(WORDS, notes=["Calls the choroid plexus a stroke."]))
     assert record == json.loads((target / "packaged.json").read_text())
     assert (record["training"]["step"], record["training"]["epoch"]) == (1000, 2), "the best by the recipe's monitor"
     assert record["training"]["recipe"]["name"] == "clci-net-heads"
@@ -74,31 +75,31 @@ def test_masks_that_differ_are_refused(run, tmp_path, monkeypatch):
     change(run, mark_everything)
     monkeypatch.setattr(packaging, "AGREEMENT", 1.01)
     with pytest.raises(ModelError, match=r"agree at a Dice of 1.0000 only, 1.01 is wanted"):
-        package_network(run, tmp_path / "mine", **WORDS)
+        package_network(run, tmp_path / "mine", WORDS)
     assert not (tmp_path / "mine").exists()
 
 
 def test_a_network_that_marks_nothing_proves_nothing(run, tmp_path):
     change(run, lambda weights: weights[head_of(weights)].sub_(100))
     with pytest.raises(ModelError, match="marks nothing on any of 1 made heads"):
-        package_network(run, tmp_path / "mine", **WORDS)
+        package_network(run, tmp_path / "mine", WORDS)
 
 
 def test_weights_that_do_not_fit_are_refused(run, tmp_path, monkeypatch):
     name = next(iter(name for name, value in load_file(run / "model.safetensors").items() if value.ndim == 4))
     monkeypatch.setattr(packaging, "LARGEST_BYTES", 1000)
     with pytest.raises(ModelError, match="bytes in float16, 1000 at most"):
-        package_network(run, tmp_path / "mine", **WORDS)
+        package_network(run, tmp_path / "mine", WORDS)
     change(run, lambda weights: weights[name].mul_(1e8))
     with pytest.raises(ModelError, match=f"{name} does not fit into float16"):
-        package_network(run, tmp_path / "mine", **WORDS)
+        package_network(run, tmp_path / "mine", WORDS)
 
 
 def test_a_run_without_a_validation_is_refused(run, tmp_path):
     change(run, mark_everything)
     (run / "history.jsonl").write_text(json.dumps(EPOCHS[0]) + "\n")
     with pytest.raises(ModelError, match=r"no validation is recorded in history\.jsonl"):
-        package_network(run, tmp_path / "mine", **WORDS)
+        package_network(run, tmp_path / "mine", WORDS)
 
 
 def test_earlier_stages_are_recorded_and_trained_first(run, tmp_path):
@@ -106,7 +107,7 @@ def test_earlier_stages_are_recorded_and_trained_first(run, tmp_path):
     first = shutil.copytree(run, tmp_path / "first")
     (first / "history.jsonl").write_text(json.dumps(EPOCHS[2]) + "\n")
     earlier = [(first, "clci-net-heads")]
-    record = package_network(run, tmp_path / "mine", recipe="clci-net-heads-finetune", earlier=earlier, **WORDS)
+    record = package_network(run, tmp_path / "mine", WORDS, recipe="clci-net-heads-finetune", earlier=earlier)
     assert [stage["step"] for stage in record["training"]["earlier"]] == [2000]
     assert record["training"]["step"] == 2000, "the best by validation_dice, which its recipe monitors"
     card = (tmp_path / "mine" / "README.md").read_text()
@@ -132,7 +133,7 @@ def test_an_ended_run_brings_its_summary_and_a_report_its_figure(run, tmp_path):
         "lesion_free": {"n": 0}, "real_lesion_free": [], "by_condition": {}, "reliability": [], "cases": [],
     }))  # fmt: skip
     report.with_suffix(".png").write_bytes(b"picture")
-    record = package_network(run, tmp_path / "mine", report=report, **WORDS)
+    record = package_network(run, tmp_path / "mine", WORDS, report=report)
     training = record["training"]
     assert (training["seed"], training["step"], training["epoch"], training["hours"]) == (5, 7, 3, 2.0)
     assert "cases" not in json.loads((tmp_path / "mine" / "training_summary.json").read_text())
