@@ -47,6 +47,24 @@ class TrainingState:
     seconds: float = 0.0
     finished: str = ""
 
+    @property
+    def mean_loss(self):
+        """Mean loss of the batches of the epoch under way."""
+        return self.loss_sum / self.batches
+
+    def count_step(self, loss, batches):
+        """Count an optimizer step and the mean loss of its batches."""
+        if not math.isfinite(loss):
+            raise ModelError(
+                f"the loss is {loss} at step {self.step + 1}; start anew with a lower --learning_rate "
+                "or with --mixed_precision no"
+            )
+        self.step += 1
+        self.loss_sum += loss * batches
+
+    def begin_next_epoch(self):
+        self.epoch, self.batches, self.loss_sum = self.epoch + 1, 0, 0.0
+
     @staticmethod
     def monitored(record, monitor):
         """The monitored figure of a validation, as something that falls when training goes well."""

@@ -22,12 +22,9 @@ def _cross_validate(arguments):
     print_folds(pooled)
     print(f"ensemble and pooled scores: {arguments.output_dir}")
     if arguments.push_to_hub:
-        from ..hub.publish import publish
+        from .loop import publish_model
 
-        url = publish(
-            arguments.output_dir, arguments.hub_model_id, private=arguments.hub_private, token=arguments.hub_token
-        )
-        print(f"published: {url}", flush=True)
+        publish_model(arguments)
 
 
 def main(argv=None, prog=None):

@@ -69,7 +69,7 @@ def _splits_of(arguments, dataset, *, write):
         return dataset.splits(), None
     number = int(arguments.fold)
     if write and (message := people_warning(dataset.cases)):
-        warnings.warn(message, LeakageWarning, stacklevel=4)
+        warnings.warn(message, LeakageWarning, stacklevel=3)
     folds = find_folds(arguments.data_dir, dataset.cases, arguments.folds, write=write)
     record = {"number": number, "of": len(folds), "seed": folds.seed, "fingerprint": folds.fingerprint()}
     return folds.splits(number), record

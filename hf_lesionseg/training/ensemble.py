@@ -13,7 +13,7 @@ from ..inference.loading import WEIGHTS, load_model
 from ..machine_paths import without_machine_paths
 from ..pretrained import locate_model
 from ..provenance import marks, of_folder, of_several
-from .cross_validation import HELD_OUT_FILE, SCORES_CSV, SCORES_JSON, SCORES_MD, fold_folder, pool_folds, write_scores
+from .held_out import HELD_OUT_FILE, SCORES_CSV, SCORES_JSON, SCORES_MD, fold_folder, pool_folds, write_scores
 
 #: What of a member's folder goes along; no checkpoints.
 MEMBER_FILES = (
@@ -51,7 +51,7 @@ def make_ensemble(folders: Sequence, output):
     Returns
     -------
     dict or None
-        Of :func:`~hf_lesionseg.training.cross_validation.pool_folds`; None for networks that are no folds.
+        Of :func:`~hf_lesionseg.training.held_out.pool_folds`; None for networks that are no folds.
 
     Raises
     ------

@@ -1,36 +1,24 @@
-"""The one training loop. Read :func:`_train` from top to bottom.
+"""The one training loop: read :func:`train` from top to bottom, then :func:`run_epoch`.
+
+What it trains with is built in :mod:`~hf_lesionseg.training.setup`, what one step does with a batch is in
+:mod:`~hf_lesionseg.training.step`, where it goes on after an interruption in :mod:`~hf_lesionseg.training.resume`, why
+it ends early in :mod:`~hf_lesionseg.training.stopping`.
 
 Two things make a resumed run equal to an uninterrupted one, step by step: the order of the slices depends on the seed
-and the epoch alone, and every step seeds the random numbers of dropout from (seed, step, process). What a step does
-with one batch, in one go or in phases, is in :mod:`~hf_lesionseg.training.step`.
+and the epoch alone, and every step seeds the random numbers of dropout from (seed, epoch, batch, process).
 """
 
-import json
-import math
-import shutil
-import time
-from pathlib import Path
-
 import torch
-from accelerate.utils import tqdm
 
-from ..datasets.prepared.splits import ids_sha256
-from ..errors import ModelError, UsageError
-from .checkpoints import TrainingState, find_checkpoint, load_checkpoint, restore_best, save_checkpoint, writing
 from .data import load_data
-from .history import History, read_history
-from .launch import make_accelerator, only_run_in, start_tracking
+from .launch import make_accelerator, only_run_in
 from .loader_workers import explained_workers
-from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
-from .recipe import Recipe
+from .model_folder import finish_model_folder, save_best
+from .resume import Checkpoints, claim_output
+from .run_log import RunLog
 from .setup import set_up
+from .stopping import Clock, StopRules
 from .validation import validate, validation_record
-from .watch import CollapseWatch, scalars
-
-_NOT_OF_THE_NETWORK = (
-    "transformers_version", "_name_or_path", "architectures", "dtype", "auto_map", "perfusion_maps", "training_data",
-    "training_grid",
-)  # fmt: skip
 
 
 def train(arguments):
@@ -50,248 +38,112 @@ def train(arguments):
     LesionSegError
         One of its kinds, naming the file or option and the remedy.
     """
-    started = time.monotonic()
+    clock = Clock()
     recipe = arguments.load_recipe()
     accelerator = make_accelerator(recipe, cpu=arguments.cpu, with_tracking=arguments.with_tracking)
     with only_run_in(arguments.output_dir, accelerator), explained_workers():
-        return _train(arguments, recipe, accelerator, started)
+        data = load_data(arguments, write=accelerator.is_main_process)
+        checkpoint = claim_output(accelerator, arguments)
+        training = set_up(arguments, data, accelerator, resumes=checkpoint is not None)
+
+        checkpoints, stop = Checkpoints(training, clock), StopRules(training, clock)
+        state = checkpoints.resume(checkpoint)
+        log = RunLog(training, state, clock, resumes=checkpoint is not None)
+
+        state.finished = stop.before_start(state)
+        while state.epoch < recipe.epochs and not state.finished:
+            run_epoch(training, state, checkpoints, log, stop)
+            whole = state.batches == len(training.loader)
+            if not whole:
+                checkpoints.save(state)  # before anything that an uninterrupted run would not do here
+            validate_epoch(training, state, log, whole=whole)
+            if whole:
+                state.begin_next_epoch()
+                checkpoints.save(state)
+                state.finished = stop.after_epoch(state)
+
+        state.seconds = clock.in_all()
+        return finish(training, state)
 
 
-def _train(arguments, recipe, accelerator, started):
-    data = load_data(arguments, write=accelerator.is_main_process)
-    output = Path(arguments.output_dir)
-    resume = _claim_output(accelerator, output, arguments)
-    training = set_up(arguments, data, accelerator, resumes=bool(resume))
-    dataset, cases, processor = data.dataset, data.cases, data.processor
-    phases, watched = training.phases, training.watched
-    model, optimizer, loader, scheduler = training.model, training.optimizer, training.loader, training.scheduler
-    averaged, kept, stages, collapse = training.averaged, training.kept, training.stages, CollapseWatch()
+def run_epoch(training, state, checkpoints, log, stop):
+    """Take the steps that are left of an epoch, up to its end or a reason to stop.
 
-    model_config = accelerator.unwrap_model(model).config
-    identity = {
-        **_network_settings(model_config),
-        **_settings_to_keep(recipe),
-        "mixed_precision": accelerator.mixed_precision,
-        "data": dataset.fingerprint(),
-        "data_files": dataset.content(),
-        "train_cases": ids_sha256(case.id for case in cases["train"]),
-        "validation_cases": ids_sha256(case.id for case in cases["validation"]),
-        "processes": accelerator.num_processes,
-        "seed": arguments.seed,
-    }
-    defaults = {
-        **_network_settings(type(model_config)()),
-        **_settings_to_keep(Recipe(name="", model_type=recipe.model_type)),
-        "data_files": dataset.content(),
-    }
-    state = load_checkpoint(accelerator, resume, scheduler, identity, defaults) if resume else TrainingState()
-    history = None
-    if accelerator.is_main_process:
-        if resume:
-            restore_best(resume, output)
-        history = History(output / "history.jsonl", state.step if resume else None, state.epoch)
-        if stages:
-            say_stages(stages)
-            if resume:
-                collapse.recall(read_history(history.path))
-            else:
-                history.append(kind="stages", step=0, epoch=0, **stages)
-    if arguments.with_tracking:
-        start_tracking(accelerator, arguments.project, recipe.to_dict() | {"seed": arguments.seed})
+    Parameters
+    ----------
+    training : TrainingSetup
+    state : TrainingState
+        Where the run stands; moved on.
+    checkpoints : Checkpoints
+    log : RunLog
+    stop : StopRules
+    """
+    accelerator = training.accelerator
+    training.model.train()
+    batches = training.batches_of(state.epoch, skip=state.batches)
+    pending = []  # losses of the batches since the weights moved
+    for batch in log.progress(batches, state):
+        pending.append(training.step(batch, state.epoch, state.batches))
+        state.batches += 1
+        if not accelerator.sync_gradients:
+            continue  # the recipe accumulates gradients, and the weights have not moved yet
+        losses = accelerator.reduce(torch.stack(pending).mean(dim=0), reduction="mean").tolist()
+        state.count_step(sum(losses), batches=len(pending))
+        pending.clear()
+        log.step(state, losses)
+        if training.recipe.scheduler != "plateau":
+            training.scheduler.step()
+        checkpoints.save_after_step(state)
+        state.finished = stop.after_step(state)
+        if state.finished:
+            break
 
-    before = state.seconds
 
-    def elapsed():
-        return before + time.monotonic() - started
+def validate_epoch(training, state, log, *, whole):
+    """Validate where the recipe or the run's end asks for it, keep the weights that are the best so far, and tell.
 
-    def enough_steps():
-        reached = arguments.max_steps is not None and state.step >= arguments.max_steps
-        return f"--max_steps {arguments.max_steps}" if reached else ""
-
-    def out_of_time():
-        late = arguments.max_minutes is not None and time.monotonic() - started > 60 * arguments.max_minutes
-        return f"--max_minutes {arguments.max_minutes}" if _agreed(accelerator, late) else ""
-
-    def log(kind, **values):
-        if history is not None:
-            history.append(kind=kind, step=state.step, **values)
-        if accelerator.trackers:
-            prefix = "train" if kind == "step" else "epoch"
-            accelerator.log({f"{prefix}/{name}": value for name, value in values.items()}, step=state.step)
-
-    def checkpoint():
-        state.seconds = elapsed()
-        save_checkpoint(
-            accelerator, output / "checkpoints", state, scheduler, identity, arguments.checkpoints_total_limit
-        )
-
-    every = 0 if arguments.checkpointing_steps == "epoch" else int(arguments.checkpointing_steps)
-    state.finished = early_stop(state, recipe) or enough_steps()
-    while state.epoch < recipe.epochs and not state.finished:
-        batches = training.batches_of(state.epoch, skip=state.batches)
-        bar = tqdm(
-            desc=f"epoch {state.epoch + 1}/{recipe.epochs}", total=len(loader), initial=state.batches, unit="batch",
-            leave=False, disable=not accelerator.is_main_process,
+    Parameters
+    ----------
+    training : TrainingSetup
+    state : TrainingState
+    log : RunLog
+    whole : bool
+        The epoch came to its end; of one that did not, the learning rate takes no notice.
+    """
+    recipe, epoch = training.recipe, state.epoch + 1
+    record = {"loss": state.mean_loss, "learning_rate": training.learning_rate}
+    if state.finished or epoch % recipe.validation_every == 0 or epoch == recipe.epochs:
+        validated = validate(
+            training.accelerator, training.kept, training.data.processor, training.data.cases["validation"],
+            batch_size=training.arguments.eval_batch_size, mixed_precision=training.accelerator.mixed_precision,
+            slice_range=recipe.slice_range,
         )  # fmt: skip
-        model.train()
-        pending = []  # losses of the batches since the last optimizer step
-        for batch in batches:
-            losses = training.step(batch, state.epoch, state.batches)
-            pending.append(losses)
-            state.batches += 1
-            bar.update()
-            if not accelerator.sync_gradients:
-                continue
-            if averaged is not None:
-                averaged.update_parameters(accelerator.unwrap_model(model))
-            losses = accelerator.reduce(torch.stack(pending).mean(dim=0), reduction="mean").tolist()
-            value = sum(losses)
-            if not math.isfinite(value):
-                raise ModelError(
-                    f"the loss is {value} at step {state.step + 1}; start anew with a lower --learning_rate "
-                    "or with --mixed_precision no"
-                )
-            state.loss_sum += value * len(pending)
-            pending.clear()
-            bar.set_postfix(loss=f"{state.loss_sum / state.batches:.4f}", refresh=False)
-            state.step += 1
-            if state.step % arguments.logging_steps == 0:
-                rate = optimizer.param_groups[0]["lr"]
-                by_phase = {f"loss_{phase}": loss for phase, loss in zip(phases, losses, strict=False)}
-                parts = scalars(watched)
-                log("step", epoch=state.epoch + 1, loss=value, **by_phase, **parts, learning_rate=rate)
-                if accelerator.is_main_process:
-                    for text in collapse.look(parts, state.step):
-                        history.append(kind="warning", step=state.step, epoch=state.epoch + 1, text=text)
-            if recipe.scheduler != "plateau":
-                scheduler.step()
-            if every and state.step % every == 0:
-                checkpoint()
-            state.finished = enough_steps() or out_of_time()
-            if state.finished:
-                break
-        bar.close()
-        whole_epoch = state.batches == len(loader)
-        if state.finished and not whole_epoch:
-            checkpoint()  # in mid-epoch, before anything that an uninterrupted run would not do here
+        record |= validation_record(validated)
+        if state.note(record, recipe.monitor):
+            save_best(training)
+        if whole and recipe.scheduler == "plateau":
+            training.scheduler.step(state.monitored(record, recipe.monitor))
+    log.epoch(state, record)
 
-        record = {"loss": state.loss_sum / state.batches, "learning_rate": optimizer.param_groups[0]["lr"]}
-        if state.finished or (state.epoch + 1) % recipe.validation_every == 0 or state.epoch + 1 == recipe.epochs:
-            validated = validate(
-                accelerator, kept, processor, cases["validation"],
-                batch_size=arguments.eval_batch_size, mixed_precision=accelerator.mixed_precision,
-                slice_range=recipe.slice_range,
-            )  # fmt: skip
-            record |= validation_record(validated)
-            if state.note(record, recipe.monitor):
-                save_best(accelerator, kept, processor, output)
-            if whole_epoch and recipe.scheduler == "plateau":
-                scheduler.step(state.monitored(record, recipe.monitor))
-        log("epoch", epoch=state.epoch + 1, **record)
-        _print_epoch(accelerator, state.epoch + 1, recipe.epochs, record, elapsed())
-        if whole_epoch:
-            state.epoch, state.batches, state.loss_sum = state.epoch + 1, 0, 0.0
-            checkpoint()
-            state.finished = state.finished or early_stop(state, recipe)
 
-    state.seconds = elapsed()
-    if not state.best_step and not (output / "config.json").is_file():
-        save_best(accelerator, kept, processor, output)  # resumed where nothing was left to do, before any validation
-    summary = finish_model_folder(
-        accelerator, output, arguments, recipe, dataset, cases, state, data.splits, fold=data.fold, stages=stages
-    )
+def finish(training, state):
+    """Complete the model folder, and publish it where that was asked for; returns the summary."""
+    arguments, accelerator = training.arguments, training.accelerator
+    if not state.best_step and not (training.output / "config.json").is_file():
+        save_best(training)  # resumed where nothing was left to do, before any validation
+    summary = finish_model_folder(training, state)
     publishes = arguments.push_to_hub and accelerator.is_main_process
     accelerator.end_training()  # the other processes need not wait for the upload
     if publishes:
-        from ..hub.publish import publish
-
-        url = publish(output, arguments.hub_model_id, private=arguments.hub_private, token=arguments.hub_token)
-        print(f"published: {url}", flush=True)
+        publish_model(arguments)
     return summary
 
 
-def say_stages(stages):
-    """Print what the stages are trained on; loudly, where that is less than the recipe's network could."""
-    print(f"training: {stages['stages']}", flush=True)
-    if stages["reason"]:
-        print(f"WARNING: {stages['reason']}", flush=True)
+def publish_model(arguments):
+    """Publish the model folder of a run, and say where it is."""
+    from ..hub.publish import publish
 
-
-def _network_settings(config):
-    """The settings of a network as a checkpoint keeps them, each under a name of its own."""
-    settings = json.loads(config.to_json_string(use_diff=False))
-    return {f"model.{name}": settings[name] for name in sorted(settings) if name not in _NOT_OF_THE_NETWORK}
-
-
-def _settings_to_keep(recipe):
-    """What of a recipe may not change between a checkpoint and the run that resumes from it."""
-    free = {
-        "name",
-        "paper",
-        "model",
-        "encoder_weights",
-        "processor",
-        "target_channels",
-        "split",
-        "early_stopping_patience",
-        "mixed_precision",
-    }
-    if recipe.scheduler in ("plateau", "step", "multistep", "constant"):
-        free.add("epochs")  # the others fall to zero at the last epoch
-    return {name: value for name, value in recipe.to_dict().items() if name not in free}
-
-
-def _claim_output(accelerator, output, arguments):
-    """Return the checkpoint to resume from, or ``None`` for a new run in a folder that is free for it."""
-    resume = None
-    if arguments.resume_from_checkpoint:
-        resume = find_checkpoint(arguments.resume_from_checkpoint, output / "checkpoints")
-    taken = (output / "config.json").exists()
-    begun = taken or (output / "history.jsonl").exists()
-    if begun and not resume and not arguments.overwrite_output_dir and (taken or not arguments.resume_from_checkpoint):
-        raise UsageError(
-            f"{output}: holds an earlier run; go on with --resume_from_checkpoint latest where it has checkpoints, "
-            "or start anew with --overwrite_output_dir"
-        )
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        with writing(output):
-            if arguments.overwrite_output_dir and not resume:
-                for name in ("checkpoints", "figures"):
-                    shutil.rmtree(output / name, ignore_errors=True)
-                for name in OUTPUT_FILES:
-                    (output / name).unlink(missing_ok=True)
-            output.mkdir(parents=True, exist_ok=True)
-    accelerator.wait_for_everyone()
-    return resume
-
-
-def _agreed(accelerator, flag):
-    """Whether any process raises ``flag``, the same answer in all of them."""
-    if accelerator.num_processes == 1:
-        return flag
-    return accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), reduction="sum").item() > 0
-
-
-def early_stop(state, recipe):
-    """Why training should stop for want of improvement, or nothing."""
-    patience = recipe.early_stopping_patience
-    if patience and state.validations_without_best >= patience:
-        return f"no better {recipe.monitor} in {patience} validations"
-    return ""
-
-
-def _print_epoch(accelerator, epoch, epochs, record, seconds):
-    shown = f"epoch {epoch}/{epochs}  loss {record['loss']:.4f}"
-    if "validation_dice" in record:
-        shown += f"  validation loss {record['validation_loss']:.4f}  3-D Dice {record['validation_dice']:.4f}"
-        others = (("IoU", "iou"), ("AUC", "auc"), ("P", "precision"), ("R", "recall"))
-        shown += "".join(
-            f"  {name} {record[f'validation_{field}']:.4f}" for name, field in others if f"validation_{field}" in record
-        )
-    if "validation_false_ml" in record:
-        shown += f"  with lesion {record['validation_dice_with_lesion']:.4f}"
-        shown += f"  false mL {record['validation_false_ml']:.2f}"
-    if "validation_miou" in record:
-        shown += f"  first-stage mIoU {record['validation_miou']:.4f}"
-    accelerator.print(f"{shown}  learning rate {record['learning_rate']:.1e}  {seconds:.0f} s", flush=True)
+    url = publish(
+        arguments.output_dir, arguments.hub_model_id, private=arguments.hub_private, token=arguments.hub_token
+    )
+    print(f"published: {url}", flush=True)

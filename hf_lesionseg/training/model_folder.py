@@ -23,7 +23,7 @@ from ..machine_paths import local_name, without_machine_paths
 from ..models.file_modes import give_usual_modes
 from ..provenance import marks, of_network
 from .checkpoints import BEST_FILES, writing
-from .cross_validation import HELD_OUT_FILE, write_held_out
+from .held_out import HELD_OUT_FILE, write_held_out
 from .history import read_history
 from .validation import mean_dwi_correlation, mean_region_iou, predict_case, validate
 
@@ -40,15 +40,16 @@ OUTPUT_FILES = (
 _VERSIONS = ("torch", "transformers", "accelerate", "huggingface_hub", "numpy", "nibabel")
 
 
-def save_best(accelerator, model, processor, output):
+def save_best(training):
     """Put the present weights into the model folder: written aside, then renamed file by file, the weights first."""
+    accelerator, output = training.accelerator, training.output
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         with writing(output):
             aside = output / ".best.partial"
             shutil.rmtree(aside, ignore_errors=True)
-            accelerator.unwrap_model(model).save_pretrained(aside, max_shard_size="100GB")
-            processor.save_pretrained(aside)
+            accelerator.unwrap_model(training.kept).save_pretrained(aside, max_shard_size="100GB")
+            training.data.processor.save_pretrained(aside)
             give_usual_modes(aside.iterdir())
             for name in BEST_FILES:
                 (aside / name).replace(output / name)
@@ -56,20 +57,23 @@ def save_best(accelerator, model, processor, output):
     accelerator.wait_for_everyone()
 
 
-def finish_model_folder(
-    accelerator, output, arguments, recipe, dataset, cases, state, splits, *, fold=None, stages=None
-):
+def finish_model_folder(training, state):
     """Score the best weights on validation and test cases, draw, write the summary and the card.
 
-    The held-out cases of a ``fold`` are the test cases; they get all metrics of ``evaluate``, and a file of their own.
-    ``stages`` tells what a network of several stages learned from: see :func:`~hf_lesionseg.training.network.\
-describe_stages`.
+    The held-out cases of a fold are the test cases; they get all metrics of ``evaluate``, and a file of their own.
+
+    Parameters
+    ----------
+    training : TrainingSetup
+    state : TrainingState
 
     Returns
     -------
     dict
         The summary, as written to ``training_summary.json``.
     """
+    accelerator, output, arguments = training.accelerator, training.output, training.arguments
+    dataset, cases, fold, stages = training.data.dataset, training.data.cases, training.data.fold, training.stages
     best = load_model(output, device=str(accelerator.device))
     model, processor = best.model, best.processor
     settings = {"batch_size": arguments.eval_batch_size, "mixed_precision": accelerator.mixed_precision}
@@ -80,7 +84,7 @@ describe_stages`.
         for split in ("validation", "test")
     }
     metrics = {split: [case.metrics for case in found] for split, found in validated.items()}
-    summary = _summary(accelerator, arguments, recipe, dataset, cases, state, metrics, model)
+    summary = _summary(accelerator, arguments, training.recipe, dataset, cases, state, metrics, model)
     summary["first_stage_miou"] = {split: mean_region_iou(found) for split, found in validated.items()}
     summary |= {} if fold is None else {"fold": fold}
     if stages:
@@ -91,7 +95,7 @@ describe_stages`.
             with write_aside(output / "splits.json") as path:
                 shutil.copyfile(Path(arguments.data_dir) / "splits.json", path)
         else:
-            write_held_out(output, fold, splits, cases, metrics["test"], synthetic=dataset.synthetic)
+            write_held_out(output, training.data, metrics["test"])
         with write_aside(output / SUMMARY_FILE) as path:
             path.write_text(json.dumps(without_machine_paths(summary), indent=1) + "\n")
         _draw(output, dataset, cases, metrics, summary, model, processor, settings)

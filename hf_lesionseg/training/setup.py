@@ -12,6 +12,7 @@ import math
 import os
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator, skip_first_batches
@@ -79,6 +80,11 @@ class TrainingSetup:
     watched: dict = field(default_factory=dict)
 
     @property
+    def output(self):
+        """Folder of the model, its history and checkpoints; not there yet."""
+        return Path(self.arguments.output_dir)
+
+    @property
     def network(self):
         """The network that is trained, out of what distributes it."""
         return self.accelerator.unwrap_model(self.model)
@@ -100,7 +106,7 @@ class TrainingSetup:
         return batches
 
     def step(self, batch, epoch, number):
-        """Forward, backward and, unless gradients are being accumulated, move the weights.
+        """Forward, backward and, unless gradients are being accumulated, move the weights and their average.
 
         Parameters
         ----------
@@ -114,11 +120,14 @@ class TrainingSetup:
         torch.Tensor of shape (phases,), or (1,) without phases
             The losses in this process, detached.
         """
-        return step_over_batch(
+        losses = step_over_batch(
             self.accelerator, self.model, self.optimizer, batch, self.phases,
             max_gradient_norm=self.recipe.max_gradient_norm, watched=self.watched,
             seed=(self.arguments.seed, epoch, number, self.accelerator.process_index),
         )  # fmt: skip
+        if self.averaged is not None and self.accelerator.sync_gradients:
+            self.averaged.update_parameters(self.network)
+        return losses
 
 
 def set_up(arguments, data, accelerator=None, *, resumes=False) -> TrainingSetup:
@@ -175,9 +184,20 @@ def set_up(arguments, data, accelerator=None, *, resumes=False) -> TrainingSetup
     steps_per_epoch = math.ceil(len(loader) / recipe.gradient_accumulation_steps)
     scheduler = make_scheduler(optimizer.optimizer, recipe, steps_per_epoch)
     return TrainingSetup(
-        arguments, recipe, accelerator, data, model, optimizer, loader, slices, scheduler,
-        averaged=averaged, phases=phases, stages=stages, watched=dict.fromkeys(watched),
-    )  # fmt: skip
+        arguments=arguments,
+        recipe=recipe,
+        accelerator=accelerator,
+        data=data,
+        model=model,
+        optimizer=optimizer,
+        loader=loader,
+        slices=slices,
+        scheduler=scheduler,
+        averaged=averaged,
+        phases=phases,
+        stages=stages,
+        watched=dict.fromkeys(watched),
+    )
 
 
 def make_optimizer(parameters, recipe):

@@ -13,8 +13,9 @@ from hf_lesionseg.errors import DataError, LaunchError, ModelError, UsageError
 from hf_lesionseg.inference import load_model
 from hf_lesionseg.training.arguments import TrainingArguments
 from hf_lesionseg.training.command import main
-from hf_lesionseg.training.cross_validation import pool_folds, train_folds
+from hf_lesionseg.training.cross_validation import train_folds
 from hf_lesionseg.training.ensemble import make_ensemble
+from hf_lesionseg.training.held_out import pool_folds
 
 FOLDS = 3
 

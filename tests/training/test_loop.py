@@ -19,13 +19,11 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from hf_lesionseg.errors import CheckpointError, DataError, LaunchError, ModelError, OutputError, UsageError
 from hf_lesionseg.training.arguments import TrainingArguments
-from hf_lesionseg.training.checkpoints import STATE_FILE, TrainingState, find_checkpoint, list_checkpoints
+from hf_lesionseg.training.checkpoints import STATE_FILE, find_checkpoint, list_checkpoints
 from hf_lesionseg.training.command import main
 from hf_lesionseg.training.history import read_history
 from hf_lesionseg.training.launch import check_launch
-from hf_lesionseg.training.loop import early_stop, train
-from hf_lesionseg.training.recipe import load_recipe
-from hf_lesionseg.training.scheduler import make_scheduler
+from hf_lesionseg.training.loop import train
 
 TRAIN_SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 
@@ -222,11 +220,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(run, whole, tmp_path):
         run(model_name_or_path=str(tmp_path / "broken"))
 
 
-def test_a_validation_that_is_not_finite_is_an_error():
-    with pytest.raises(ModelError, match="validation_dice is nan"):
-        TrainingState().note({"validation_loss": 1.0, "validation_dice": math.nan}, "validation_dice")
-
-
 def test_a_stop_in_mid_epoch_does_not_change_the_best_weights_of_the_resumed_run(run, whole):
     """Stopping validates weights that the uninterrupted run never validated; resuming forgets them."""
     run(max_steps=8)
@@ -285,60 +278,6 @@ def test_workers_and_a_time_limit(run):
     assert len(list_checkpoints(output / "checkpoints")) == 1
 
 
-def test_the_learning_rate_falls_as_in_keras():
-    """Keras: the first value is the best, the third in a row that is no better by min_delta lowers the rate."""
-    recipe = load_recipe("clci-net-atlas")
-    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1e-4)
-    scheduler = make_scheduler(optimizer, recipe, steps_per_epoch=1)
-    rates = []
-    for loss in (1.0, 0.9995, 0.9999, 1.2, 0.5, 0.5, 0.5, 0.5):
-        scheduler.step(loss)
-        rates.append(optimizer.param_groups[0]["lr"])
-    assert rates == pytest.approx([1e-4, 1e-4, 1e-4, 2e-5, 2e-5, 2e-5, 2e-5, 4e-6])
-
-
-@pytest.mark.parametrize(
-    ("scheduler", "rates"), [("linear", [0.75, 0.5, 0.25, 0]), ("cosine", [0.8535534, 0.5, 0.1464466, 0])]
-)
-def test_schedules_that_fall_to_zero(scheduler, rates):
-    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = make_scheduler(
-        optimizer, load_recipe("clci-net-atlas", scheduler=scheduler, epochs=2), steps_per_epoch=2
-    )
-    seen = []
-    for _ in range(4):
-        optimizer.step()
-        schedule.step()
-        seen.append(optimizer.param_groups[0]["lr"])
-    assert seen == pytest.approx(rates)
-
-
-def test_the_rate_falls_in_steps_after_whole_epochs():
-    """Two epochs of three steps at 1, two at 0.1, the last at 0.01."""
-    recipe = load_recipe("clci-net-atlas", scheduler="step", step_epochs=2, epochs=5)
-    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = make_scheduler(optimizer, recipe, steps_per_epoch=3)
-    seen = []
-    for _ in range(15):
-        seen.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    assert seen == pytest.approx([1.0] * 6 + [0.1] * 6 + [0.01] * 3)
-
-
-def test_the_rate_rises_first_and_falls_after_milestones():
-    """Two epochs of warm-up, then x 0.2 after the third and after the fifth epoch of two steps each."""
-    recipe = load_recipe("clci-net-atlas", scheduler="multistep", milestones=[3, 5], step_factor=0.2, warmup_epochs=2)
-    optimizer = torch.optim.RMSprop([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = make_scheduler(optimizer, recipe, steps_per_epoch=2)
-    seen = []
-    for _ in range(12):
-        seen.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    assert seen == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0, 1.0] + [0.2] * 4 + [0.04] * 2)
-
-
 def test_a_run_with_augmentation_and_a_schedule_by_steps_resumes(run, whole, settings, tmp_path):
     recipe = tmp_path / "linear.yaml"
     added = "scheduler: linear\nwarmup_epochs: 1\noptimizer: rmsprop\naugmentation: {flip: {}, rotation: {}}\n"
@@ -348,29 +287,6 @@ def test_a_run_with_augmentation_and_a_schedule_by_steps_resumes(run, whole, set
     run(recipe=str(recipe), epochs=1, max_steps=3)
     output, _ = run(recipe=str(recipe), epochs=1, resume_from_checkpoint="latest")
     assert_same_run(output, expected)
-
-
-def test_early_stopping_counts_validations_without_a_new_best():
-    recipe, state = load_recipe("clci-net-atlas"), TrainingState()
-    stops = []
-    for loss in (1.0, 0.9, 0.9, 0.95, 0.91, 0.9, 2.0):
-        state.note({"validation_loss": loss, "validation_dice": 0.0}, recipe.monitor)
-        stops.append(bool(early_stop(state, recipe)))
-    assert stops == [False] * 6 + [True]
-    assert not early_stop(state, load_recipe("clci-net-demo"))
-
-
-def test_note_counts_validations_without_a_new_best():
-    state = TrainingState()
-    seen = [
-        state.note({"validation_loss": loss, "validation_dice": 0.0}, "validation_loss") for loss in (3, 2, 2, 4, 1)
-    ]
-    assert seen == [True, True, False, False, True]
-    assert state.validations_without_best == 0
-    assert math.isnan(TrainingState().best_dice)
-    state = TrainingState()
-    assert state.note({"validation_loss": 1.0, "validation_dice": 0.5}, "validation_dice")
-    assert not state.note({"validation_loss": 0.1, "validation_dice": 0.4}, "validation_dice")
 
 
 def test_processes_that_do_not_see_each_other_are_refused(monkeypatch):
