@@ -75,7 +75,13 @@ describe_stages`.
     settings = {"batch_size": arguments.eval_batch_size, "mixed_precision": accelerator.mixed_precision}
     validated = {
         split: validate(
-            accelerator, model, processor, cases[split], distances=fold is not None and split == "test", **settings
+            accelerator,
+            model,
+            processor,
+            cases[split],
+            distances=fold is not None and split == "test",
+            own_loss=False,
+            **settings,
         )
         for split in ("validation", "test")
     }
