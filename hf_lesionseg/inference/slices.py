@@ -99,6 +99,7 @@ def predict_slices(
     precision: str = "float32",
     deterministic: bool = False,
     keep_generated: bool = False,
+    observer=None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SlicePrediction:
     """Compute the probability of lesion in each pixel of each slice.
@@ -117,6 +118,10 @@ def predict_slices(
         Use only algorithms that give equal bytes on every run, or fail where a GPU has none.
     keep_generated : bool
         Keep the network's ``generated_dwi`` as well, a second volume.
+    observer : object, optional
+        With ``arguments(chosen)``, what the network takes beside ``pixel_values`` for the slices of these numbers, and
+        ``take(chosen, output)``, which is called with what it gives, as
+        :class:`~hf_lesionseg.training.volume_loss.VolumeLoss`.
     progress : callable, optional
         Called with (slices done, slices to do) after every step.
 
@@ -149,7 +154,7 @@ def predict_slices(
         while done < len(wanted):
             chosen = wanted[done : done + batch_size]
             batch = torch.from_numpy(pixel_values[chosen]).to(device=device, dtype=dtype)
-            output = _forward(model, batch)
+            output = _forward(model, batch, observer, chosen)
             if output is None:
                 if len(chosen) == 1:
                     raise LesionSegError(
@@ -187,17 +192,22 @@ def predict_slices(
     )
 
 
-def _forward(model: torch.nn.Module, batch: torch.Tensor) -> tuple[np.ndarray, list | None, torch.Tensor | None] | None:
+def _forward(
+    model: torch.nn.Module, batch: torch.Tensor, observer, chosen: np.ndarray
+) -> tuple[np.ndarray, list | None, torch.Tensor | None] | None:
     """Return probabilities, regions and generated image of one batch, or None if memory ran out and was given back."""
     try:
-        output = model(pixel_values=batch)
+        output = model(pixel_values=batch, **(observer.arguments(chosen) if observer else {}))
         logits = output.logits
         if logits.shape[-2:] != batch.shape[-2:]:
             raise ModelError(
                 f"the network gives logits of {tuple(logits.shape[-2:])} for slices of {tuple(batch.shape[-2:])}; "
                 "it is no network of this package"
             )
-        return lesion_probability(logits).cpu().numpy(), _regions(output), getattr(output, "generated_dwi", None)
+        found = lesion_probability(logits).cpu().numpy(), _regions(output), getattr(output, "generated_dwi", None)
+        if observer:
+            observer.take(chosen, output)
+        return found
     except (torch.OutOfMemoryError, MemoryError):
         pass
     except RuntimeError as error:

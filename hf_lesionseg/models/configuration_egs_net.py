@@ -2,7 +2,7 @@
 
 from huggingface_hub.dataclasses import strict
 
-from .configuration_segmenter import LesionConfig, check_choice
+from .configuration_segmenter import SegmenterConfig, check_choice
 
 FRAMES = tuple(f"ctp_{number:02d}" for number in range(11))
 MAPS = ("cbf", "cbv", "mtt", "tmax", "pwimax_o", "pwimax_p")
@@ -11,13 +11,14 @@ NORMALIZATIONS = ("switch", "batch")
 
 
 @strict
-class EGSNetConfig(LesionConfig):
+class EGSNetConfig(SegmenterConfig):
     r"""Configuration of :class:`~hf_lesionseg.models.modeling_egs_net.EGSNetForSemanticSegmentation`.
 
     The defaults are the network of Song and Huang, "Integrated Extractor, Generator and Segmentor for Ischemic Stroke
     Lesion Segmentation" (BrainLes 2018, doi:10.1007/978-3-030-11723-8_31): extractor 7,762,401 parameters, generator
     31,034,049, segmentor 31,263,782, and 1,568,000 in each of two perceptual networks that serve training alone. What
-    the paper leaves open is marked [assumed].
+    the paper leaves open is marked [assumed]. Beside the fields below: those of
+    :class:`~hf_lesionseg.models.configuration_segmenter.SegmenterConfig`.
 
     Parameters
     ----------
@@ -51,12 +52,11 @@ class EGSNetConfig(LesionConfig):
     dwi_loss : bool
         Train the generator on a true DWI, by its image and by its features. Without, the segmentor's loss alone reaches
         it.
-    generalized_dice : bool
-        Minus the logarithm of the generalised Dice coefficient in the segmentor's loss, beside the cross-entropy.
-    dice_smallest_class : float
-        Pixels that a class has at least in its weight in the generalised Dice coefficient [assumed].
+    loss : str
+        Of the segmentor. "generalized-dice-ce" is the paper's, "bce" its cross-entropy alone.
     heat_map : bool
-        Weigh the pixels of the generated image and of the cross-entropy by their signed distance to the lesion.
+        Weigh the pixels of the generated image, and of the segmentor's cross-entropy in these two losses, by their
+        signed distance to the lesion.
     heat_map_peak, heat_map_decay : float
         The weight is ``1 + heat_map_peak`` in the lesion and falls outside over so many pixels [assumed].
     extraction_weight, dwi_weight, feature_weight, segmentation_weight : float
@@ -83,8 +83,7 @@ class EGSNetConfig(LesionConfig):
     perceptual: str = "twin"
     perceptual_widths: list[int] | tuple[int, ...] = (32, 64, 128, 256, 512)
     dwi_loss: bool = True
-    generalized_dice: bool = True
-    dice_smallest_class: float | int = 1.0
+    loss: str = "generalized-dice-ce"
     heat_map: bool = True
     heat_map_peak: float | int = 4.0
     heat_map_decay: float | int = 8.0
@@ -155,10 +154,9 @@ class EGSNetConfig(LesionConfig):
         check_choice("perceptual", self.perceptual, PERCEPTUAL)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
 
-    def validate_losses(self):
-        for name in ("dice_smallest_class", "heat_map_decay"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+    def validate_weights(self):
+        if not 0 < self.heat_map_decay < float("inf"):
+            raise ValueError(f"heat_map_decay is {self.heat_map_decay}; it must be above 0")
         weights = ("extraction_weight", "dwi_weight", "feature_weight", "segmentation_weight")
         for name in ("heat_map_peak", *weights):
             if not 0 <= getattr(self, name) < float("inf"):
@@ -174,12 +172,12 @@ _PLAIN = {
     "normalization": "batch",
     "input_norm": False,
     "perceptual": "none",
-    "generalized_dice": False,
+    "loss": "bce",
     "heat_map": False,
 }
 _STEPS = (
     ("U-Net + CE", _PLAIN),
-    ("+ GD", {"generalized_dice": True}),
+    ("+ GD", {"loss": "generalized-dice-ce"}),
     ("AU-Net", {"squeeze_excitation": True}),
     ("+ G", {"generator": True, "map_channels": (*_FOUR_MAPS, "pwimax_p")}),
     ("+ SDF", {"heat_map": True}),

@@ -13,7 +13,7 @@ class LSNetConfig(ResNetSegmenterConfig):
     Segmentation" (ICIP 2021, arXiv:2102.05971), in its U-Net form: 14,502,853 parameters in L-Net, which finds regions,
     and 24,436,369 in S-Net, which segments them. What the paper leaves open is marked [assumed]. Beside the fields
     below: those of :class:`~hf_lesionseg.models.configuration_resnet_segmenter.ResNetSegmenterConfig`, of which
-    ``loss`` is that of the heat map and of the masks.
+    ``loss`` is that of the heat map (eq. 5, where the DIoU loss of the boxes is added to it) and of the masks (eq. 6).
 
     Parameters
     ----------

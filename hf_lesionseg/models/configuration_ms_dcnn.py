@@ -2,20 +2,19 @@
 
 from huggingface_hub.dataclasses import strict
 
-from .configuration_segmenter import LesionConfig, check_choice, check_dropout
+from .configuration_segmenter import SegmenterConfig, check_choice, check_dropout
 
 KERNEL_LAYOUTS = ("one-per-path", "both-in-each-path")
-MS_DCNN_LOSSES = ("dice", "dice-bce")
 
 
 @strict
-class MSDCNNConfig(LesionConfig):
+class MSDCNNConfig(SegmenterConfig):
     r"""Configuration of :class:`~hf_lesionseg.models.modeling_ms_dcnn.MSDCNNForSemanticSegmentation`.
 
     The defaults are the network of Liu et al., "Multi-scale Deep Convolutional Neural Network for Stroke Lesions
     Segmentation on CT Images" (BrainLes 2018, doi:10.1007/978-3-030-11723-8_28): 37,125,889 parameters, 121
     convolutions along each path and 2 that the paths share, 123 along either. What the paper leaves open is marked
-    [assumed].
+    [assumed]. Beside the fields below: those of :class:`~hf_lesionseg.models.configuration_segmenter.SegmenterConfig`.
 
     Parameters
     ----------
@@ -46,10 +45,9 @@ class MSDCNNConfig(LesionConfig):
         beginning of each path, half of ``base_width`` each.
     dropout : float or pair of float
         After every dense layer and every transition of the first and of the second path.
-    loss : {"dice", "dice-bce"}
-        "dice" is the paper's eq. 4; "dice-bce" adds the binary cross-entropy that its text mentions.
-    dice_smooth : float
-        Smoothing term of the Dice loss [assumed].
+    loss : str
+        "linear-dice" is the paper's eq. 4, its ``smooth`` [assumed]; with ``loss_settings={"bce_weight": 1}`` plus the
+        binary cross-entropy that the text mentions.
     """
 
     model_type = "ms-dcnn"
@@ -64,8 +62,7 @@ class MSDCNNConfig(LesionConfig):
     kernel_sizes: list[int] | tuple[int, ...] = (7, 3)
     kernel_layout: str = "one-per-path"
     dropout: float | int | list[float | int] | tuple[float | int, ...] = (0.01, 0.5)
-    loss: str = "dice"
-    dice_smooth: float | int = 1e-5
+    loss: str = "linear-dice"
 
     @property
     def stride(self):
@@ -109,8 +106,3 @@ class MSDCNNConfig(LesionConfig):
             raise ValueError(f"dropout is {self.dropout}; give one share, or one for each of the two paths")
         for share in self.path_dropout:
             check_dropout(share)
-
-    def validate_loss(self):
-        check_choice("loss", self.loss, MS_DCNN_LOSSES)
-        if not 0 < self.dice_smooth < float("inf"):
-            raise ValueError(f"dice_smooth is {self.dice_smooth}; it must be above 0")

@@ -2,7 +2,7 @@
 
 from huggingface_hub.dataclasses import strict
 
-from .configuration_segmenter import SEGMENTATION_LOSSES, SegmenterConfig, check_choice
+from .configuration_segmenter import SegmenterConfig, check_choice
 
 RESNET_DEPTHS = (10, 18, 34, 50, 101)
 
@@ -20,12 +20,12 @@ class ResNetSegmenterConfig(SegmenterConfig):
     base_width : int
         Feature maps of the encoder's stem; every other width is a multiple of it. 64 in the published ResNets, which
         alone have weights to start from.
-    loss : {"focal-dice", "dice", "bce"}
-        "focal-dice" is the paper's.
+    loss : str
+        As there; "focal-dice" is the paper's.
     """
 
     num_channels: int = 3
     loss: str = "focal-dice"
 
 
-__all__ = ["RESNET_DEPTHS", "SEGMENTATION_LOSSES", "ResNetSegmenterConfig", "check_choice"]
+__all__ = ["RESNET_DEPTHS", "ResNetSegmenterConfig", "check_choice"]

@@ -3,7 +3,7 @@
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-SEGMENTATION_LOSSES = ("focal-dice", "dice", "bce", "bce-dice")
+from .losses import LOSSES, check_loss, complete_settings
 
 
 @strict
@@ -38,40 +38,39 @@ class LesionConfig(PreTrainedConfig):
 
 @strict
 class SegmenterConfig(LesionConfig):
-    r"""Fields of the networks that share the losses of a slice; those of :class:`LesionConfig` beside them.
+    r"""Fields of every network that is trained; those of :class:`LesionConfig` beside them.
 
     Parameters
     ----------
-    loss : {"dice", "focal-dice", "bce", "bce-dice"}
-        "dice" is the Dice loss of the batch (CLCI-Net, Section 3), "focal-dice" the focal loss plus ``dice_weight``
-        times the Dice loss (L-SNet, eq. 6), "bce" binary cross-entropy, "bce-dice" ``bce_weight`` times the latter plus
-        the mean of the Dice losses of the batch and of each image.
-    focal_gamma, focal_alpha
-        Of the focal loss; without ``focal_alpha`` foreground and background weigh the same.
-    dice_weight : float
-    dice_smooth : float
-        Smoothing term of the Dice losses.
-    bce_weight : float
+    loss : str
+        A name in :data:`~hf_lesionseg.models.losses.LOSSES`, where each is explained: "dice", "linear-dice", "tversky",
+        "bce", "bce-dice", "focal", "focal-dice", "generalized-dice-ce", or one that was added there.
+    loss_settings : dict, optional
+        Settings of that loss by name, such as ``{"alpha": 0.3, "beta": 0.7}`` of "tversky". Those that are left out
+        are filled in with the loss's defaults, so that a saved configuration names them all.
     """
 
     loss: str = "dice"
-    focal_gamma: float | int = 2.0
-    focal_alpha: float | int | None = None
-    dice_weight: float | int = 0.2
-    dice_smooth: float | int = 1.0
-    bce_weight: float | int = 1.0
+    loss_settings: dict | None = None
 
     #: Height and width are padded to this multiple inside the network.
     stride = 32
 
+    def __post_init__(self, **kwargs):
+        if self.loss in LOSSES:
+            self.loss_settings = complete_settings(self.loss, self.loss_settings)
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """As transformers' own, but that another ``loss`` begins at its own defaults and is checked as at first."""
+        given = {name: kwargs.pop(name) for name in ("loss", "loss_settings") if name in kwargs}
+        if "loss" in given:
+            given = {"loss_settings": None} | given
+        return super().from_dict(config_dict | given, **kwargs)
+
     def validate_loss(self):
-        if self.loss not in SEGMENTATION_LOSSES:
-            raise ValueError(f"loss is {self.loss!r}; use one of {', '.join(SEGMENTATION_LOSSES)}")
-        for name in ("focal_gamma", "dice_weight", "dice_smooth", "bce_weight"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
-        if self.focal_alpha is not None and not 0 < self.focal_alpha < 1:
-            raise ValueError(f"focal_alpha is {self.focal_alpha}; it must be between 0 and 1, or null")
+        check_loss(self.loss, self.loss_settings or {})
 
 
 def check_choice(name, value, choices):

@@ -1,4 +1,16 @@
-"""Segmentation and localisation losses of the papers."""
+"""The segmentation losses, by name: what ``loss`` and ``loss_settings`` of a network's configuration choose.
+
+To add one, write a function of ``(logits, targets, *, ...)`` that returns a scalar, and give it a name in
+:data:`LOSSES`. Its keyword-only arguments are its settings; their defaults are those of the configuration. A loss
+refuses an impossible setting by a ``ValueError``: a configuration tries its loss once when it is made.
+
+Each takes ``logits`` (batch, height, width), float32, whose sigmoid is the probability of lesion
+(:func:`~hf_lesionseg.models.outputs.lesion_logit`), and ``targets`` of the same shape and any dtype: 1 in the lesion, 0
+elsewhere, or in between, as in heat maps. Sums and means run over all pixels of the batch together.
+"""
+
+import inspect
+import math
 
 import torch
 from torch.nn import functional as F
@@ -68,7 +80,52 @@ def generalized_dice(probabilities, targets, smallest=1.0):
     return (2 * overlap / sizes).clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def focal_loss(logits, targets, gamma=2.0, alpha=None):
+def dice_loss(logits, targets, *, smooth=1.0):
+    """Dice loss of the batch with squared denominators, CLCI-Net's: :func:`batch_dice_loss`."""
+    _check_numbers(smooth=smooth)
+    return batch_dice_loss(logits.sigmoid(), targets, smooth=smooth)
+
+
+def linear_dice_loss(logits, targets, *, smooth=1e-5, bce_weight=0.0):
+    """Dice loss of the batch without squares, MS-DCNN's (eq. 4), plus ``bce_weight`` times binary cross-entropy.
+
+    The paper's text speaks of a cross-entropy beside the Dice coefficient, which its equation lacks.
+    """
+    _check_numbers(above_zero=("smooth",), smooth=smooth, bce_weight=bce_weight)
+    loss = batch_dice_loss(logits.sigmoid(), targets, smooth=smooth, squared=False)
+    return loss + bce_weight * focal_loss(logits, targets, gamma=0) if bce_weight else loss
+
+
+def tversky_loss(logits, targets, *, alpha=0.3, beta=0.7, smooth=1.0):
+    """One minus the Tversky index of the batch (Salehi et al., MLMI 2017, arXiv:1706.05721).
+
+    ``1 - (TP + s) / (TP + alpha FP + beta FN + s)`` with ``TP = sum(y p)``, ``FP = sum((1 - y) p)`` and
+    ``FN = sum(y (1 - p))``. With ``beta`` above ``alpha`` a missed pixel costs more than a false one; both 0.5 give a
+    Dice loss without squares. The defaults are the paper's for multiple sclerosis.
+    """
+    _check_numbers(above_zero=("smooth",), alpha=alpha, beta=beta, smooth=smooth)
+    probabilities = logits.sigmoid()
+    targets = targets.to(probabilities.dtype)
+    found = (probabilities * targets).sum()
+    false = (probabilities * (1 - targets)).sum()
+    missed = ((1 - probabilities) * targets).sum()
+    return 1 - (found + smooth) / (found + alpha * false + beta * missed + smooth)
+
+
+def bce_loss(logits, targets, *, pixel_weights=None):
+    """Binary cross-entropy, mean over pixels; of two logits it is the cross-entropy of their softmax.
+
+    Parameters
+    ----------
+    pixel_weights : torch.Tensor of shape (batch, height, width), optional
+        Comes from the network, not from the settings.
+    """
+    if pixel_weights is None:
+        return focal_loss(logits, targets, gamma=0)
+    return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), weight=pixel_weights)
+
+
+def focal_loss(logits, targets, *, gamma=2.0, alpha=None):
     """Mean of ``|y - p|^gamma BCE(p, y)`` with ``p = sigmoid(logits)``.
 
     For targets of 0 and 1 this is the focal loss of Lin et al. (ICCV 2017); for those in between, as in heat maps, it
@@ -90,6 +147,9 @@ def focal_loss(logits, targets, gamma=2.0, alpha=None):
     torch.Tensor of shape ()
         float32.
     """
+    _check_numbers(gamma=gamma, alpha=0.5 if alpha is None else alpha)
+    if alpha is not None and not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha}; it must be between 0 and 1, or null")
     logits = logits.float()
     targets = targets.to(logits.dtype)
     loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
@@ -101,70 +161,24 @@ def focal_loss(logits, targets, gamma=2.0, alpha=None):
     return loss.mean()
 
 
-def penalty_reduced_focal_loss(logits, targets, centres, alpha=2.0, beta=4.0):
-    """CornerNet's focal loss of heat maps, divided by the number of objects (Law and Deng, ECCV 2018, eq. 1).
+def focal_dice_loss(logits, targets, *, gamma=2.0, alpha=None, dice_weight=0.2, smooth=1.0):
+    """:func:`focal_loss` plus ``dice_weight`` times :func:`dice_loss`: of heat map and masks in L-SNet (eq. 5 and 6).
 
-    ``-(1 - p)^alpha log p`` at the objects' centres and ``-(1 - y)^beta p^alpha log(1 - p)`` elsewhere, with
-    ``p = sigmoid(logits)``: the nearer a cell is to a centre, the less it costs to take it for one.
-
-    Parameters
-    ----------
-    logits, targets : torch.Tensor of the same shape
-        ``targets`` y in [0, 1].
-    centres : torch.Tensor
-        bool, of the same shape.
-    alpha, beta : float
-
-    Returns
-    -------
-    torch.Tensor of shape ()
-        float32; of a batch without objects the sum over all cells.
+    The paper's 0.2 is read as the weight of Dice. Without squared denominators the Dice loss would not vanish at p = y
+    for targets between 0 and 1.
     """
-    logits = logits.float()
-    probability = logits.sigmoid()
-    at_centres = (1 - probability) ** alpha * F.softplus(-logits)
-    elsewhere = (1 - targets.to(logits.dtype)) ** beta * probability**alpha * F.softplus(logits)
-    return torch.where(centres, at_centres, elsewhere).sum() / centres.sum().clamp(min=1)
-
-
-def focal_dice_loss(logits, targets, gamma=2.0, alpha=None, dice_weight=0.2, smooth=1.0):
-    """Focal loss plus ``dice_weight`` times the Dice loss of the batch: the loss of heat map and mask in L-SNet.
-
-    The Dice loss has squared denominators (:func:`batch_dice_loss`), without which it would not vanish at p = y for
-    targets between 0 and 1.
-
-    Parameters
-    ----------
-    logits, targets : torch.Tensor of the same shape
-    gamma, alpha : see :func:`focal_loss`
-    dice_weight : float
-        0.2 in the paper, read as the weight of Dice.
-    smooth : float
-        See :func:`batch_dice_loss`.
-    """
-    dice = batch_dice_loss(logits.float().sigmoid(), targets, smooth=smooth)
+    _check_numbers(dice_weight=dice_weight)
+    dice = dice_loss(logits.float(), targets, smooth=smooth)
     return focal_loss(logits, targets, gamma=gamma, alpha=alpha) + dice_weight * dice
 
 
-def bce_dice_loss(logits, targets, bce_weight=1.0, smooth=1.0):
-    """Binary cross-entropy plus the mean of two Dice losses: of the whole batch, and of each image by itself.
+def bce_dice_loss(logits, targets, *, bce_weight=1.0, smooth=1.0):
+    """``bce_weight`` times binary cross-entropy plus the mean of two Dice losses: of the batch, and of each image.
 
     The Dice loss of the batch (:func:`batch_dice_loss`) is led by large lesions; that of each image makes small ones
-    count, and weighs false positives where an image has no lesion.
-
-    Parameters
-    ----------
-    logits, targets : torch.Tensor of shape (batch, height, width)
-    bce_weight : float
-        Weight of the cross-entropy, a mean over pixels.
-    smooth : float
-        See :func:`batch_dice_loss`.
-
-    Returns
-    -------
-    torch.Tensor of shape ()
-        float32.
+    count, and weighs false positives where an image has no lesion. Of our own; the packaged network is trained by it.
     """
+    _check_numbers(bce_weight=bce_weight, smooth=smooth)
     probabilities = logits.float().sigmoid()
     targets = targets.to(probabilities.dtype)
     of_batch = batch_dice_loss(probabilities, targets, smooth=smooth)
@@ -174,7 +188,69 @@ def bce_dice_loss(logits, targets, bce_weight=1.0, smooth=1.0):
     return bce_weight * focal_loss(logits, targets, gamma=0) + (of_batch + of_images) / 2
 
 
-def segmentation_loss(logits, targets, config):
+def generalized_dice_ce_loss(logits, targets, *, smallest_class=1.0, pixel_weights=None):
+    """Cross-entropy minus the logarithm of :func:`generalized_dice`: of the segmentor in EGS-Net (Section 2.3).
+
+    Parameters
+    ----------
+    smallest_class : float
+        Pixels that a class has at least in its weight in the generalised Dice coefficient [assumed].
+    pixel_weights : torch.Tensor of shape (batch, height, width), optional
+        Of the cross-entropy's pixels; comes from the network, not from the settings.
+    """
+    _check_numbers(above_zero=("smallest_class",), smallest_class=smallest_class)
+    truth = targets.to(logits.dtype)
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, truth, weight=pixel_weights)
+    return cross_entropy - generalized_dice(logits.sigmoid(), truth, smallest=smallest_class).log()
+
+
+#: Name in a configuration's ``loss`` -> the function that computes it.
+LOSSES = {
+    "dice": dice_loss,
+    "linear-dice": linear_dice_loss,
+    "tversky": tversky_loss,
+    "bce": bce_loss,
+    "bce-dice": bce_dice_loss,
+    "focal": focal_loss,
+    "focal-dice": focal_dice_loss,
+    "generalized-dice-ce": generalized_dice_ce_loss,
+}
+_FROM_THE_NETWORK = "pixel_weights"
+
+
+def complete_settings(name, given=None):
+    """The settings of the loss of that name, those that are not ``given`` at their defaults; a new dict."""
+    needed = inspect.Parameter.empty  # stands for the default of a setting that has none
+    return {key: value for key, value in _settings(name).items() if value is not needed} | dict(given or {})
+
+
+def _settings(name):
+    """``{setting: default}`` of the loss of that name."""
+    arguments = inspect.signature(LOSSES[name]).parameters.values()
+    return {
+        argument.name: argument.default
+        for argument in arguments
+        if argument.kind is argument.KEYWORD_ONLY and argument.name != _FROM_THE_NETWORK
+    }
+
+
+def check_loss(name, settings):
+    """Raise ``ValueError`` unless there is such a loss and it takes these settings."""
+    if name not in LOSSES:
+        raise ValueError(f"loss is {name!r}; use one of {', '.join(LOSSES)}")
+    known = _settings(name)
+    for setting in settings:
+        if setting not in known:
+            remedy = f"give {', '.join(known)}, or {{}} for its defaults" if known else "it takes none: give {}"
+            raise ValueError(f"loss_settings has {setting!r}, which the loss {name!r} does not take; {remedy}")
+    plane = torch.zeros(1, 2, 2, dtype=torch.float32, device="cpu")
+    try:
+        LOSSES[name](plane, plane, **settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"loss_settings of {name!r}: {error}") from error
+
+
+def segmentation_loss(logits, targets, config, pixel_weights=None):
     """The loss that a configuration names, of masks or heat maps.
 
     Parameters
@@ -182,97 +258,27 @@ def segmentation_loss(logits, targets, config):
     logits : torch.Tensor of shape (batch, num_logits, height, width)
     targets : torch.Tensor of shape (batch, height, width)
         1 in the foreground, 0 elsewhere, or in between; any dtype.
-    config
-        With ``loss``: "focal-dice" (:func:`focal_dice_loss`), "dice" (:func:`batch_dice_loss`), "bce" (binary
-        cross-entropy) or "bce-dice" (:func:`bce_dice_loss`), and ``focal_gamma``, ``focal_alpha``, ``dice_weight``,
-        ``dice_smooth``, ``bce_weight``.
+    config : SegmenterConfig
+        With ``loss``, a name in :data:`LOSSES`, and ``loss_settings``.
+    pixel_weights : torch.Tensor of shape (batch, height, width), optional
+        What each pixel counts, in losses that take such weights: "bce" and "generalized-dice-ce".
 
     Returns
     -------
     torch.Tensor of shape ()
         float32.
     """
-    foreground = lesion_logit(logits)
-    if config.loss == "dice":
-        return batch_dice_loss(foreground.sigmoid(), targets, smooth=config.dice_smooth)
-    if config.loss == "bce":
-        return focal_loss(foreground, targets, gamma=0)
-    if config.loss == "bce-dice":
-        return bce_dice_loss(foreground, targets, bce_weight=config.bce_weight, smooth=config.dice_smooth)
-    return focal_dice_loss(
-        foreground,
-        targets,
-        gamma=config.focal_gamma,
-        alpha=config.focal_alpha,
-        dice_weight=config.dice_weight,
-        smooth=config.dice_smooth,
-    )
+    loss, settings = LOSSES[config.loss], dict(config.loss_settings)
+    if pixel_weights is not None and _FROM_THE_NETWORK in inspect.signature(loss).parameters:
+        settings[_FROM_THE_NETWORK] = pixel_weights
+    return loss(lesion_logit(logits), targets, **settings)
 
 
-def diou_loss(distances, targets):
-    """One minus the Distance-IoU of boxes that are given by their distances from one point each.
-
-    ``1 - IoU + rho^2 / c^2`` (Zheng et al., AAAI 2020) with rho the distance of the centres and c the diagonal of the
-    smallest box around both, written for a common point: the intersection is made of pairwise minima of the distances,
-    the surrounding box of pairwise maxima.
-
-    Parameters
-    ----------
-    distances, targets : torch.Tensor of shape (boxes, 4)
-        Left, top, right, bottom from the point to the sides, in one unit. A target may be negative where its point lies
-        beside the box.
-
-    Returns
-    -------
-    torch.Tensor of shape (boxes,)
-        float32, from 0 to below 2.
-    """
-    predicted, wanted = distances.float(), targets.float()
-    lower, upper = torch.minimum(predicted, wanted), torch.maximum(predicted, wanted)
-
-    def sides(box):
-        return box[:, 0] + box[:, 2], box[:, 1] + box[:, 3]
-
-    def area(box):
-        width, height = sides(box)
-        return width.clamp(min=0) * height.clamp(min=0)
-
-    intersection = area(lower)
-    union = area(predicted) + area(wanted) - intersection
-    apart = (wanted[:, 2:] - wanted[:, :2]) - (predicted[:, 2:] - predicted[:, :2])
-    diagonal = sum(side.square() for side in sides(upper))
-    tiny = torch.finfo(torch.float32).eps
-    return 1 - intersection / union.clamp(min=tiny) + apart.square().sum(1) / 4 / diagonal.clamp(min=tiny)
-
-
-def check_labels(labels, logits):
-    """Raise ``ValueError`` unless ``labels`` are those of a lesion and fit ``logits``.
-
-    Networks learn where a label is 1: any other one would be taken for background, 255 of a mask and -100 or 255 of
-    pixels to be ignored as well.
-
-    Parameters
-    ----------
-    labels : torch.Tensor of shape (batch, height, width)
-        Integers or bool: 0 and 1. Their values are looked at once a batch, for which a GPU is waited for; in a
-        compiled network PyTorch's own assertion does that, which cannot name the value.
-    logits : torch.Tensor of shape (batch, channels, height, width)
-    """
-    expected = (logits.shape[0], *logits.shape[2:])
-    if tuple(labels.shape) != expected:
-        hint = "; squeeze its channel axis" if tuple(labels.shape) == (expected[0], 1, *expected[1:]) else ""
-        raise ValueError(f"labels have shape {tuple(labels.shape)}, expected (batch, height, width) = {expected}{hint}")
-    if labels.dtype.is_floating_point or labels.dtype.is_complex:
-        raise ValueError(f"labels have dtype {labels.dtype}, expected an integer or bool tensor; use labels.long()")
-    if labels.dtype == torch.bool or labels.is_meta:
-        return
-    known = (labels == 0) | (labels == 1)
-    if torch.compiler.is_compiling():
-        torch._assert_async(known.all(), "labels hold another value than 0 (background) and 1 (lesion)")
-    elif not known.all():
-        others = labels[~known]
-        listed = ", ".join(str(value) for value in others.unique()[:6].tolist())
-        raise ValueError(
-            f"labels hold {listed} ({others.numel()} pixels), which would train as background; networks take 0 "
-            "(background) and 1 (lesion): choose the lesion first, for example (labels > 0).long()"
-        )
+def _check_numbers(above_zero=(), **settings):
+    """Raise ``ValueError`` unless each setting is a number of 0 or more, or above 0 where it is named so."""
+    for name, value in settings.items():
+        positive = name in above_zero
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{name} is {value!r}; it must be a number")
+        if value < 0 or (positive and value == 0):
+            raise ValueError(f"{name} is {value}; it must be {'above 0' if positive else '0 or more'}")

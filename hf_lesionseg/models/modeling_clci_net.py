@@ -6,25 +6,17 @@ Yang et al., MICCAI 2019, arXiv:1907.07008. Widths below are those of the paper 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
-from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.utils import can_return_tuple
 
 from .configuration_clci_net import CLCINetConfig
-from .file_modes import ReadableWeights
 from .layers import (
-    BatchNorm2d,
     ConvLSTM2d,
     ConvNormReLU,
     InputGateConv2d,
     RecurrentGateConv2d,
-    he_normal_,
     image_context,
-    pad_to_stride,
 )
-from .losses import check_labels, segmentation_loss
-from .outputs import LesionSegmenterOutput
+from .one_stage import OneStageSegmenter
 
 LEVELS = 4  # levels of encoder and decoder beside the bottleneck
 
@@ -139,7 +131,7 @@ class CLCINetDecoderLevel(GradientCheckpointingLayer):
         return self.double_conv(torch.cat([upsampled, skip], dim=1))
 
 
-class CLCINetForSemanticSegmentation(ReadableWeights, PreTrainedModel):
+class CLCINetForSemanticSegmentation(OneStageSegmenter):
     """CLCI-Net with its segmentation head.
 
     Heights and widths that are no multiple of 16 are padded inside with zeros, and the logits cropped back.
@@ -155,14 +147,9 @@ class CLCINetForSemanticSegmentation(ReadableWeights, PreTrainedModel):
     config: CLCINetConfig
     config_class = CLCINetConfig
     base_model_prefix = "clci_net"
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # a loss is the mean of its batch, whatever else a Trainer counts
     _no_split_modules = ["CLCINetEncoderLevel", "CLCINetPyramid", "CLCINetDecoderLevel"]
 
-    def __init__(self, config):
-        super().__init__(config)
+    def add_layers(self, config):
         widths = level_widths(config)
         self.encoder = nn.ModuleList(CLCINetEncoderLevel(config, level) for level in range(LEVELS))
         self.bottleneck = _double_conv(config, 4 * widths[LEVELS] if config.clf else widths[LEVELS - 1], widths[LEVELS])
@@ -175,51 +162,17 @@ class CLCINetForSemanticSegmentation(ReadableWeights, PreTrainedModel):
             for in_channels, width in zip(decoder_in, decoder_out, strict=True)
         )
         self.head = nn.Conv2d(widths[0], config.num_logits, 1)
-        self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module):
         if isinstance(module, (InputGateConv2d, RecurrentGateConv2d)):
             module.init_weights()
-        elif isinstance(module, nn.Conv2d):
-            he_normal_(module.weight)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, BatchNorm2d):
+        else:
             super()._init_weights(module)
 
-    @can_return_tuple
-    def forward(self, pixel_values, labels=None, output_hidden_states=None, **kwargs):
-        """Segment a batch of slices.
-
-        Parameters
-        ----------
-        pixel_values : torch.Tensor of shape (batch, num_channels, height, width)
-            Intensities in [0, 1].
-        labels : torch.Tensor of shape (batch, height, width), optional
-            Integers: 1 in the lesion, 0 elsewhere.
-        output_hidden_states : bool, optional
-            Also return the encoder levels, the bottleneck and the decoder levels, at their padded sizes.
-
-        Returns
-        -------
-        LesionSegmenterOutput
-            ``loss`` is ``config.loss`` (:func:`~hf_lesionseg.models.losses.segmentation_loss`).
-
-        Raises
-        ------
-        ValueError
-            If ``pixel_values`` or ``labels`` have another shape or dtype, or labels other values than 0 and 1.
-        """
-        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
-            raise ValueError(
-                f"pixel_values have shape {tuple(pixel_values.shape)}, expected "
-                f"(batch, {self.config.num_channels}, height, width); prepare them with the LesionImageProcessor"
-            )
-        height, width = pixel_values.shape[-2:]
-        following = pad_to_stride(pixel_values, self.config.stride)
-
-        levels = []
+    def segment(self, images):
+        """Map padded images to logits and to encoder levels, bottleneck and decoder levels."""
+        levels, following = [], images
         for encoder_level in self.encoder:
             finer = reversed(levels) if self.config.clf else ()
             features, following = encoder_level(following, *finer)
@@ -231,15 +184,7 @@ class CLCINetForSemanticSegmentation(ReadableWeights, PreTrainedModel):
         for decoder_level, skip in zip(self.decoder, reversed(levels), strict=True):
             features = decoder_level(features, skip)
             hidden_states.append(features)
-        logits = self.head(features)[..., :height, :width]
-
-        loss = None
-        if labels is not None:
-            check_labels(labels, logits)
-            loss = segmentation_loss(logits, labels == 1, self.config)
-        return LesionSegmenterOutput(
-            loss=loss, logits=logits, hidden_states=tuple(hidden_states) if output_hidden_states else None
-        )
+        return self.head(features), hidden_states
 
 
 __all__ = ["CLCINetForSemanticSegmentation"]

@@ -7,10 +7,11 @@ import torch
 from transformers.utils import can_return_tuple
 
 from .configuration_coarse_to_fine import CoarseToFineConfig
+from .label_check import check_labels
 from .layers import pad_to_stride
-from .losses import check_labels, segmentation_loss
+from .losses import segmentation_loss
 from .one_stage import ResNetSegmenterPreTrainedModel
-from .outputs import RegionSegmenterOutput, lesion_probability, logits_of_regions
+from .outputs import RegionSegmenterOutput, lesion_logit, lesion_probability, logits_of_regions
 from .region_sampling import roi_paste, roi_sample, whole_pixels
 from .region_targets import refuse_export
 from .resnet_segmenters import ResNetFCN, ResNetUNet
@@ -75,7 +76,7 @@ class CoarseToFineForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
         self.post_init()
 
     @can_return_tuple
-    def forward(self, pixel_values, labels=None, output_hidden_states=None, **kwargs):
+    def forward(self, pixel_values, labels=None, output_hidden_states=None, keep_loss_inputs=False, **kwargs):
         """Segment a batch of slices.
 
         With ``labels``, the second stage's loss is that of crops around the truth, on the images that have foreground;
@@ -89,6 +90,8 @@ class CoarseToFineForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
             Integers: 1 in the foreground, 0 elsewhere.
         output_hidden_states : bool, optional
             Also return the maps of the first stage's encoder and decoder, at their padded sizes.
+        keep_loss_inputs : bool
+            With ``labels``, return what the losses are computed from, in place of them.
 
         Returns
         -------
@@ -112,14 +115,14 @@ class CoarseToFineForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
         boxes, indices = foreground_boxes(probability > self.config.first_stage_threshold)
         scores = probability.amax(dim=(1, 2))[indices]
 
-        first_loss = second_loss = None
+        losses = {}
         if labels is not None:
-            first_loss = segmentation_loss(coarse[..., :height, :width], labels == 1, self.config)
             masks = pad_to_stride((labels == 1)[:, None], self.config.stride)
             true_boxes, shown = foreground_boxes(masks[:, 0])
             crops = self._crop(true_boxes, (height, width), self._training_margins(true_boxes))
             fine = self._segment(images, crops, shown)
-            second_loss = self._second_loss(fine, masks, crops, shown)
+            inputs = {"logits": lesion_logit(coarse[..., :height, :width]), "targets": labels == 1}
+            losses = self.losses(inputs | self._fine_inputs(fine, masks, crops, shown), keep_loss_inputs)
         if labels is None or not self.training:
             shown, crops = indices, self._crop(boxes, (height, width), self.config.margin)
             fine = self._segment(images, crops, shown)
@@ -127,14 +130,12 @@ class CoarseToFineForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
         pasted = roi_paste(foreground, crops, shown, images.shape[2:], len(images))
 
         return RegionSegmenterOutput(
-            loss=None if labels is None else first_loss + second_loss,
             logits=logits_of_regions(pasted, self.config.num_logits)[..., :height, :width],
             hidden_states=hidden_states if output_hidden_states else None,
             boxes=boxes,
             box_indices=indices,
             scores=scores,
-            locating_loss=first_loss,
-            segmentation_loss=second_loss,
+            **losses,
         )
 
     def _training_margins(self, boxes):
@@ -157,12 +158,26 @@ class CoarseToFineForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
             return images.new_zeros(0, self.config.num_logits, *images.shape[2:])
         return self.second_stage(roi_sample(images, crops, indices, images.shape[2:]))[0]
 
-    def _second_loss(self, fine, masks, crops, indices):
-        if len(crops) == 0:
+    def _fine_inputs(self, fine, masks, crops, indices):
+        """Second stage's logits and truth of each image's crop, and which images have one."""
+        has_crop = torch.zeros(len(masks), dtype=torch.bool, device=masks.device)
+        has_crop[indices] = True
+        logits = fine.new_zeros(len(masks), *masks.shape[2:], dtype=torch.float32)
+        targets = torch.zeros_like(masks[:, 0])
+        if len(crops):
+            logits = logits.index_copy(0, indices, lesion_logit(fine))
+            targets[indices] = roi_sample(masks.float(), crops, indices, masks.shape[2:])[:, 0] > 0.5
+        else:
             # Zero, but a function of the weights: every process of a distributed run then has their gradients.
-            return 0.0 * sum(parameter.float().sum() for parameter in self.second_stage.parameters())
-        targets = roi_sample(masks.float(), crops, indices, masks.shape[2:]) > 0.5
-        return segmentation_loss(fine, targets[:, 0], self.config)
+            logits = logits + 0.0 * sum(parameter.float().sum() for parameter in self.second_stage.parameters())
+        return {"fine_logits": logits, "fine_targets": targets, "has_crop": has_crop}
+
+    def loss_of(self, inputs):
+        """The sum of both stages' losses, the second's on the images that have a crop, and each."""
+        first, some = super().loss_of(inputs)["loss"], inputs["has_crop"]
+        fine, targets = inputs["fine_logits"][some], inputs["fine_targets"][some]
+        second = segmentation_loss(fine[:, None], targets, self.config) if len(fine) else fine.sum()
+        return {"loss": first + second, "locating_loss": first, "segmentation_loss": second}
 
 
 def _segmenter(config, depth):

@@ -18,9 +18,10 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import can_return_tuple, logging
 
 from .configuration_egs_net import EGSNetConfig
+from .label_check import check_labels
 from .layers import BatchNorm2d, pad_to_stride
 from .lesion_heat_map import lesion_heat_map
-from .losses import check_labels, generalized_dice
+from .losses import segmentation_loss
 from .one_stage import SegmenterPreTrainedModel
 from .outputs import GeneratorSegmenterOutput, lesion_logit
 from .stage_unet import StageUNet
@@ -120,7 +121,7 @@ class EGSNetForSemanticSegmentation(SegmenterPreTrainedModel):
             super()._init_weights(module)
 
     @can_return_tuple
-    def forward(self, pixel_values, labels=None, dwi=None, output_hidden_states=None, **kwargs):
+    def forward(self, pixel_values, labels=None, dwi=None, output_hidden_states=None, keep_loss_inputs=False, **kwargs):
         """Segment a batch of slices.
 
         Parameters
@@ -134,6 +135,8 @@ class EGSNetForSemanticSegmentation(SegmenterPreTrainedModel):
             where ``config.needs_dwi``; without ``labels`` it is not looked at.
         output_hidden_states : bool, optional
             Also return the maps of the segmentor's levels, at their padded sizes.
+        keep_loss_inputs : bool
+            With ``labels``, return what the losses are computed from, in place of them.
 
         Returns
         -------
@@ -168,7 +171,14 @@ class EGSNetForSemanticSegmentation(SegmenterPreTrainedModel):
             generated = current[..., :height, :width]
         logits, levels = self.segmentor(current)
         logits = logits[..., :height, :width]
-        losses = {} if labels is None else self._losses(logits, extracted, generated, labels == 1, dwi)
+        losses = {}
+        if labels is not None:
+            inputs = {"logits": lesion_logit(logits), "targets": labels == 1}
+            if extracted is not None:
+                inputs["extracted"] = extracted[:, 0].float()
+            if dwi is not None and config.needs_dwi:
+                inputs |= self._compared(generated, dwi)
+            losses = self.losses(inputs, keep_loss_inputs)
         return GeneratorSegmenterOutput(
             logits=logits,
             hidden_states=tuple(levels) if output_hidden_states else None,
@@ -192,40 +202,41 @@ class EGSNetForSemanticSegmentation(SegmenterPreTrainedModel):
         if self.training and not self.config.needs_dwi and not torch.compiler.is_compiling():
             logger.warning_once(f"EGS-Net trains {self.config.describe_training()}")
 
-    def _losses(self, logits, extracted, generated, lesion, dwi):
-        """The output's ``loss``, its parts and norms of features; ``lesion`` is bool, (batch, height, width)."""
+    def _compared(self, generated, dwi):
+        """Generated and true DWI, (batch, height, width), and their features, (batch, features)."""
+        images = {"generated": generated[:, 0].float(), "dwi": dwi[:, 0].float()}
+        if not self.config.compares_features:
+            return images
+        true_network = self.generated_features if self.true_features is None else self.true_features
+        return images | {
+            "generated_features": self.generated_features(generated).float(),
+            "true_features": true_network(dwi.to(generated.dtype)).float(),
+        }
+
+    def loss_of(self, inputs):
+        """The sum of the losses, each of them, and the norms of the features."""
         config = self.config
-        truth = lesion.float()
+        truth = inputs["targets"].float()
         weights = None
         if config.heat_map:
-            weights = lesion_heat_map(lesion, peak=config.heat_map_peak, decay=config.heat_map_decay)
+            weights = lesion_heat_map(inputs["targets"], peak=config.heat_map_peak, decay=config.heat_map_decay)
         parts, norms = {}, {}
-        if extracted is not None:
-            error = (extracted[:, 0].float().sigmoid() - truth).abs()
+        if "extracted" in inputs:
+            error = (inputs["extracted"].sigmoid() - truth).abs()
             if config.extraction_balanced:
                 kinds = (truth, 1 - truth)
                 error = torch.stack([(error * kind).sum() / kind.sum().clamp(min=1) for kind in kinds])
             parts["extraction_loss"] = config.extraction_weight * error.mean()
-        if dwi is not None and config.needs_dwi:
-            parts["dwi_loss"] = config.dwi_weight * weighted_distance(generated[:, 0], dwi[:, 0], weights)
-            if config.compares_features:
-                true_network = self.generated_features if self.true_features is None else self.true_features
-                features = self.generated_features(generated).float(), true_network(dwi.to(generated.dtype)).float()
-                parts["feature_loss"] = config.feature_weight * weighted_distance(*features)
-                for name, vectors in zip(("generated_feature_norm", "true_feature_norm"), features, strict=True):
-                    norms[name] = torch.linalg.vector_norm(vectors.detach(), dim=1).mean()
-        parts["segmentation_loss"] = config.segmentation_weight * self._segmentation_loss(logits, truth, weights)
+        if "dwi" in inputs:
+            parts["dwi_loss"] = config.dwi_weight * weighted_distance(inputs["generated"], inputs["dwi"], weights)
+        if "true_features" in inputs:
+            features = inputs["generated_features"], inputs["true_features"]
+            parts["feature_loss"] = config.feature_weight * weighted_distance(*features)
+            for name, vectors in zip(("generated_feature_norm", "true_feature_norm"), features, strict=True):
+                norms[name] = torch.linalg.vector_norm(vectors.detach(), dim=1).mean()
+        loss = segmentation_loss(inputs["logits"][:, None], truth, config, pixel_weights=weights)
+        parts["segmentation_loss"] = config.segmentation_weight * loss
         return {"loss": sum(parts.values())} | parts | norms
-
-    def _segmentation_loss(self, logits, truth, weights):
-        """Cross-entropy, its pixels weighted, minus the logarithm of the generalised Dice coefficient."""
-        lesion = lesion_logit(logits)
-        # Of two classes, this is the cross-entropy of their softmax.
-        loss = F.binary_cross_entropy_with_logits(lesion, truth, weight=weights)
-        if self.config.generalized_dice:
-            smallest = self.config.dice_smallest_class
-            loss = loss - generalized_dice(lesion.sigmoid(), truth, smallest=smallest).log()
-        return loss
 
 
 def weighted_distance(images, others, weights=None):

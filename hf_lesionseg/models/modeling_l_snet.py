@@ -11,10 +11,10 @@ import torch
 from transformers.utils import can_return_tuple
 
 from .configuration_l_snet import LSNetConfig
+from .label_check import check_labels
 from .layers import pad_to_stride
-from .losses import check_labels, segmentation_loss
 from .one_stage import ResNetSegmenterPreTrainedModel
-from .outputs import RegionSegmenterOutput, logits_of_regions
+from .outputs import RegionSegmenterOutput, lesion_logit, logits_of_regions
 from .region_locator import CELL, KeypointConv2d, RegionLocator
 from .region_sampling import (
     draw_regions,
@@ -85,7 +85,9 @@ class LSNetForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
             super()._init_weights(module)
 
     @can_return_tuple
-    def forward(self, pixel_values, labels=None, phase=None, output_hidden_states=None, **kwargs):
+    def forward(
+        self, pixel_values, labels=None, phase=None, output_hidden_states=None, keep_loss_inputs=False, **kwargs
+    ):
         """Find and segment the regions of a batch of slices.
 
         In training, with ``labels``, S-Net sees one region for each image, drawn among the cells of greatest heat, and
@@ -101,6 +103,8 @@ class LSNetForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
             Compute the loss of this step of the alternating training alone, and nothing that it does not need.
         output_hidden_states : bool, optional
             Also return the maps of L-Net's encoder and decoder, at their padded sizes; not in a phase.
+        keep_loss_inputs : bool
+            With ``labels``, return what the losses are computed from, in place of them.
 
         Returns
         -------
@@ -128,14 +132,15 @@ class LSNetForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
         heat_logits, distances = heat_logits[cells], distances[cells]
         heatmap = heat_logits.float().sigmoid()
 
-        locating_loss = mask_loss = logits = regions = None
+        logits = regions = None
+        inputs = {}
         if masks is not None and phase != "segment":
-            locating_loss = self.locator.loss(heat_logits, distances, masks[:, 0])
+            inputs |= {"heat_logits": heat_logits, "distances": distances, "masks": masks[:, 0]}
         if masks is not None and phase != "locate":
             regions = self._draw(heatmap, distances, (height, width))
             region_logits = self._segment(images, regions)
             targets = roi_sample(masks.float(), regions.sampled.detach(), regions.indices, images.shape[2:]) > 0.5
-            mask_loss = segmentation_loss(region_logits, targets[:, 0], self.config)
+            inputs |= {"logits": lesion_logit(region_logits), "targets": targets[:, 0]}
         if phase is None:
             if masks is not None and self.training:
                 pasted = self._paste(region_logits, regions, images)
@@ -146,18 +151,25 @@ class LSNetForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
         if phase is not None:  # in a step of its own a loss alone may lead back to the weights
             heatmap, hidden_states = heatmap.detach(), None
             regions = regions and regions.detach()
-        parts = [loss for loss in (locating_loss, mask_loss) if loss is not None]
         return RegionSegmenterOutput(
-            loss=sum(parts) if parts else None,
             logits=logits,
             hidden_states=hidden_states if output_hidden_states else None,
             boxes=regions.boxes if regions else None,
             box_indices=regions.indices if regions else None,
             scores=regions.scores if regions else None,
             heatmap=heatmap,
-            locating_loss=locating_loss,
-            segmentation_loss=mask_loss,
+            **(self.losses(inputs, keep_loss_inputs) if inputs else {}),
         )
+
+    def loss_of(self, inputs):
+        """The sum of the losses of regions and of masks, those of them that there are ``inputs`` of, and each."""
+        parts = {}
+        if "masks" in inputs:
+            located = inputs["heat_logits"], inputs["distances"], inputs["masks"]
+            parts["locating_loss"] = self.locator.loss(*located)
+        if "targets" in inputs:
+            parts["segmentation_loss"] = super().loss_of(inputs)["loss"]
+        return {"loss": sum(parts.values())} | parts
 
     def _draw(self, heatmap, distances, size):
         """One region for each image, as training takes them; in evaluation that of the greatest cell."""

@@ -11,9 +11,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from .configuration_ms_dcnn import MSDCNNConfig
 from .dense_blocks import DenseBlock, norm_relu_conv
 from .layers import BatchNorm2d
-from .losses import batch_dice_loss, focal_loss
 from .one_stage import OneStageSegmenter
-from .outputs import lesion_logit, lesion_probability
 
 
 def _conv(in_channels, out_channels, kernel_size, bias=False):
@@ -171,14 +169,6 @@ class MSDCNNForSemanticSegmentation(OneStageSegmenter):
     @staticmethod
     def build_network(config):
         return MSDCNN(config)
-
-    def loss_of(self, logits, targets):
-        """Eq. 4 over the whole batch, a Dice loss without squares; by ``config.loss`` plus binary cross-entropy."""
-        smooth = self.config.dice_smooth
-        loss = batch_dice_loss(lesion_probability(logits), targets, smooth=smooth, squared=False)
-        if self.config.loss == "dice-bce":
-            loss = loss + focal_loss(lesion_logit(logits), targets, gamma=0)
-        return loss
 
 
 __all__ = ["MSDCNNForSemanticSegmentation"]

@@ -11,9 +11,10 @@ from transformers.utils import can_return_tuple
 from .configuration_resnet_segmenter import ResNetSegmenterConfig
 from .configuration_segmenter import SegmenterConfig
 from .file_modes import ReadableWeights
+from .label_check import check_labels
 from .layers import he_normal_, pad_to_stride
-from .losses import check_labels, segmentation_loss
-from .outputs import LesionSegmenterOutput
+from .losses import segmentation_loss
+from .outputs import LesionSegmenterOutput, lesion_logit
 from .resnet_decoder import ScoreConv2d
 
 
@@ -54,6 +55,27 @@ class SegmenterPreTrainedModel(ReadableWeights, PreTrainedModel):
                 "(a grey slice for 3 channels: slice_stack='repeat')"
             )
 
+    def loss_of(self, inputs):
+        """The loss of a batch, or of many that are joined.
+
+        Looks at no weights, so that it can be computed where ``inputs`` are, on another device than the network.
+
+        Parameters
+        ----------
+        inputs : dict of str to torch.Tensor
+            As ``forward`` collects them: here "logits" and "targets", (batch, height, width).
+
+        Returns
+        -------
+        dict of str to torch.Tensor
+            "loss", and of networks with several losses each of them by its name in the output.
+        """
+        return {"loss": segmentation_loss(inputs["logits"][:, None], inputs["targets"], self.config)}
+
+    def losses(self, inputs, keep_loss_inputs):
+        """Fields of the output: what :meth:`loss_of` gives, or ``inputs`` for a caller who joins them first."""
+        return {"loss_inputs": inputs} if keep_loss_inputs else self.loss_of(inputs)
+
 
 class ResNetSegmenterPreTrainedModel(SegmenterPreTrainedModel):
     """Base of the networks that find regions first, on ResNet encoders."""
@@ -65,6 +87,8 @@ class ResNetSegmenterPreTrainedModel(SegmenterPreTrainedModel):
 class OneStageSegmenter(SegmenterPreTrainedModel):
     """A network that segments the whole image at once: ``self.network`` gives logits and hidden states.
 
+    A network whose layers lie elsewhere overrides :meth:`add_layers` and :meth:`segment`.
+
     Heights and widths that are no multiple of ``config.stride`` are padded inside with zeros, and the logits
     cropped back.
 
@@ -75,24 +99,28 @@ class OneStageSegmenter(SegmenterPreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)
-        self.network = self.build_network(config)
+        self.add_layers(config)
         self.post_init()
+
+    def add_layers(self, config):
+        """Make the layers, as attributes of the network."""
+        self.network = self.build_network(config)
 
     @staticmethod
     def build_network(config):
         """The layers, as a module that maps padded images to (logits, hidden states)."""
         raise NotImplementedError
 
-    def loss_of(self, logits, targets):
-        """``config.loss`` of (batch, num_logits, height, width) logits; ``targets``: (batch, height, width)."""
-        return segmentation_loss(logits, targets, self.config)
+    def segment(self, images):
+        """Map padded images to logits and hidden states."""
+        return self.network(images)
 
     def auxiliary_loss(self, hidden_states, targets):
         """What training adds to the loss of the logits; nothing, but for networks with further heads."""
         return 0
 
     @can_return_tuple
-    def forward(self, pixel_values, labels=None, output_hidden_states=None, **kwargs):
+    def forward(self, pixel_values, labels=None, output_hidden_states=None, keep_loss_inputs=False, **kwargs):
         """Segment a batch of slices.
 
         Parameters
@@ -103,11 +131,14 @@ class OneStageSegmenter(SegmenterPreTrainedModel):
             Integers: 1 in the foreground, 0 elsewhere.
         output_hidden_states : bool, optional
             Also return the maps of encoder and decoder, at their padded sizes.
+        keep_loss_inputs : bool
+            With ``labels``, return what the loss is computed from, in place of the loss.
 
         Returns
         -------
         LesionSegmenterOutput
-            ``loss`` is :meth:`loss_of`, in training plus :meth:`auxiliary_loss`.
+            ``loss`` is ``config.loss`` (:data:`~hf_lesionseg.models.losses.LOSSES`), in training plus
+            :meth:`auxiliary_loss`.
 
         Raises
         ------
@@ -116,14 +147,14 @@ class OneStageSegmenter(SegmenterPreTrainedModel):
         """
         self.check_pixel_values(pixel_values)
         height, width = pixel_values.shape[-2:]
-        logits, hidden_states = self.network(pad_to_stride(pixel_values, self.config.stride))
+        logits, hidden_states = self.segment(pad_to_stride(pixel_values, self.config.stride))
         logits = logits[..., :height, :width]
-        loss = None
+        losses = {}
         if labels is not None:
             check_labels(labels, logits)
-            loss = self.loss_of(logits, labels == 1)
-            if self.training:
-                loss = loss + self.auxiliary_loss(hidden_states, labels == 1)
+            losses = self.losses({"logits": lesion_logit(logits), "targets": labels == 1}, keep_loss_inputs)
+            if self.training and not keep_loss_inputs:
+                losses["loss"] = losses["loss"] + self.auxiliary_loss(hidden_states, labels == 1)
         return LesionSegmenterOutput(
-            loss=loss, logits=logits, hidden_states=hidden_states if output_hidden_states else None
+            logits=logits, hidden_states=tuple(hidden_states) if output_hidden_states else None, **losses
         )

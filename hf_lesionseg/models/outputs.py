@@ -18,11 +18,14 @@ class LesionSegmenterOutput(ModelOutput):
         Scores before sigmoid (one logit) or softmax (two or more), at the resolution of ``pixel_values``.
     hidden_states : tuple of torch.Tensor, optional
         Feature maps of the encoder and decoder levels, finest encoder level first, when asked for.
+    loss_inputs : dict of str to torch.Tensor, optional
+        What the loss is computed from, in place of it, when asked for; the first axis of each is that of the images.
     """
 
     loss: torch.FloatTensor | None = None
     logits: torch.FloatTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    loss_inputs: dict[str, torch.Tensor] | None = None
 
 
 @dataclass

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 from transformers import initialization as init
 
 from .layers import he_normal_
-from .losses import batch_dice_loss, diou_loss, penalty_reduced_focal_loss, segmentation_loss
+from .losses import dice_loss, segmentation_loss
+from .region_losses import diou_loss, penalty_reduced_focal_loss
 from .region_targets import centre_cells, component_boxes, locating_targets
 from .resnet_decoder import FCNDecoder, UNetDecoder
 from .resnet_encoder import ResNetEncoder
@@ -117,5 +118,6 @@ class RegionLocator(nn.Module):
             return segmentation_loss(heat_logits[:, None], heatmap, config) + box_loss
         centres = centre_cells(boxes, indices, heatmap.shape, CELL)
         focal = penalty_reduced_focal_loss(heat_logits, heatmap, centres)
-        dice = batch_dice_loss(heat_logits.float().sigmoid(), heatmap, smooth=config.dice_smooth)
-        return focal + config.dice_weight * dice + box_loss
+        settings = config.loss_settings
+        dice = dice_loss(heat_logits.float(), heatmap, smooth=settings["smooth"])
+        return focal + settings["dice_weight"] * dice + box_loss

@@ -49,7 +49,9 @@ class TrainingArguments:
         None, "Share of the slices without lesion that each epoch draws, 0 to 1; replaces the recipe's."
     )
     validation_every: int | None = _option(None, "Epochs between validations; replaces the recipe's.")
-    monitor: str | None = _option(None, "validation_loss or validation_dice; replaces the recipe's.")
+    monitor: str | None = _option(
+        None, "validation_loss, validation_dice_loss, validation_dice or validation_detection; replaces the recipe's."
+    )
     early_stopping_patience: int | None = _option(None, "Validations without a new best; replaces the recipe's.")
 
     max_steps: int | None = _option(None, "Stop after this many optimizer steps in all.")

@@ -68,7 +68,7 @@ class TrainingState:
     @staticmethod
     def monitored(record, monitor):
         """The monitored figure of a validation, as something that falls when training goes well."""
-        return record["validation_loss"] if monitor == "validation_loss" else -record[monitor]
+        return record[monitor] if monitor.endswith("_loss") else -record[monitor]
 
     def note(self, record, monitor):
         """Count a validation; return whether it is the best so far."""

@@ -79,7 +79,13 @@ def finish_model_folder(training, state):
     settings = {"batch_size": arguments.eval_batch_size, "mixed_precision": accelerator.mixed_precision}
     validated = {
         split: validate(
-            accelerator, model, processor, cases[split], distances=fold is not None and split == "test", **settings
+            accelerator,
+            model,
+            processor,
+            cases[split],
+            distances=fold is not None and split == "test",
+            own_loss=False,
+            **settings,
         )
         for split in ("validation", "test")
     }

@@ -14,6 +14,7 @@ from ..hub.transport import why_no_cache, why_unreachable
 from ..inference.loading import load_model
 from ..models import MODEL_REGISTRY
 from ..models.file_diagnosis import is_folder, what_weights_are
+from ..models.losses import check_loss, complete_settings
 from ..models.resnet_encoder import ResNetEncoder, load_resnet_weights
 
 #: How data are prepared with the images that a network learns from.
@@ -29,7 +30,8 @@ def build_network(recipe, model_name_or_path=None, *, channels, targets=None, to
     ----------
     recipe : Recipe
     model_name_or_path : str, optional
-        Hub id or folder whose weights to start from.
+        Hub id or folder whose weights to start from. Its settings are kept, but for the loss where the recipe names
+        one.
     channels : int
         Channels of the prepared data.
     targets : sequence of str, optional
@@ -69,6 +71,7 @@ def build_network(recipe, model_name_or_path=None, *, channels, targets=None, to
                 f"{model_name_or_path}: learns from {' and '.join(lacking)}, which the data lack; prepare them with "
                 f"it, {WITH_TARGETS}, or train a new network, which goes without"
             )
+        _take_loss(model.config, recipe)
         return model
     settings = {"num_channels": channels} | recipe.model
     try:
@@ -94,6 +97,19 @@ def build_network(recipe, model_name_or_path=None, *, channels, targets=None, to
     if recipe.encoder_weights and not resumes:
         start_encoders(model, recipe.encoder_weights, token=token)
     return model
+
+
+def _take_loss(config, recipe):
+    """Give a network that was trained before the loss of the recipe, where that names one; others keep theirs."""
+    if "loss" not in recipe.model and "loss_settings" not in recipe.model:
+        return
+    loss = recipe.model.get("loss", config.loss)
+    settings = recipe.model.get("loss_settings")
+    try:
+        check_loss(loss, settings or {})
+    except ValueError as error:
+        raise RecipeError(f"recipe {recipe.name}: the network cannot have these settings: {error}") from error
+    config.loss, config.loss_settings = loss, complete_settings(loss, settings)
 
 
 def lacking_targets(config, targets):

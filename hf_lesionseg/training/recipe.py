@@ -18,7 +18,7 @@ _CHOICES = {
     "slices": ("all", "tissue", "lesion"),
     "optimizer": ("adam", "adamw", "rmsprop"),
     "scheduler": ("plateau", "step", "multistep", "linear", "cosine", "constant"),
-    "monitor": ("validation_loss", "validation_dice", "validation_detection"),
+    "monitor": ("validation_loss", "validation_dice_loss", "validation_dice", "validation_detection"),
     "mixed_precision": ("no", "bf16", "fp16"),
 }
 #: field -> (whether a value is possible, what is); NaN fails every comparison.
@@ -102,8 +102,10 @@ class Recipe:
     epochs : int
     validation_every : int
         Epochs between two validations.
-    monitor : {"validation_loss", "validation_dice", "validation_detection"}
-        Decides which weights are kept, when the learning rate falls and when training stops early.
+    monitor : {"validation_loss", "validation_dice_loss", "validation_dice", "validation_detection"}
+        Decides which weights are kept, when the learning rate falls and when training stops early. "validation_loss" is
+        the network's own loss (:mod:`~hf_lesionseg.training.volume_loss`), "validation_dice_loss" the Dice loss of each
+        volume whatever the network is trained with.
         "validation_detection" is the mean Dice of scans with a lesion, less what scans without one are falsely given.
     scheduler : {"plateau", "step", "multistep", "linear", "cosine", "constant"}
         "linear" and "cosine" fall to zero over ``epochs``, step by step.

@@ -1,4 +1,4 @@
-"""Validation: the loss of each volume, and its metrics on the grid of the scan, by the code of ``evaluate``."""
+"""Validation: the losses of each volume, and its metrics on the grid of the scan, by the code of ``evaluate``."""
 
 import math
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from ..evaluation.slicewise import score_volume
 from ..evaluation.summary import describe, describe_slices
 from ..inference.slices import predict_slices
 from ..models.losses import batch_dice_loss
+from .volume_loss import VolumeLoss
 
 _PER_FALSE_ML = 0.05  # of Dice: what a mL that is marked in a healthy scan costs
 PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -27,8 +28,9 @@ class ValidatedCase:
 
     Attributes
     ----------
-    loss : float
-        Over all slices as one batch.
+    loss : float, or None
+        The network's own, over all slices as one batch (:class:`~hf_lesionseg.training.volume_loss.VolumeLoss`); None
+        where none was asked for, or no slice holds tissue.
     metrics : CaseMetrics
         In 3-D, and of its slices along the axis that the network sees.
     dwi_correlation : float, or None
@@ -39,28 +41,39 @@ class ValidatedCase:
         (:mod:`~hf_lesionseg.evaluation.regions`), in the slices that the network sees.
     scores : ScoreHistogram, or None
         How the probabilities of the counted slices are distributed over background and lesion.
+    dice_loss : float, or None
+        CLCI-Net's Dice loss over all slices as one batch, whatever the network is trained with.
     """
 
-    loss: float
+    loss: float | None
     metrics: CaseMetrics
     region_ious: tuple[float, ...] | None = None
     scores: ScoreHistogram | None = None
     dwi_correlation: float | None = None
+    dice_loss: float | None = None
 
 
-def predict_case(model, case, *, batch_size, mixed_precision="no"):
+def predict_case(model, case, *, batch_size, mixed_precision="no", observer=None):
     """:class:`~hf_lesionseg.inference.slices.SlicePrediction` of every plane of a prepared case."""
     precision = PRECISIONS[mixed_precision]
     generates = "dwi" in case.target_channels
     return predict_slices(
-        model, case.pixel_values(), batch_size=batch_size, precision=precision, keep_generated=generates
+        model,
+        case.pixel_values(),
+        batch_size=batch_size,
+        precision=precision,
+        keep_generated=generates,
+        observer=observer,
     )
 
 
-def validate_case(model, processor, case, *, batch_size, mixed_precision="no", slice_range=None, distances=False):
-    """Segment one prepared case and score it on the grid of its scan; the loss is that of ``slice_range``.
+def validate_case(
+    model, processor, case, *, batch_size, mixed_precision="no", slice_range=None, distances=False, own_loss=True
+):
+    """Segment one prepared case and score it on the grid of its scan; the losses are those of ``slice_range``.
 
-    With ``distances`` surfaces are measured and lesions counted, too, as ``evaluate`` does.
+    With ``distances`` surfaces are measured and lesions counted, too, as ``evaluate`` does. Without ``own_loss`` the
+    network's own is not computed.
 
     Raises
     ------
@@ -73,10 +86,12 @@ def validate_case(model, processor, case, *, batch_size, mixed_precision="no", s
             f"{case.id}: has {case.num_slices} slices, none of them in the recipe's slice_range {list(slice_range)}; "
             "give a range that every case has, or null"
         )
-    predicted = predict_case(model, case, batch_size=batch_size, mixed_precision=mixed_precision)
+    own = VolumeLoss(model, case, slice_range, batch_size) if own_loss else None
+    if own:
+        batch_size = own.batch_size
+    predicted = predict_case(model, case, batch_size=batch_size, mixed_precision=mixed_precision, observer=own)
     probability, labels = predicted.probability, np.asarray(case.labels())
-    smooth = getattr(model.config, "dice_smooth", 1.0)
-    loss = batch_dice_loss(torch.from_numpy(probability[counted]), torch.from_numpy(labels[counted]), smooth=smooth)
+    dice_loss = batch_dice_loss(torch.from_numpy(probability[counted]), torch.from_numpy(labels[counted]))
     restored = processor.restore_probability(probability, case.geometry)
     mask = processor.mask_from_probability(restored, case.geometry)
     metrics = score_volume(
@@ -87,16 +102,24 @@ def validate_case(model, processor, case, *, batch_size, mixed_precision="no", s
     if predicted.generated_dwi is not None:
         correlation = dwi_correlation(predicted.generated_dwi, case.target("dwi"))
     scores = ScoreHistogram.of(probability[counted], labels[counted])
-    return ValidatedCase(loss.item(), metrics, ious, scores, correlation)
+    return ValidatedCase(own and own.value(), metrics, ious, scores, correlation, dice_loss.item())
 
 
-def validate(
-    accelerator, model, processor, cases, *, batch_size, mixed_precision="no", slice_range=None, distances=False
-):
+def validate(accelerator, model, processor, cases, **settings):
     """Validate all ``cases``, shared out among the processes.
 
-    The loss is the paper's Dice loss with each volume as one batch, averaged over volumes, so that it does not depend
-    on the batch size or on the number of processes.
+    Each volume is one batch of its losses, wherever it is computed and in however many steps: their mean over volumes
+    depends neither on the batch size nor on the number of processes.
+
+    Parameters
+    ----------
+    accelerator : accelerate.Accelerator
+    model : PreTrainedModel
+        As the accelerator prepared it.
+    processor : LesionImageProcessor
+    cases : sequence of PreparedCase
+    **settings
+        Of :func:`validate_case`.
 
     Returns
     -------
@@ -112,11 +135,7 @@ def validate(
     found = []
     mine = range(accelerator.process_index, len(cases), accelerator.num_processes)
     for index in tqdm(mine, desc="validation", unit="volume", leave=False):
-        case = validate_case(
-            model, processor, cases[index],
-            batch_size=batch_size, mixed_precision=mixed_precision, slice_range=slice_range, distances=distances,
-        )  # fmt: skip
-        found.append((index, case))
+        found.append((index, validate_case(model, processor, cases[index], **settings)))
     model.train(training)
     if accelerator.num_processes > 1:
         found = gather_object(found)
@@ -129,9 +148,9 @@ def validation_record(validated):
     Returns
     -------
     dict
-        ``validation_loss``, ``validation_dice``, ``validation_iou``, ``validation_precision`` and
-        ``validation_recall``, means over volumes; what :func:`detection` gives; ``validation_auc`` of all voxels
-        together;
+        ``validation_loss``, the network's own, ``validation_dice_loss``, ``validation_dice``, ``validation_iou``,
+        ``validation_precision`` and ``validation_recall``, means over volumes; what :func:`detection` gives;
+        ``validation_auc`` of all voxels together;
         ``validation_dice_positive_slices`` and ``validation_dice_all_slices``, over all slices together;
         ``validation_miou`` of the first stage where the network has one; ``validation_dwi_correlation`` of generated
         and true DWI, where there are both. A mean of nothing is left out.
@@ -139,6 +158,7 @@ def validation_record(validated):
     slices = describe_slices([case.metrics for case in validated])
     record = {
         "validation_loss": mean_loss(validated),
+        "validation_dice_loss": mean_dice_loss(validated),
         "validation_dice": mean_dice(validated),
         **{f"validation_{name}": _mean_metric(validated, name) for name in ("iou", "precision", "recall")},
         **detection(validated),
@@ -200,8 +220,26 @@ def mean_dwi_correlation(validated):
 
 
 def mean_loss(validated):
-    """Mean of the losses of the volumes."""
-    return float(np.mean([case.loss for case in validated]))
+    """Mean of the network's own loss over the volumes that have one.
+
+    Raises
+    ------
+    DataError
+        If none has.
+    """
+    losses = [case.loss for case in validated if case.loss is not None]
+    if not losses:
+        raise DataError(
+            "no validation volume has a slice with tissue to compute the loss of; check the prepared images, and the "
+            "recipe's slice_range where it has one"
+        )
+    return float(np.mean(losses))
+
+
+def mean_dice_loss(validated):
+    """Mean of the volumes' Dice losses; None where there is none."""
+    losses = [case.dice_loss for case in validated if case.dice_loss is not None]
+    return float(np.mean(losses)) if losses else None
 
 
 def mean_dice(validated):

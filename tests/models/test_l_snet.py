@@ -7,9 +7,10 @@ import torch
 from torch.nn import functional as F
 
 from hf_lesionseg.models.configuration_l_snet import LSNetConfig
-from hf_lesionseg.models.losses import batch_dice_loss, diou_loss, focal_dice_loss
+from hf_lesionseg.models.losses import batch_dice_loss, focal_dice_loss
 from hf_lesionseg.models.modeling_l_snet import LSNetForSemanticSegmentation
 from hf_lesionseg.models.region_locator import KeypointConv2d
+from hf_lesionseg.models.region_losses import diou_loss
 from hf_lesionseg.models.region_targets import component_boxes, locating_targets
 
 

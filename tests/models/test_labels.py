@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hf_lesionseg.models.losses import check_labels
+from hf_lesionseg.models.label_check import check_labels
 
 
 @pytest.mark.parametrize("value", [2, 255, -1, -100])

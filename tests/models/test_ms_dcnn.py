@@ -132,16 +132,16 @@ def test_loss_by_hand():
     assert with_smooth.item() == pytest.approx(1 - 1.50001 / 3.25001)
 
 
-@pytest.mark.parametrize("loss", ["dice", "dice-bce"])
-def test_loss_of_the_network(loss):
-    model = small(loss=loss).eval()
+@pytest.mark.parametrize("bce_weight", [0, 1])
+def test_loss_of_the_network(bce_weight):
+    model = small(loss_settings={"bce_weight": bce_weight}).eval()
     labels = torch.zeros(2, 20, 24, dtype=torch.long)
     labels[0, 3:9, 5:11] = 1
     output = model(torch.rand(2, 4, 20, 24), labels=labels)
     logits, truth = output.logits[:, 0].detach().double().numpy(), labels.numpy()
     p = 1 / (1 + np.exp(-logits))
     expected = 1 - (2 * (p * truth).sum() + 1e-5) / (p.sum() + truth.sum() + 1e-5)
-    if loss == "dice-bce":
+    if bce_weight:
         expected -= (truth * np.log(p) + (1 - truth) * np.log(1 - p)).mean()
     assert output.loss.item() == pytest.approx(expected, rel=1e-5)
 
@@ -157,8 +157,8 @@ def test_loss_of_the_network(loss):
         ("kernel_layout", "dual"),
         ("dropout", (0.1, 1.0)),
         ("dropout", (0.1,)),
-        ("loss", "focal"),
-        ("dice_smooth", 0),
+        ("loss", "dice-bce"),
+        ("loss_settings", {"smooth": 0}),
     ],
 )
 def test_impossible_settings(field, value):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hf_lesionseg.models.losses import batch_dice_loss, diou_loss, focal_dice_loss, focal_loss
+from hf_lesionseg.models.losses import batch_dice_loss, focal_dice_loss, focal_loss
+from hf_lesionseg.models.region_losses import diou_loss
 from hf_lesionseg.models.region_sampling import (
     boxes_around,
     draw_regions,

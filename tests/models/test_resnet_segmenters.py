@@ -103,7 +103,8 @@ def test_fcn_logits_are_the_upsampled_sum():
 @pytest.mark.parametrize("loss", ["focal-dice", "dice", "bce"])
 def test_losses_by_hand(loss, num_logits):
     torch.manual_seed(0)
-    config = ResNetUNetConfig(depth=10, base_width=4, loss=loss, num_logits=num_logits, focal_alpha=0.25)
+    settings = {"alpha": 0.25} if loss == "focal-dice" else {}
+    config = ResNetUNetConfig(depth=10, base_width=4, loss=loss, num_logits=num_logits, loss_settings=settings)
     model = ResNetUNetForSemanticSegmentation(config).eval()
     images, labels = torch.rand(2, 3, 32, 64), torch.randint(2, (2, 32, 64))
     output = model(images, labels=labels)
@@ -121,10 +122,10 @@ def test_losses_by_hand(loss, num_logits):
     ("settings", "message"),
     [
         ({"depth": 19}, "depth is 19; use one of 10, 18, 34, 50"),
-        ({"loss": "mse"}, "loss is 'mse'; use one of focal-dice"),
+        ({"loss": "mse"}, "loss is 'mse'; use one of dice, "),
         ({"decoder_widths": [8, 4]}, "give five widths"),
-        ({"focal_alpha": 1.5}, "focal_alpha is 1.5"),
-        ({"dice_weight": -1}, "dice_weight is -1"),
+        ({"loss_settings": {"alpha": 1.5}}, "loss_settings of 'focal-dice': alpha is 1.5"),
+        ({"loss_settings": {"dice_weight": -1}}, "dice_weight is -1"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):

@@ -174,7 +174,7 @@ def test_a_checkpoint_from_before_a_setting_was_there_is_one_with_its_default(ru
     output, _ = run(max_steps=6)
     state = list_checkpoints(output / "checkpoints")[-1] / STATE_FILE
     record = json.loads(state.read_text())
-    for name in ("copies", "warmup_epochs", "model.dice_smooth", "data_files"):
+    for name in ("copies", "warmup_epochs", "model.loss_settings", "data_files"):
         del record["identity"][name]
     state.write_text(json.dumps(record))
     with pytest.raises(CheckpointError, match=r"was written with model\.base_width"):
