@@ -16,9 +16,9 @@ from ..datasets.prepared.folds import Folds, folds_file, load_folds, make_folds,
 from ..datasets.prepared.splits import Splits, save_splits
 from ..datasets.readers.isles2018 import LeakageWarning, people_warning
 from ..errors import LaunchError, ModelError, UsageError
-from ..evaluation.case_rows import case_from_row, case_to_row
 from ..evaluation.fold_report import markdown_folds
 from ..evaluation.report import csv_table
+from ..evaluation.scored_case import case_from_row, case_to_row
 from ..evaluation.summary import summarize
 from ..imaging.atomic import write_aside
 from ..imaging.folder_lock import locked_folder

@@ -36,7 +36,7 @@ from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
 from .network import build_network, describe_stages, enable_activation_checkpointing, put_channels_last
 from .recipe import Recipe
 from .step import phases_of, step_over_batch
-from .validation import validate, validation_record
+from .validation import told_metrics, validate, validation_record
 from .watch import CollapseWatch, scalars
 
 _NOT_OF_THE_NETWORK = (
@@ -411,10 +411,7 @@ def _print_epoch(accelerator, epoch, epochs, record, seconds):
     shown = f"epoch {epoch}/{epochs}  loss {record['loss']:.4f}"
     if "validation_dice" in record:
         shown += f"  validation loss {record['validation_loss']:.4f}  3-D Dice {record['validation_dice']:.4f}"
-        others = (("IoU", "iou"), ("AUC", "auc"), ("P", "precision"), ("R", "recall"))
-        shown += "".join(
-            f"  {name} {record[f'validation_{field}']:.4f}" for name, field in others if f"validation_{field}" in record
-        )
+        shown += told_metrics(record)
     if "validation_false_ml" in record:
         shown += f"  with lesion {record['validation_dice_with_lesion']:.4f}"
         shown += f"  false mL {record['validation_false_ml']:.2f}"

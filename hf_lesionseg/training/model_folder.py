@@ -61,7 +61,8 @@ def finish_model_folder(
 ):
     """Score the best weights on validation and test cases, draw, write the summary and the card.
 
-    The held-out cases of a ``fold`` are the test cases; they get all metrics of ``evaluate``, and a file of their own.
+    Both get all metrics of ``evaluate``. The held-out cases of a ``fold`` are the test cases, and get a file of their
+    own.
     ``stages`` tells what a network of several stages learned from: see :func:`~hf_lesionseg.training.network.\
 describe_stages`.
 
@@ -74,9 +75,7 @@ describe_stages`.
     model, processor = best.model, best.processor
     settings = {"batch_size": arguments.eval_batch_size, "mixed_precision": accelerator.mixed_precision}
     validated = {
-        split: validate(
-            accelerator, model, processor, cases[split], distances=fold is not None and split == "test", **settings
-        )
+        split: validate(accelerator, model, processor, cases[split], distances=True, **settings)
         for split in ("validation", "test")
     }
     metrics = {split: [case.metrics for case in found] for split, found in validated.items()}

@@ -10,9 +10,9 @@ from accelerate.utils import broadcast, gather_object, tqdm
 from ..errors import DataError
 from ..evaluation.auc import ScoreHistogram
 from ..evaluation.generated_dwi import dwi_correlation
-from ..evaluation.metrics import CaseMetrics
+from ..evaluation.metrics import METRICS
 from ..evaluation.regions import region_ious
-from ..evaluation.slicewise import score_volume
+from ..evaluation.scored_case import CaseMetrics, score_volume
 from ..evaluation.summary import describe, describe_slices
 from ..inference.slices import predict_slices
 from ..models.losses import batch_dice_loss
@@ -129,8 +129,8 @@ def validation_record(validated):
     Returns
     -------
     dict
-        ``validation_loss``, ``validation_dice``, ``validation_iou``, ``validation_precision`` and
-        ``validation_recall``, means over volumes; what :func:`detection` gives; ``validation_auc`` of all voxels
+        ``validation_loss`` and each ``watched`` metric of :data:`~hf_lesionseg.evaluation.metrics.METRICS`
+        (``validation_dice``, ...), means over volumes; what :func:`detection` gives; ``validation_auc`` of all voxels
         together;
         ``validation_dice_positive_slices`` and ``validation_dice_all_slices``, over all slices together;
         ``validation_miou`` of the first stage where the network has one; ``validation_dwi_correlation`` of generated
@@ -139,8 +139,7 @@ def validation_record(validated):
     slices = describe_slices([case.metrics for case in validated])
     record = {
         "validation_loss": mean_loss(validated),
-        "validation_dice": mean_dice(validated),
-        **{f"validation_{name}": _mean_metric(validated, name) for name in ("iou", "precision", "recall")},
+        **{metric.history_name: _mean_metric(validated, metric.name) for metric in METRICS if metric.watched},
         **detection(validated),
         "validation_auc": auc(validated),
         "validation_dice_positive_slices": slices["positive"]["mean"],
@@ -204,6 +203,8 @@ def mean_loss(validated):
     return float(np.mean([case.loss for case in validated]))
 
 
-def mean_dice(validated):
-    """Mean of the volumes' 3-D Dice."""
-    return float(np.nanmean([case.metrics.dice for case in validated]))
+def told_metrics(record):
+    """The metrics of a :func:`validation_record` beside the Dice, for the line that an epoch prints."""
+    names = {metric.heading: metric.history_name for metric in METRICS if metric.watched and metric.name != "dice"}
+    names["AUC"] = "validation_auc"
+    return "".join(f"  {title} {record[name]:.4f}" for title, name in names.items() if name in record)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from hf_lesionseg.errors import GridMismatchError, UsageError
-from hf_lesionseg.evaluation.metrics import VoxelCounts, case_metrics, count_voxels, failed_case
-from hf_lesionseg.evaluation.slicewise import SliceDice, count_slices, file_axis, score_volume, slice_dice
+from hf_lesionseg.evaluation.scored_case import case_metrics, failed_case, score_volume
+from hf_lesionseg.evaluation.slicewise import SliceDice, count_slices, file_axis, slice_dice
 from hf_lesionseg.evaluation.summary import summarize
+from hf_lesionseg.evaluation.voxel_counts import VoxelCounts, count_voxels
 from hf_lesionseg.imaging import Scan
 
 
