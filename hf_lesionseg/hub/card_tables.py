@@ -214,7 +214,7 @@ def best_sentence(best, kind):
     chosen = f", chosen by {best['monitor'].replace('_', ' ')}" if best.get("monitor") else ""
     return (
         f"The weights are those of epoch {best['epoch']} (step {number(best['step'])}){chosen}: "
-        f"validation loss {loss}, mean validation Dice {dice} ({kind})."
+        f"validation loss {loss}, mean validation Dice {dice} ({kind}), both on the prepared slices."
     )
 
 
@@ -255,6 +255,16 @@ def counts_sentence(summary):
         f"{count(summary['n_cases'], 'case')} of {count(summary['n_people'], 'person')}; "
         f"{summary['n_empty_truth']} without a true lesion, {summary['n_empty_prediction']} where nothing was "
         f"predicted, {summary['n_failed']} failed"
+    )
+
+
+def stored_sentence(n_cases, from_scans):
+    """How many cases were not segmented from their scans; None where all were, or a record does not say."""
+    if from_scans is None or from_scans == n_cases:
+        return None
+    return (
+        f"The scans of {n_cases - from_scans} of {count(n_cases, 'case')} were not there any more: their prepared "
+        "slices were segmented, in half precision, which can move a voxel at an edge."
     )
 
 

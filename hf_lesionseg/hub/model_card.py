@@ -203,6 +203,9 @@ def _record(summary):
             "title": f"{split.capitalize()}{'' if split == 'cross-validation' else ' split'}, {kind}",
             "counts": card_tables.counts_sentence(summary["metrics"][split]),
             "chosen_on": split == "validation",
+            "stored": card_tables.stored_sentence(
+                summary["metrics"][split]["n_cases"], (summary.get("scored_from_scans") or {}).get(split)
+            ),
             "folds": fold_table(summary["metrics"][split]) if split == "cross-validation" else None,
             "rows": card_tables.result_rows(summary["metrics"][split]),
             "size_rows": card_tables.size_rows(summary["metrics"][split]),

@@ -25,6 +25,7 @@ from ..provenance import marks, of_network
 from .checkpoints import BEST_FILES, writing
 from .cross_validation import HELD_OUT_FILE, write_held_out
 from .history import read_history
+from .scan_slices import slices_of_scan
 from .validation import mean_dwi_correlation, mean_region_iou, predict_case, validate
 
 SUMMARY_FILE = "training_summary.json"
@@ -61,8 +62,8 @@ def finish_model_folder(
 ):
     """Score the best weights on validation and test cases, draw, write the summary and the card.
 
-    Both get all metrics of ``evaluate``. The held-out cases of a ``fold`` are the test cases, and get a file of their
-    own.
+    Both are scored as ``evaluate`` scores what ``segment`` makes of the scans. The held-out cases of a ``fold`` are the
+    test cases, and get a file of their own.
     ``stages`` tells what a network of several stages learned from: see :func:`~hf_lesionseg.training.network.\
 describe_stages`.
 
@@ -73,13 +74,15 @@ describe_stages`.
     """
     best = load_model(output, device=str(accelerator.device))
     model, processor = best.model, best.processor
-    settings = {"batch_size": arguments.eval_batch_size, "mixed_precision": accelerator.mixed_precision}
+    # In float32 even where training was mixed: what the network is said to reach is what `segment` makes of it.
+    settings = {"batch_size": arguments.eval_batch_size}
     validated = {
-        split: validate(accelerator, model, processor, cases[split], distances=True, **settings)
+        split: validate(accelerator, model, processor, cases[split], as_evaluate=True, **settings)
         for split in ("validation", "test")
     }
     metrics = {split: [case.metrics for case in found] for split, found in validated.items()}
     summary = _summary(accelerator, arguments, recipe, dataset, cases, state, metrics, model)
+    summary["scored_from_scans"] = {split: sum(case.from_scan for case in found) for split, found in validated.items()}
     summary["first_stage_miou"] = {split: mean_region_iou(found) for split, found in validated.items()}
     summary |= {} if fold is None else {"fold": fold}
     if stages:
@@ -160,7 +163,8 @@ def _draw(output, dataset, cases, metrics, summary, model, processor, settings):
     panels = []
     for place, scored in pick_cases(metrics[split]):
         case = prepared[scored.case]
-        probability = processor.restore_probability(predict_case(model, case, **settings).probability, case.geometry)
+        predicted = predict_case(model, case, pixel_values=slices_of_scan(case, processor), **settings)
+        probability = processor.restore_probability(predicted.probability, case.geometry)
         truth = case.truth()
         panels.append(
             extract_panel(

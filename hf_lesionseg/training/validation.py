@@ -16,6 +16,7 @@ from ..evaluation.scored_case import CaseMetrics, score_volume
 from ..evaluation.summary import describe, describe_slices
 from ..inference.slices import predict_slices
 from ..models.losses import batch_dice_loss
+from .scan_slices import slices_of_scan
 
 _PER_FALSE_ML = 0.05  # of Dice: what a mL that is marked in a healthy scan costs
 PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -39,6 +40,8 @@ class ValidatedCase:
         (:mod:`~hf_lesionseg.evaluation.regions`), in the slices that the network sees.
     scores : ScoreHistogram, or None
         How the probabilities of the counted slices are distributed over background and lesion.
+    from_scan : bool
+        The scan itself was segmented, not its prepared slices.
     """
 
     loss: float
@@ -46,21 +49,26 @@ class ValidatedCase:
     region_ious: tuple[float, ...] | None = None
     scores: ScoreHistogram | None = None
     dwi_correlation: float | None = None
+    from_scan: bool = False
 
 
-def predict_case(model, case, *, batch_size, mixed_precision="no"):
-    """:class:`~hf_lesionseg.inference.slices.SlicePrediction` of every plane of a prepared case."""
+def predict_case(model, case, *, batch_size, mixed_precision="no", pixel_values=None):
+    """:class:`~hf_lesionseg.inference.slices.SlicePrediction` of every plane of a prepared case.
+
+    ``pixel_values`` are its slices at full precision, where there are such.
+    """
+    pixel_values = case.pixel_values() if pixel_values is None else pixel_values
     precision = PRECISIONS[mixed_precision]
     generates = "dwi" in case.target_channels
-    return predict_slices(
-        model, case.pixel_values(), batch_size=batch_size, precision=precision, keep_generated=generates
-    )
+    return predict_slices(model, pixel_values, batch_size=batch_size, precision=precision, keep_generated=generates)
 
 
-def validate_case(model, processor, case, *, batch_size, mixed_precision="no", slice_range=None, distances=False):
+def validate_case(model, processor, case, *, batch_size, mixed_precision="no", slice_range=None, as_evaluate=False):
     """Segment one prepared case and score it on the grid of its scan; the loss is that of ``slice_range``.
 
-    With ``distances`` surfaces are measured and lesions counted, too, as ``evaluate`` does.
+    With ``as_evaluate`` the mask and the metrics are those of ``segment`` and ``evaluate``: the scan itself is
+    segmented where it is still there (:func:`~hf_lesionseg.training.scan_slices.slices_of_scan`), surfaces are measured
+    and lesions counted, too.
 
     Raises
     ------
@@ -73,25 +81,26 @@ def validate_case(model, processor, case, *, batch_size, mixed_precision="no", s
             f"{case.id}: has {case.num_slices} slices, none of them in the recipe's slice_range {list(slice_range)}; "
             "give a range that every case has, or null"
         )
-    predicted = predict_case(model, case, batch_size=batch_size, mixed_precision=mixed_precision)
+    exact = slices_of_scan(case, processor) if as_evaluate else None
+    predicted = predict_case(model, case, batch_size=batch_size, mixed_precision=mixed_precision, pixel_values=exact)
     probability, labels = predicted.probability, np.asarray(case.labels())
     smooth = getattr(model.config, "dice_smooth", 1.0)
     loss = batch_dice_loss(torch.from_numpy(probability[counted]), torch.from_numpy(labels[counted]), smooth=smooth)
     restored = processor.restore_probability(probability, case.geometry)
     mask = processor.mask_from_probability(restored, case.geometry)
     metrics = score_volume(
-        case.id, mask, case.truth(), slice_axis=case.geometry.slice_axis, person=case.person, distances=distances
+        case.id, mask, case.truth(), slice_axis=case.geometry.slice_axis, person=case.person, distances=as_evaluate
     )
     ious = None if predicted.regions is None else region_ious(labels, predicted.regions)
     correlation = None
     if predicted.generated_dwi is not None:
         correlation = dwi_correlation(predicted.generated_dwi, case.target("dwi"))
     scores = ScoreHistogram.of(probability[counted], labels[counted])
-    return ValidatedCase(loss.item(), metrics, ious, scores, correlation)
+    return ValidatedCase(loss.item(), metrics, ious, scores, correlation, from_scan=exact is not None)
 
 
 def validate(
-    accelerator, model, processor, cases, *, batch_size, mixed_precision="no", slice_range=None, distances=False
+    accelerator, model, processor, cases, *, batch_size, mixed_precision="no", slice_range=None, as_evaluate=False
 ):
     """Validate all ``cases``, shared out among the processes.
 
@@ -114,7 +123,7 @@ def validate(
     for index in tqdm(mine, desc="validation", unit="volume", leave=False):
         case = validate_case(
             model, processor, cases[index],
-            batch_size=batch_size, mixed_precision=mixed_precision, slice_range=slice_range, distances=distances,
+            batch_size=batch_size, mixed_precision=mixed_precision, slice_range=slice_range, as_evaluate=as_evaluate,
         )  # fmt: skip
         found.append((index, case))
     model.train(training)

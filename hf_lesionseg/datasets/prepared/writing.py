@@ -6,6 +6,7 @@ What a case takes on the disk with CLCI-Net's processor: 189 slices of 224 x 176
 
 import contextlib
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -128,6 +129,7 @@ def prepare_cases(
         synthetic=synthetic,
         licence=licence,
         target_channels=target_channels,
+        source=source,
     )
     return PreparedDataset(output)
 
@@ -353,6 +355,7 @@ def _write_dataset(
     licence: str,
     target_channels: Sequence[str],
     remarks: Sequence[str],
+    source: Path | None,
 ) -> None:
     cases = []
     for case in ids:
@@ -364,6 +367,8 @@ def _write_dataset(
         "synthetic": synthetic,
         "complete": True,
         "licence": licence,
+        # From here, so that the two folders can be moved together.
+        "source": None if source is None else Path(os.path.relpath(source, output)).as_posix(),
         "channel_names": list(processor.channel_names),
         "target_channels": list(target_channels),
         "remarks": list(remarks),
