@@ -6,7 +6,11 @@ Names resolve on first use, so that importing this package loads neither nibabel
 import importlib
 
 _PUBLIC = {
+    "METRICS": ".metrics",
     "CaseMetrics": ".scored_case",
+    "EmptyRule": ".metrics",
+    "MaskPair": ".mask_pair",
+    "Metric": ".metrics",
     "VoxelCounts": ".voxel_counts",
     "case_metrics": ".scored_case",
     "count_voxels": ".voxel_counts",

@@ -259,7 +259,7 @@ METRICS = [
     ),
     Metric(
         name="avd_ml",
-        title="Volume difference, absolute",
+        title="Absolute volume difference (AVD)",
         short="AVD, absolute",
         unit="mL",
         best=0,
