@@ -188,3 +188,8 @@ def test_the_policy_names_every_value_of_the_table():
         "Only the prediction empty: dice = precision = recall = iou = lesion_f1 = 0, voe = absolute_rvd = 100, "
         in policy
     )
+
+
+def test_the_page_names_every_preset():
+    page = PAGE.read_text("utf-8")
+    assert all(f"| `{name}` |" in page for name in PRESETS)
