@@ -1,7 +1,8 @@
 """The metrics of a case, each declared once: :data:`METRICS` is what every table, card, record and help text reads.
 
 With P the predicted and G the true lesion voxels of the whole 3-D volume, TP = |P and G|, FP = |P| - TP,
-FN = |G| - TP. To add a metric, add one :class:`Metric` to the table; ``docs/metrics-policy.md`` shows the same rows.
+FN = |G| - TP. To add a metric, add one :class:`Metric` to the table, and its rows to
+``docs/reference/metrics-policy.md``, which a test compares with it.
 
 Overlap and RVD are the measures of CLCI-Net's tables (Yang et al., MICCAI 2019), which take them per subject in 3-D and
 then average. Its RVD is a signed mean: over- and under-segmentation cancel and tiny lesions dominate it, which is why

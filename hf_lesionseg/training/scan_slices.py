@@ -11,9 +11,9 @@ import warnings
 
 import numpy as np
 
-from ..datasets.case_channels import read_channels
-from ..datasets.prepared import PreparedCase
-from ..datasets.storage_precision import as_stored
+from ..datasets.prepared.case_channels import read_channels
+from ..datasets.prepared.reading import PreparedCase
+from ..datasets.prepared.storage_precision import as_stored
 from ..errors import LesionSegError
 from ..models.image_processing_lesion import LesionImageProcessor
 from ..models.slice_stack import stack_slices

@@ -23,7 +23,7 @@ from hf_lesionseg.hub.card_tables import card_metrics, result_rows
 from hf_lesionseg.imaging.scan import read_mask
 from hf_lesionseg.training.validation import ValidatedCase, told_metrics, validation_record
 
-PAGE = Path(__file__).parents[2] / "docs" / "metrics-policy.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics-policy.md"
 TOY = Metric(
     name="toy_share",
     title="Toy share of false voxels",

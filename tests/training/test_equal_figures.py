@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from hf_lesionseg.cli import main
-from hf_lesionseg.datasets.prepare import prepare_cases
-from hf_lesionseg.datasets.prepared import PreparedDataset
-from hf_lesionseg.datasets.records import CaseRecord
-from hf_lesionseg.datasets.splits import make_splits, save_splits
+from hf_lesionseg.datasets.prepared.reading import PreparedDataset
+from hf_lesionseg.datasets.prepared.records import CaseRecord
+from hf_lesionseg.datasets.prepared.splits import make_splits, save_splits
+from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 from hf_lesionseg.training.scan_slices import slices_of_scan
 

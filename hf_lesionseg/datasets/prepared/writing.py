@@ -344,6 +344,14 @@ def _tissue_slices(planes: np.ndarray) -> np.ndarray:
     return np.flatnonzero(bright.sum(axis=(1, 2)) >= min(_TISSUE_PIXELS, bright[0].size))
 
 
+def _from_here(source: Path, output: Path) -> str:
+    """The way from one folder to the other, so that both can be moved together; the full path to another drive."""
+    try:
+        return Path(os.path.relpath(source, output)).as_posix()
+    except ValueError:
+        return str(source.resolve())
+
+
 def _write_dataset(
     output: Path,
     ids: Sequence[str],
@@ -367,8 +375,7 @@ def _write_dataset(
         "synthetic": synthetic,
         "complete": True,
         "licence": licence,
-        # From here, so that the two folders can be moved together.
-        "source": None if source is None else Path(os.path.relpath(source, output)).as_posix(),
+        "source": None if source is None else _from_here(source, output),
         "channel_names": list(processor.channel_names),
         "target_channels": list(target_channels),
         "remarks": list(remarks),
