@@ -44,10 +44,10 @@ def test_all_else_stays(text):
 
 
 def test_the_policy_of_the_tables_stays():
-    from hf_lesionseg.evaluation.metrics import EMPTY_MASK_POLICY
+    from hf_lesionseg.evaluation.metrics import empty_mask_policy
     from hf_lesionseg.evaluation.presets import PRESETS
 
-    for text in (EMPTY_MASK_POLICY, *(preset.policy for preset in PRESETS.values())):
+    for text in (empty_mask_policy(), *(preset.policy for preset in PRESETS.values())):
         assert without_machine_paths(text) == text
 
 

@@ -4,11 +4,22 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from .app import app
 
 
-@app.command()
+class _NamesMetrics(TyperCommand):
+    """Puts the metrics of the table into the help, once it is asked for: until then the table need not be loaded."""
+
+    def format_help(self, ctx, formatter):
+        from ..evaluation.metrics import scores
+
+        self.help = self.help.replace("{metrics}", "; ".join(metric.headed_unit for metric in scores()))
+        super().format_help(ctx, formatter)
+
+
+@app.command(cls=_NamesMetrics)
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Folder of predicted masks.", show_default=False)],
     truths: Annotated[Path, typer.Argument(help="Folder of true masks.", show_default=False)],
@@ -71,10 +82,9 @@ def evaluate(
 ) -> None:
     """Compare masks with the truth.
 
-    Per case in 3-D: Dice, precision, recall, IoU, VOE (%), RVD (%), volumes and AVD (mL), HD, HD95 and ASSD (mm),
-    difference of the lesion counts and lesion-wise F1 (26-connected). Apart from that the mean Dice of slices with
-    lesion in the truth, and of all slices (a slice empty in both counts 1). Writes metrics.csv, metrics.json and
-    figures. A truth without a prediction is a failed case and makes the exit status 1.
+    Per case in 3-D: {metrics}. Lesions are 26-connected. Apart from that the mean Dice of slices with lesion in the
+    truth, and of all slices (a slice empty in both counts 1). Writes metrics.csv, metrics.json and figures. A truth
+    without a prediction is a failed case and makes the exit status 1.
 
     TRUTHS may be a folder of `lesionseg prepare`: `lesionseg evaluate results prepared -o scores --only-split test`
     """

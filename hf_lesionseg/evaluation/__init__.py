@@ -6,12 +6,16 @@ Names resolve on first use, so that importing this package loads neither nibabel
 import importlib
 
 _PUBLIC = {
-    "CaseMetrics": ".metrics",
-    "VoxelCounts": ".metrics",
-    "case_metrics": ".metrics",
-    "count_voxels": ".metrics",
+    "METRICS": ".metrics",
+    "CaseMetrics": ".scored_case",
+    "EmptyRule": ".metrics",
+    "MaskPair": ".mask_pair",
+    "Metric": ".metrics",
+    "VoxelCounts": ".voxel_counts",
+    "case_metrics": ".scored_case",
+    "count_voxels": ".voxel_counts",
     "evaluate_folders": ".evaluate",
-    "failed_case": ".metrics",
+    "failed_case": ".scored_case",
     "print_summary": ".report",
     "summarize": ".summary",
 }

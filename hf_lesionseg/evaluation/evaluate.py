@@ -23,10 +23,11 @@ from .label_choice import (
     told_copies,
 )
 from .matching import TruthCase, TruthSet, find_masks, find_scans_by_case, find_truths, match_predictions
-from .metrics import UNITS, CaseMetrics
+from .metrics import units
 from .prediction_records import made_from_generated_data
 from .presets import apply_preset, find_preset
 from .report import csv_table, markdown_report
+from .scored_case import CaseMetrics
 from .scoring import CleanUp, score_case
 from .slicewise import check_slice_axis
 from .summary import summarize
@@ -176,7 +177,7 @@ def evaluate_folders(
         "self_check": self_check,
         "synthetic": truth_set.synthetic,
         "policy": summary["policy"],
-        "units": UNITS,
+        "units": units(),
         "summary": summary,
         "cases": [case.to_dict() for case in cases],
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .metrics import METRIC_NAMES, UNITS
-from .report import TITLES, format_number, markdown_table
+from .metrics import scores
+from .report import markdown_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,17 +28,13 @@ def fold_table(summary: dict) -> tuple[list[str], list[list[str]]]:
     """
     blocks = {**summary["by_split"], "all cases": summary}
     rows = []
-    for name in METRIC_NAMES:
-        if summary[name]["n"]:
-            cells = [_mean_and_sd(block[name], UNITS[name]) for block in blocks.values()]
-            rows.append([TITLES[name], UNITS[name], *cells])
+    for metric in scores():
+        if summary.get(metric.name, {}).get("n"):
+            cells = [metric.mean_and_sd(block[metric.name]) for block in blocks.values()]
+            rows.append([metric.heading, metric.unit, *cells])
     for title, count in (("Cases", "n_cases"), ("People", "n_people"), ("Empty predictions", "n_empty_prediction")):
         rows.append([title, "", *(str(block[count]) for block in blocks.values())])
     return ["metric", "unit", *blocks], rows
-
-
-def _mean_and_sd(described: dict, unit: str) -> str:
-    return f"{format_number(described['mean'], unit)} ({format_number(described['std'], unit)})"
 
 
 def fold_title(summary: dict) -> str:

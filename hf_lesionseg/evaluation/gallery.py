@@ -15,7 +15,7 @@ from ..models.volume_geometry import VolumeError, restore_planes
 from .figures import OverlayPanel, extract_panel, overlay_sheet
 from .label_choice import LabelChoice
 from .matching import TruthCase, TruthSet
-from .metrics import CaseMetrics
+from .scored_case import CaseMetrics
 from .scoring import read_prediction
 
 if TYPE_CHECKING:

@@ -18,7 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from .metrics import LESION_NAMES, check_masks
+from .voxel_counts import check_masks
+
+LESION_NAMES = ("truth_lesions", "predicted_lesions", "missed_lesions", "false_lesions")
+"""Columns of the numbers of lesions of a case."""
 
 _TOUCHING = {6: 1, 18: 2, 26: 3}
 
@@ -92,7 +95,7 @@ def count_lesions(prediction: np.ndarray, truth: np.ndarray, rule: LesionRule = 
     Raises
     ------
     GridMismatchError, TypeError
-        As :func:`~hf_lesionseg.evaluation.metrics.count_voxels`.
+        As :func:`~hf_lesionseg.evaluation.voxel_counts.count_voxels`.
 
     Examples
     --------

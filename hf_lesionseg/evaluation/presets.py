@@ -21,11 +21,12 @@ None is used unless it is asked for. A preset replaces a few values of the rows;
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ..errors import UsageError
 from .lesionwise import BY_A_VOXEL, LesionRule
-from .metrics import CaseMetrics
+from .metrics import EmptyRule
+from .scored_case import CaseMetrics
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Preset:
         What one lesion is, and when it is found.
     rounds : bool
         Values of masks are rounded to integers before they count, so that 0.5 and less is background.
-    only_truth_empty, only_prediction_empty, both_empty : mapping of metric to value
-        Where these masks are empty.
+    empty : mapping of metric to EmptyRule
+        Rules for empty masks that differ from the metric's own; None in one leaves that value as it is.
     policy : str
         The rule, as it is printed in the outputs.
     """
@@ -52,9 +53,7 @@ class Preset:
     columns: tuple[str, ...]
     lesions: LesionRule = BY_A_VOXEL
     rounds: bool = False
-    only_truth_empty: dict[str, float] = field(default_factory=dict)
-    only_prediction_empty: dict[str, float] = field(default_factory=dict)
-    both_empty: dict[str, float] = field(default_factory=dict)
+    empty: dict[str, EmptyRule] = field(default_factory=dict)
     policy: str = ""
 
 
@@ -67,9 +66,12 @@ PRESETS = {
             name="isles2018",
             title="ISLES 2018",
             columns=("dice", "hd_mm", "precision", "recall", "avd_ml"),
-            only_truth_empty={"hd_mm": 1e8, "recall": 0.0},
-            only_prediction_empty={"hd_mm": 1e8},
-            both_empty={"dice": 0.0, "hd_mm": 0.0, "precision": 0.0, "recall": 0.0},
+            empty={
+                "dice": EmptyRule(both=0.0),
+                "hd_mm": EmptyRule(both=0.0, truth=1e8, prediction=1e8),
+                "precision": EmptyRule(both=0.0),
+                "recall": EmptyRule(both=0.0, truth=0.0),
+            },
             policy="Preset isles2018: the Hausdorff distance is 1e8 where one mask is empty. Only its 1e8 for an empty "
             "prediction is evidenced, by the published table; that challenge's evaluator is not public. An empty truth "
             "follows its public ancestor (ISLES 2015 and 2016): recall 0, and with an empty prediction too Dice, "
@@ -79,7 +81,7 @@ PRESETS = {
             name="isles2022",
             title="ISLES 2022",
             columns=_ISLES_COLUMNS,
-            both_empty={"dice": 1.0, "lesion_f1": 1.0},
+            empty={"dice": EmptyRule(both=1.0), "lesion_f1": EmptyRule(both=1.0)},
             policy="Preset isles2022: Dice and lesion-wise F1 are 1 where truth and prediction are empty.",
         ),
         Preset(
@@ -87,7 +89,7 @@ PRESETS = {
             title="ISLES 2024",
             columns=_ISLES_COLUMNS,
             lesions=LesionRule(minimum_iou=0.2),
-            both_empty={"dice": 1.0, "lesion_f1": 1.0},
+            empty={"dice": EmptyRule(both=1.0), "lesion_f1": EmptyRule(both=1.0)},
             policy="Preset isles2024: a true and a predicted lesion (26-connected) are matched one to one, the best "
             "first, where their IoU is 0.2 or more, as panoptica does; lesion-wise F1 is its recognition quality. "
             "Dice and F1 are 1 where truth and prediction are empty.",
@@ -98,8 +100,12 @@ PRESETS = {
             columns=(*_ISLES_COLUMNS, "precision", "recall"),
             lesions=LesionRule(connectivity=6),
             rounds=True,
-            only_truth_empty={"recall": 0.0},
-            both_empty={"dice": 1.0, "lesion_f1": 1.0, "precision": 0.0, "recall": 0.0},
+            empty={
+                "dice": EmptyRule(both=1.0),
+                "lesion_f1": EmptyRule(both=1.0),
+                "precision": EmptyRule(both=0.0),
+                "recall": EmptyRule(both=0.0, truth=0.0),
+            },
             policy="Preset atlas-r2: values of masks are rounded (0.5 and less is background); lesions are 6-connected "
             "and found by a single voxel; Dice and lesion-wise F1 are 1 where truth and prediction are empty; "
             "precision and recall are 0 where they divide by zero.",
@@ -128,9 +134,5 @@ def apply_preset(case: CaseMetrics, preset: Preset | None) -> CaseMetrics:
     """
     if preset is None or case.failed:
         return case
-    values = {
-        (True, True): preset.both_empty,
-        (True, False): preset.only_truth_empty,
-        (False, True): preset.only_prediction_empty,
-    }.get((case.truth_is_empty, case.prediction_is_empty), {})
-    return replace(case, **values)
+    values = {name: rule.value(case.counts) for name, rule in preset.empty.items()}
+    return case.with_values({name: value for name, value in values.items() if value is not None})

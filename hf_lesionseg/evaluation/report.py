@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..csv_numbers import short_numbers
 from ..provenance import MARK
-from .metrics import DISTANCE_NAMES, LESIONWISE_NAMES, METRIC_NAMES, UNITS, VOLUME_NAMES, CaseMetrics, failed_case
+from .metrics import METRICS, Metric, find_metric, measured
 from .presets import PRESETS
+from .scored_case import CaseMetrics, failed_case
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-TITLES = {
-    "dice": "Dice (DSC)",
-    "precision": "Precision",
-    "recall": "Recall",
-    "iou": "IoU",
-    "voe": "VOE",
-    "rvd": "RVD, signed",
-    "absolute_rvd": "RVD, absolute",
-    "avd_ml": "AVD, absolute",
-    "hd_mm": "HD",
-    "hd95_mm": "HD95",
-    "assd_mm": "ASSD",
-    "lesion_count_difference": "Lesion count diff.",
-    "lesion_f1": "Lesion-wise F1",
-    "truth_ml": "True volume",
-    "predicted_ml": "Predicted volume",
-}
 COLUMNS = ("metric", "unit", "mean", "std", "median", "min", "max", "n")
 
 
@@ -48,25 +32,16 @@ def csv_table(cases: Sequence[CaseMetrics], *, synthetic: bool = False) -> str:
     return text.getvalue()
 
 
-def format_number(value: float | None, unit: str) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if unit == "0..1" else f"{value:.2f}" if unit in ("mL", "mm") else f"{value:.1f}"
+def _metric_rows(summary: Mapping) -> list[list[str]]:
+    """Rows of ``COLUMNS``: a metric each, but for those that were not asked for."""
+    return [
+        [metric.heading, metric.unit, *_numbers(summary[metric.name], metric), str(summary[metric.name]["n"])]
+        for metric in measured(METRICS, slow=bool(summary.get("lesionwise")))
+    ]
 
 
-def _metric_rows(block: dict, names: Iterable[str]) -> list[list[str]]:
-    """Rows of ``COLUMNS`` for the given metrics of a summary's block."""
-    rows = []
-    for name in names:
-        numbers = [format_number(block[name][column], UNITS[name]) for column in COLUMNS[2:-1]]
-        rows.append([TITLES[name], UNITS[name], *numbers, str(block[name]["n"])])
-    return rows
-
-
-def _names(summary: dict) -> list[str]:
-    """Metrics with a row of their own: all, but for those that were not asked for."""
-    absent = () if summary.get("lesionwise") else DISTANCE_NAMES + LESIONWISE_NAMES
-    return [name for name in METRIC_NAMES + VOLUME_NAMES if name not in absent]
+def _numbers(described: Mapping, metric: Metric) -> list[str]:
+    return [metric.text(described[column]) for column in COLUMNS[2:-1]]
 
 
 CHALLENGE_COLUMNS = ("metric", "unit", "mean (SD)", "n")
@@ -75,9 +50,9 @@ CHALLENGE_COLUMNS = ("metric", "unit", "mean (SD)", "n")
 def _challenge_rows(summary: dict) -> list[list[str]]:
     """Rows of ``CHALLENGE_COLUMNS``: what the preset's challenge prints, in its order; none without a preset."""
     rows = []
-    for name in PRESETS[summary["preset"]].columns if summary.get("preset") else ():
-        mean, std = (format_number(summary[name][column], UNITS[name]) for column in ("mean", "std"))
-        rows.append([TITLES[name], UNITS[name], f"{mean} ({std})", str(summary[name]["n"])])
+    for metric in map(find_metric, PRESETS[summary["preset"]].columns if summary.get("preset") else ()):
+        described = summary[metric.name]
+        rows.append([metric.heading, metric.unit, metric.mean_and_sd(described), str(described["n"])])
     return rows
 
 
@@ -92,7 +67,7 @@ def _slice_rows(summary: dict) -> list[list[str]]:
     """Rows of ``SLICE_COLUMNS``; none where no slice was scored."""
     groups = {"positive (lesion in the truth)": "positive", "all (empty in both = 1)": "all"}
     return [
-        [title, *(format_number(block[column], "0..1") for column in COLUMNS[2:-1]), str(block["n"])]
+        [title, *_numbers(block, find_metric("dice")), str(block["n"])]
         for title, block in ((title, summary["slice_dice"][name]) for title, name in groups.items())
         if summary["slice_axis"]
     ]
@@ -123,9 +98,7 @@ def _group_rows(groups: dict[str, dict]) -> list[list[str]]:
     return [
         [
             name,
-            format_number(block["dice"]["mean"], "0..1"),
-            format_number(block["dice"]["std"], "0..1"),
-            format_number(block["dice"]["median"], "0..1"),
+            *(find_metric("dice").text(block["dice"][column]) for column in ("mean", "std", "median")),
             str(block["dice"]["n"]),
             str(block["n_empty_truth"]),
             str(block["n_empty_prediction"]),
@@ -158,7 +131,7 @@ def _groups(summary: dict) -> dict[str, dict]:
 
 def _per_person_sentence(summary: dict) -> str:
     own = summary["per_person"]
-    mean, std = format_number(own["dice"]["mean"], "0..1"), format_number(own["dice"]["std"], "0..1")
+    mean, std = (find_metric("dice").text(own["dice"][column]) for column in ("mean", "std"))
     return (
         f"Averaged per person first: mean Dice {mean} (std {std}), n = {own['dice']['n']} of {own['n_people']} people."
     )
@@ -179,7 +152,7 @@ def markdown_report(summary: dict) -> str:
     lines = [f"# {_title(summary)}", ""]
     lines += [f"**{summary['notice']}**", ""] if summary.get("notice") else []
     lines += [f"{_counts(summary)}.", ""]
-    lines += markdown_table(COLUMNS, _metric_rows(summary, _names(summary)), left=2)
+    lines += markdown_table(COLUMNS, _metric_rows(summary), left=2)
     lines += ["", _per_person_sentence(summary), ""]
     if rows := _challenge_rows(summary):
         lines += [f"{_challenge_title(summary)}:", "", *markdown_table(CHALLENGE_COLUMNS, rows, left=2), ""]
@@ -207,7 +180,7 @@ def print_summary(summary: dict, *, console: Console | None = None) -> None:
     table = Table(*COLUMNS[:2], title=_title(summary))
     for column in COLUMNS[2:]:
         table.add_column(column, justify="right")
-    for row in _metric_rows(summary, _names(summary)):
+    for row in _metric_rows(summary):
         table.add_row(*row)
     console.print(table)
     if summary.get("notice"):

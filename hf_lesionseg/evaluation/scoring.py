@@ -14,9 +14,8 @@ from ..imaging.scan import read_label_map, read_probability
 from ..models.lesion_cleanup import clean_lesions
 from .label_choice import LabelChoice
 from .matching import TruthCase
-from .metrics import CaseMetrics, failed_case
 from .presets import Preset
-from .slicewise import score_volume
+from .scored_case import CaseMetrics, failed_case, score_volume
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,14 @@ import nibabel as nib
 import numpy as np
 
 from ..errors import UsageError
-from ..imaging import Scan
 from ..models.volume_geometry import PLANE_AXES
-from .lesionwise import BY_A_VOXEL, LesionRule, count_lesions
-from .metrics import SLICE_NAMES, CaseMetrics, VoxelCounts, case_metrics, check_masks, dice
-from .surface import surface_distances
+from .metrics import of_counts
+from .voxel_counts import VoxelCounts, check_masks
 
 SLICE_AXES = tuple(PLANE_AXES)
+
+SLICE_NAMES = ("dice_positive_slices", "n_positive_slices", "dice_all_slices", "n_slices")
+"""Columns of the means over the slices of a case, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def file_axis(affine: np.ndarray, slice_axis: str) -> int:
 def count_slices(prediction: np.ndarray, truth: np.ndarray, axis: int) -> list[VoxelCounts]:
     """Count, slice by slice along ``axis``, where two masks agree and differ; sums are the volume's.
 
-    Parameters and errors are those of :func:`~hf_lesionseg.evaluation.metrics.count_voxels`.
+    Parameters and errors are those of :func:`~hf_lesionseg.evaluation.voxel_counts.count_voxels`.
 
     Examples
     --------
@@ -109,43 +110,4 @@ def slice_dice(counts: Sequence[VoxelCounts], axis: str) -> SliceDice:
     """Turn the counts of the slices of a case into their Dice."""
     empty = [each for each in counts if not each.truth]
     wrong = sum(each.predicted > 0 for each in empty)
-    return SliceDice(axis, tuple(dice(each) for each in counts if each.truth), len(empty) - wrong, wrong)
-
-
-def score_volume(
-    case: str,
-    prediction: np.ndarray,
-    truth: Scan,
-    *,
-    slice_axis: str = "axial",
-    person: str | None = None,
-    distances: bool = False,
-    lesion_rule: LesionRule = BY_A_VOXEL,
-) -> CaseMetrics:
-    """Score a predicted mask against the true one, as a volume, slice by slice and, if asked for, lesion by lesion.
-
-    Parameters
-    ----------
-    case : str
-    prediction : array (X, Y, Z) of bool or of an integer type
-        On the grid of ``truth``.
-    truth : Scan
-        Of :func:`~hf_lesionseg.imaging.read_mask`.
-    slice_axis : {"axial", "coronal", "sagittal"}
-    person : str, optional
-        Whose scan it is; the case's own name if not given.
-    distances : bool
-        Measure the distances between the surfaces and count single lesions, too.
-    lesion_rule : LesionRule
-        What one lesion is, and when it is found.
-    """
-    slices = count_slices(prediction, truth.data, file_axis(truth.affine, slice_axis))
-    return case_metrics(
-        case,
-        sum(slices, VoxelCounts(0, 0, 0)),
-        truth.voxel_ml,
-        person,
-        slices=slice_dice(slices, slice_axis),
-        distances=surface_distances(prediction, truth.data, truth.affine) if distances else None,
-        lesions=count_lesions(prediction, truth.data, lesion_rule) if distances else None,
-    )
+    return SliceDice(axis, tuple(of_counts("dice", each) for each in counts if each.truth), len(empty) - wrong, wrong)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .metrics import EMPTY_MASK_POLICY, METRIC_NAMES, VOLUME_NAMES, CaseMetrics
+from .metrics import METRICS, empty_mask_policy, scores
 from .presets import Preset
+from .scored_case import CaseMetrics
 
 SIZE_CUT_POINTS_ML = (5.0, 50.0)
 """True lesion volumes in mL from which a lesion is medium and large: a convention of this package. 5 mL is about the
@@ -62,8 +63,8 @@ def _block(cases: Sequence[CaseMetrics]) -> dict:
         "n_undefined_distances": sum(case.truth_is_empty or case.prediction_is_empty for case in cases),
         "n_failed": sum(case.failed for case in cases),
     }
-    for name in METRIC_NAMES + VOLUME_NAMES:
-        block[name] = describe([getattr(case, name) for case in cases])
+    for metric in METRICS:
+        block[metric.name] = describe([getattr(case, metric.name) for case in cases])
     block["slice_dice"] = describe_slices(cases)
     return block
 
@@ -80,9 +81,9 @@ def _per_person(cases: Sequence[CaseMetrics]) -> dict:
         "n_people": len(people),
         "n_failed": sum(all(case.failed for case in own) for own in people.values()),
     }
-    for name in METRIC_NAMES:
-        means = [describe([getattr(case, name) for case in own])["mean"] for own in people.values()]
-        block[name] = describe([math.nan if mean is None else mean for mean in means])
+    for metric in scores():
+        means = [describe([getattr(case, metric.name) for case in own])["mean"] for own in people.values()]
+        block[metric.name] = describe([math.nan if mean is None else mean for mean in means])
     return block
 
 
@@ -106,7 +107,7 @@ def summarize(
     Returns
     -------
     dict
-        Each of ``METRIC_NAMES`` (``dice``, ``precision``, ...), ``truth_ml`` and ``predicted_ml``:
+        Each of :data:`~hf_lesionseg.evaluation.metrics.METRICS` by its name (``dice``, ``precision``, ...):
         ``{"mean", "std", "median", "min", "max", "n"}`` over cases, n being the number of cases in which the metric is
         defined. ``slice_dice``: the same of single slices along ``slice_axis``, ``{"positive", "all"}``, n being the
         number of slices (:mod:`~hf_lesionseg.evaluation.slicewise`). Beside them ``n_cases``, ``n_people``,
@@ -139,7 +140,7 @@ def summarize(
             split: _block([case for case in cases if case.case in set(members)]) for split, members in splits.items()
         }
     summary["failed"] = [{"case": case.case, "reason": case.reason} for case in cases if case.failed]
-    summary["policy"] = EMPTY_MASK_POLICY if preset is None else f"{EMPTY_MASK_POLICY} {preset.policy}"
+    summary["policy"] = empty_mask_policy() if preset is None else f"{empty_mask_policy()} {preset.policy}"
     summary["preset"] = None if preset is None else preset.name
     summary["lesionwise"] = any(case.lesions is not None for case in cases)
     return summary

@@ -29,24 +29,50 @@ from nibabel.affines import apply_affine
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from .metrics import check_masks
+from .voxel_counts import check_masks
 
 PERCENTILE = 95
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """Distances between two surfaces in mm; NaN where one of the masks is empty.
+    """Distances of two surfaces from each other, voxel by voxel, and what is made of them; NaN with a mask empty.
 
     Attributes
     ----------
-    hd_mm, hd95_mm, assd_mm : float
-        Hausdorff distance, its 95 % version, average symmetric surface distance.
+    to_truth : float array (predicted surface voxels,)
+        Distance of each from the true surface in mm.
+    to_prediction : float array (true surface voxels,)
+        Distance of each from the predicted surface in mm.
     """
 
-    hd_mm: float = math.nan
-    hd95_mm: float = math.nan
-    assd_mm: float = math.nan
+    to_truth: np.ndarray
+    to_prediction: np.ndarray
+
+    @property
+    def exist(self) -> bool:
+        """Whether there are two surfaces."""
+        return bool(len(self.to_truth) and len(self.to_prediction))
+
+    @property
+    def hd_mm(self) -> float:
+        """Hausdorff distance."""
+        return float(max(self.to_truth.max(), self.to_prediction.max())) if self.exist else math.nan
+
+    @property
+    def hd95_mm(self) -> float:
+        """Its 95 % version."""
+        if not self.exist:
+            return math.nan
+        return float(max(np.percentile(each, PERCENTILE) for each in (self.to_truth, self.to_prediction)))
+
+    @property
+    def assd_mm(self) -> float:
+        """Average symmetric surface distance."""
+        if not self.exist:
+            return math.nan
+        total = self.to_truth.sum() + self.to_prediction.sum()
+        return float(total / (len(self.to_truth) + len(self.to_prediction)))
 
 
 def surface_points(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
@@ -90,22 +116,16 @@ def surface_distances(prediction: np.ndarray, truth: np.ndarray, affine: np.ndar
     Raises
     ------
     GridMismatchError, TypeError
-        As :func:`~hf_lesionseg.evaluation.metrics.count_voxels`.
+        As :func:`~hf_lesionseg.evaluation.voxel_counts.count_voxels`.
 
     Examples
     --------
     >>> mask = np.zeros((9, 3, 3), np.uint8)
     >>> mask[1, 1, 1] = 1
-    >>> surface_distances(mask, np.roll(mask, 3, axis=0), np.diag([2, 1, 1, 1]))
-    SurfaceDistances(hd_mm=6.0, hd95_mm=6.0, assd_mm=6.0)
+    >>> surface_distances(mask, np.roll(mask, 3, axis=0), np.diag([2, 1, 1, 1])).hd_mm
+    6.0
     """
     predicted, true = (surface_points(mask, affine) for mask in check_masks(prediction, truth))
     if not len(predicted) or not len(true):
-        return SurfaceDistances()
-    to_truth = KDTree(true).query(predicted)[0]
-    to_prediction = KDTree(predicted).query(true)[0]
-    return SurfaceDistances(
-        hd_mm=float(max(to_truth.max(), to_prediction.max())),
-        hd95_mm=float(max(np.percentile(to_truth, PERCENTILE), np.percentile(to_prediction, PERCENTILE))),
-        assd_mm=float((to_truth.sum() + to_prediction.sum()) / (len(to_truth) + len(to_prediction))),
-    )
+        return SurfaceDistances(np.empty(0), np.empty(0))
+    return SurfaceDistances(KDTree(true).query(predicted)[0], KDTree(predicted).query(true)[0])

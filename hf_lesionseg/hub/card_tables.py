@@ -6,6 +6,7 @@ Nothing here invents a value: what a file does not say gives no row, or a dash.
 import math
 import statistics
 
+from ..evaluation.metrics import find_metric, measured, scores
 from ..models.slice_stack import stacked_channels
 
 DASH = "–"
@@ -21,16 +22,6 @@ _STACKS = {
     "single": "each by itself",
     "repeat": "each by itself, three times as three channels",
     "neighbours": "each between the one below and the one above, as three channels",
-}
-#: name in the summary -> (name in the card, its unit)
-METRICS = {
-    "dice": ("Dice", ""),
-    "precision": ("Precision", ""),
-    "recall": ("Recall", ""),
-    "iou": ("IoU", ""),
-    "voe": ("Volumetric overlap error", "%"),
-    "rvd": ("Relative volume difference, signed", "%"),
-    "absolute_rvd": ("Relative volume difference, absolute", "%"),
 }
 FIGURES = (
     ("curve", "Loss and validation Dice over the training"),
@@ -223,7 +214,7 @@ def best_sentence(best, kind):
     chosen = f", chosen by {best['monitor'].replace('_', ' ')}" if best.get("monitor") else ""
     return (
         f"The weights are those of epoch {best['epoch']} (step {number(best['step'])}){chosen}: "
-        f"validation loss {loss}, mean validation Dice {dice} ({kind})."
+        f"validation loss {loss}, mean validation Dice {dice} ({kind}), both on the prepared slices."
     )
 
 
@@ -237,21 +228,25 @@ def compute_sentence(run):
     )
 
 
+def card_metrics(summary):
+    """The metrics of one split that its record has, in the order of every table."""
+    asked_for = measured(scores(), slow=bool(summary.get("lesionwise")))
+    return [metric for metric in asked_for if summary.get(metric.name)]
+
+
 def result_rows(summary):
     """Rows (metric, mean, std, median, min, max, n) of one split; n counts cases, or slices where the row says so."""
-    rows = []
-    for name, (label, unit) in METRICS.items():
-        values = summary.get(name)
-        if not values:
-            continue
-        digits = 1 if unit else 3
-        figures = [number(values.get(key), digits) for key in ("mean", "std", "median", "min", "max")]
-        rows.append((f"{label} ({unit})" if unit else label, *figures, number(values.get("n"))))
+    rows = [_result_row(metric.label, metric, summary[metric.name]) for metric in card_metrics(summary)]
     for name, values in (summary.get("slice_dice") or {}).items():
         if values["n"]:  # of slices, not of cases: as some papers print it
-            figures = [number(values.get(key)) for key in ("mean", "std", "median", "min", "max")]
-            rows.append((f"Dice per {summary['slice_axis']} slice, {name} slices", *figures, number(values["n"])))
+            label = f"Dice per {summary['slice_axis']} slice, {name} slices"
+            rows.append(_result_row(label, find_metric("dice"), values))
     return rows
+
+
+def _result_row(label, metric, values):
+    figures = [metric.text(values.get(key)) for key in ("mean", "std", "median", "min", "max")]
+    return (label, *figures, number(values.get("n")))
 
 
 def counts_sentence(summary):
@@ -263,10 +258,20 @@ def counts_sentence(summary):
     )
 
 
+def stored_sentence(n_cases, from_scans):
+    """How many cases were not segmented from their scans; None where all were, or a record does not say."""
+    if from_scans is None or from_scans == n_cases:
+        return None
+    return (
+        f"The scans of {n_cases - from_scans} of {count(n_cases, 'case')} were not there any more: their prepared "
+        "slices were segmented, in half precision, which can move a voxel at an edge."
+    )
+
+
 def size_rows(summary):
     """Rows (size of the true lesion, cases, mean Dice, mean recall) of the strata that have a case."""
     return [
-        (size, number(block["n_cases"]), number(block["dice"]["mean"]), number(block["recall"]["mean"]))
+        (size, number(block["n_cases"]), *(find_metric(name).text(block[name]["mean"]) for name in ("dice", "recall")))
         for size, block in (summary.get("by_lesion_size") or {}).items()
         if block["n_cases"]
     ]

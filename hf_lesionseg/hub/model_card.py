@@ -110,9 +110,9 @@ def _eval_results(split, summary):
     kind = _kind(data)
     slug = re.sub(r"[^a-z0-9]+", "-", data["name"].lower()).strip("-")
     counts = {name: scores[name] for name in ("n_cases", "n_people", "n_empty_truth", "n_empty_prediction", "n_failed")}
-    for name, (label, unit) in card_tables.METRICS.items():
-        values = scores.get(name)
-        if not values or card_tables.number(values["mean"]) == card_tables.DASH:
+    for metric in card_tables.card_metrics(scores):
+        values = scores[metric.name]
+        if values["mean"] is None:
             continue
         yield EvalResult(
             task_type="image-segmentation",
@@ -121,9 +121,9 @@ def _eval_results(split, summary):
             dataset_name=f"{data['name']} ({kind})",
             dataset_split=split,
             dataset_args={"synthetic": bool(data.get("synthetic")), **counts},
-            metric_type=name,
-            metric_name=f"Mean {label}{unit and f' ({unit})'} over {card_tables.count(values['n'], 'case')}, {kind}",
-            metric_value=round(values["mean"], 4),
+            metric_type=metric.name,
+            metric_name=f"Mean {metric.label} over {card_tables.count(values['n'], 'case')}, {kind}",
+            metric_value=values["mean"],
         )
 
 
@@ -203,6 +203,9 @@ def _record(summary):
             "title": f"{split.capitalize()}{'' if split == 'cross-validation' else ' split'}, {kind}",
             "counts": card_tables.counts_sentence(summary["metrics"][split]),
             "chosen_on": split == "validation",
+            "stored": card_tables.stored_sentence(
+                summary["metrics"][split]["n_cases"], (summary.get("scored_from_scans") or {}).get(split)
+            ),
             "folds": fold_table(summary["metrics"][split]) if split == "cross-validation" else None,
             "rows": card_tables.result_rows(summary["metrics"][split]),
             "size_rows": card_tables.size_rows(summary["metrics"][split]),

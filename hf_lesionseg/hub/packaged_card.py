@@ -1,5 +1,6 @@
 """What the card of a packaged network says beyond that of any other, from ``packaged.json`` and ``report.json``."""
 
+from ..evaluation.metrics import METRICS
 from ..pretrained import RECORD_FILE, REPORT_FILE
 from .card_tables import DASH, number
 from .remote_code import read_json
@@ -36,12 +37,17 @@ def packaged_sections(folder):
             for row in record["data"]["sources"]
         ],
         "validation": [
-            [name.removeprefix("validation_").replace("_", " "), number(value)]
-            for name, value in (record["training"]["validation"] or {}).items()
+            [_figure(name), number(value)] for name, value in (record["training"]["validation"] or {}).items()
         ],
         "stages": _stages(record["training"], record["name"]),
         "report": None if report is None else _report(report, folder),
     }
+
+
+def _figure(name):
+    """Words for a name in the record of a validation."""
+    titles = {metric.history_name: metric.title for metric in METRICS}
+    return titles.get(name, name.removeprefix("validation_").replace("_", " "))
 
 
 def _stages(training, name):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..datasets.prepared.splits import Splits, save_splits
 from ..errors import ModelError
-from ..evaluation.case_rows import case_from_row, case_to_row
 from ..evaluation.fold_report import markdown_folds
 from ..evaluation.report import csv_table
+from ..evaluation.scored_case import case_from_row, case_to_row
 from ..evaluation.summary import summarize
 from ..imaging.atomic import write_aside
 from ..provenance import GENERATED, SYNTHETIC_TRUTHS, marks

@@ -25,6 +25,7 @@ from ..provenance import marks, of_network
 from .checkpoints import BEST_FILES, writing
 from .held_out import HELD_OUT_FILE, write_held_out
 from .history import read_history
+from .scan_slices import slices_of_scan
 from .validation import mean_dwi_correlation, mean_region_iou, predict_case, validate
 
 SUMMARY_FILE = "training_summary.json"
@@ -60,7 +61,8 @@ def save_best(training):
 def finish_model_folder(training, state):
     """Score the best weights on validation and test cases, draw, write the summary and the card.
 
-    The held-out cases of a fold are the test cases; they get all metrics of ``evaluate``, and a file of their own.
+    Both are scored as ``evaluate`` scores what ``segment`` makes of the scans. The held-out cases of a fold are the
+    test cases, and get a file of their own.
 
     Parameters
     ----------
@@ -76,21 +78,15 @@ def finish_model_folder(training, state):
     dataset, cases, fold, stages = training.data.dataset, training.data.cases, training.data.fold, training.stages
     best = load_model(output, device=str(accelerator.device))
     model, processor = best.model, best.processor
-    settings = {"batch_size": arguments.eval_batch_size, "mixed_precision": accelerator.mixed_precision}
+    # In float32 even where training was mixed: what the network is said to reach is what `segment` makes of it.
+    settings = {"batch_size": arguments.eval_batch_size}
     validated = {
-        split: validate(
-            accelerator,
-            model,
-            processor,
-            cases[split],
-            distances=fold is not None and split == "test",
-            own_loss=False,
-            **settings,
-        )
+        split: validate(accelerator, model, processor, cases[split], as_evaluate=True, own_loss=False, **settings)
         for split in ("validation", "test")
     }
     metrics = {split: [case.metrics for case in found] for split, found in validated.items()}
     summary = _summary(accelerator, arguments, training.recipe, dataset, cases, state, metrics, model)
+    summary["scored_from_scans"] = {split: sum(case.from_scan for case in found) for split, found in validated.items()}
     summary["first_stage_miou"] = {split: mean_region_iou(found) for split, found in validated.items()}
     summary |= {} if fold is None else {"fold": fold}
     if stages:
@@ -171,7 +167,8 @@ def _draw(output, dataset, cases, metrics, summary, model, processor, settings):
     panels = []
     for place, scored in pick_cases(metrics[split]):
         case = prepared[scored.case]
-        probability = processor.restore_probability(predict_case(model, case, **settings).probability, case.geometry)
+        predicted = predict_case(model, case, pixel_values=slices_of_scan(case, processor), **settings)
+        probability = processor.restore_probability(predicted.probability, case.geometry)
         truth = case.truth()
         panels.append(
             extract_panel(

@@ -4,9 +4,8 @@ from accelerate.utils import tqdm
 
 from .history import History, read_history
 from .launch import start_tracking
+from .validation import told_metrics
 from .watch import CollapseWatch, scalars
-
-_SHOWN = (("IoU", "iou"), ("AUC", "auc"), ("P", "precision"), ("R", "recall"))
 
 
 class RunLog:
@@ -86,9 +85,7 @@ def _shown(record):
     shown = f"loss {record['loss']:.4f}"
     if "validation_dice" in record:
         shown += f"  validation loss {record['validation_loss']:.4f}  3-D Dice {record['validation_dice']:.4f}"
-        shown += "".join(
-            f"  {name} {record[f'validation_{field}']:.4f}" for name, field in _SHOWN if f"validation_{field}" in record
-        )
+        shown += told_metrics(record)
     if "validation_false_ml" in record:
         shown += f"  with lesion {record['validation_dice_with_lesion']:.4f}"
         shown += f"  false mL {record['validation_false_ml']:.2f}"

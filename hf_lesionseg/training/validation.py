@@ -10,12 +10,13 @@ from accelerate.utils import broadcast, gather_object, tqdm
 from ..errors import DataError
 from ..evaluation.auc import ScoreHistogram
 from ..evaluation.generated_dwi import dwi_correlation
-from ..evaluation.metrics import CaseMetrics
+from ..evaluation.metrics import METRICS
 from ..evaluation.regions import region_ious
-from ..evaluation.slicewise import score_volume
+from ..evaluation.scored_case import CaseMetrics, score_volume
 from ..evaluation.summary import describe, describe_slices
 from ..inference.slices import predict_slices
 from ..models.losses import batch_dice_loss
+from .scan_slices import slices_of_scan
 from .volume_loss import VolumeLoss
 
 _PER_FALSE_ML = 0.05  # of Dice: what a mL that is marked in a healthy scan costs
@@ -43,6 +44,8 @@ class ValidatedCase:
         How the probabilities of the counted slices are distributed over background and lesion.
     dice_loss : float, or None
         CLCI-Net's Dice loss over all slices as one batch, whatever the network is trained with.
+    from_scan : bool
+        The scan itself was segmented, not its prepared slices.
     """
 
     loss: float | None
@@ -51,29 +54,32 @@ class ValidatedCase:
     scores: ScoreHistogram | None = None
     dwi_correlation: float | None = None
     dice_loss: float | None = None
+    from_scan: bool = False
 
 
-def predict_case(model, case, *, batch_size, mixed_precision="no", observer=None):
-    """:class:`~hf_lesionseg.inference.slices.SlicePrediction` of every plane of a prepared case."""
-    precision = PRECISIONS[mixed_precision]
-    generates = "dwi" in case.target_channels
+def predict_case(model, case, *, batch_size, mixed_precision="no", pixel_values=None, observer=None):
+    """:class:`~hf_lesionseg.inference.slices.SlicePrediction` of every plane of a prepared case.
+
+    ``pixel_values`` are its slices at full precision, where there are such.
+    """
     return predict_slices(
         model,
-        case.pixel_values(),
+        case.pixel_values() if pixel_values is None else pixel_values,
         batch_size=batch_size,
-        precision=precision,
-        keep_generated=generates,
+        precision=PRECISIONS[mixed_precision],
+        keep_generated="dwi" in case.target_channels,
         observer=observer,
     )
 
 
 def validate_case(
-    model, processor, case, *, batch_size, mixed_precision="no", slice_range=None, distances=False, own_loss=True
+    model, processor, case, *, batch_size, mixed_precision="no", slice_range=None, as_evaluate=False, own_loss=True
 ):
     """Segment one prepared case and score it on the grid of its scan; the losses are those of ``slice_range``.
 
-    With ``distances`` surfaces are measured and lesions counted, too, as ``evaluate`` does. Without ``own_loss`` the
-    network's own is not computed.
+    With ``as_evaluate`` the mask and the metrics are those of ``segment`` and ``evaluate``: the scan itself is
+    segmented where it is still there (:func:`~hf_lesionseg.training.scan_slices.slices_of_scan`), surfaces are measured
+    and lesions counted, too. Without ``own_loss`` the network's own loss is not computed.
 
     Raises
     ------
@@ -89,20 +95,24 @@ def validate_case(
     own = VolumeLoss(model, case, slice_range, batch_size) if own_loss else None
     if own:
         batch_size = own.batch_size
-    predicted = predict_case(model, case, batch_size=batch_size, mixed_precision=mixed_precision, observer=own)
+    exact = slices_of_scan(case, processor) if as_evaluate else None
+    predicted = predict_case(
+        model, case, batch_size=batch_size, mixed_precision=mixed_precision, pixel_values=exact, observer=own
+    )
     probability, labels = predicted.probability, np.asarray(case.labels())
     dice_loss = batch_dice_loss(torch.from_numpy(probability[counted]), torch.from_numpy(labels[counted]))
     restored = processor.restore_probability(probability, case.geometry)
     mask = processor.mask_from_probability(restored, case.geometry)
     metrics = score_volume(
-        case.id, mask, case.truth(), slice_axis=case.geometry.slice_axis, person=case.person, distances=distances
+        case.id, mask, case.truth(), slice_axis=case.geometry.slice_axis, person=case.person, distances=as_evaluate
     )
     ious = None if predicted.regions is None else region_ious(labels, predicted.regions)
     correlation = None
     if predicted.generated_dwi is not None:
         correlation = dwi_correlation(predicted.generated_dwi, case.target("dwi"))
     scores = ScoreHistogram.of(probability[counted], labels[counted])
-    return ValidatedCase(own and own.value(), metrics, ious, scores, correlation, dice_loss.item())
+    loss = own and own.value()
+    return ValidatedCase(loss, metrics, ious, scores, correlation, dice_loss.item(), from_scan=exact is not None)
 
 
 def validate(accelerator, model, processor, cases, **settings):
@@ -148,9 +158,9 @@ def validation_record(validated):
     Returns
     -------
     dict
-        ``validation_loss``, the network's own, ``validation_dice_loss``, ``validation_dice``, ``validation_iou``,
-        ``validation_precision`` and ``validation_recall``, means over volumes; what :func:`detection` gives;
-        ``validation_auc`` of all voxels together;
+        ``validation_loss``, the network's own, ``validation_dice_loss``, and each ``watched`` metric of
+        :data:`~hf_lesionseg.evaluation.metrics.METRICS` (``validation_dice``, ...), means over volumes; what
+        :func:`detection` gives; ``validation_auc`` of all voxels together;
         ``validation_dice_positive_slices`` and ``validation_dice_all_slices``, over all slices together;
         ``validation_miou`` of the first stage where the network has one; ``validation_dwi_correlation`` of generated
         and true DWI, where there are both. A mean of nothing is left out.
@@ -159,8 +169,7 @@ def validation_record(validated):
     record = {
         "validation_loss": mean_loss(validated),
         "validation_dice_loss": mean_dice_loss(validated),
-        "validation_dice": mean_dice(validated),
-        **{f"validation_{name}": _mean_metric(validated, name) for name in ("iou", "precision", "recall")},
+        **{metric.history_name: _mean_metric(validated, metric.name) for metric in METRICS if metric.watched},
         **detection(validated),
         "validation_auc": auc(validated),
         "validation_dice_positive_slices": slices["positive"]["mean"],
@@ -242,6 +251,8 @@ def mean_dice_loss(validated):
     return float(np.mean(losses)) if losses else None
 
 
-def mean_dice(validated):
-    """Mean of the volumes' 3-D Dice."""
-    return float(np.nanmean([case.metrics.dice for case in validated]))
+def told_metrics(record):
+    """The metrics of a :func:`validation_record` beside the Dice, for the line that an epoch prints."""
+    names = {metric.heading: metric.history_name for metric in METRICS if metric.watched and metric.name != "dice"}
+    names["AUC"] = "validation_auc"
+    return "".join(f"  {title} {record[name]:.4f}" for title, name in names.items() if name in record)

@@ -7,6 +7,7 @@ import typer
 
 from hf_lesionseg.cli import app, main
 from hf_lesionseg.errors import DataError, UsageError
+from hf_lesionseg.evaluation.metrics import scores
 
 
 def command_names(command, path=()):
@@ -30,6 +31,14 @@ def test_every_command_has_an_example_and_help_for_every_option(lesionseg, path)
         command = command.commands[name]
     for parameter in command.params:
         assert parameter.help, f"{' '.join(path)}: {parameter.name} has no help"
+
+
+def test_help_of_evaluate_names_every_metric_of_the_table(lesionseg):
+    _, text, _ = lesionseg("evaluate", "--help")
+    words = " ".join(text.split())
+    assert "{metrics}" not in words
+    assert all(metric.headed_unit in words for metric in scores())
+    assert "HD95 (mm)" in words
 
 
 def test_help_lists_the_commands_in_the_order_of_work(lesionseg):

@@ -17,9 +17,9 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import precision_score, recall_score
 
 from hf_lesionseg.evaluation import evaluate_folders
-from hf_lesionseg.evaluation.case_rows import case_to_row
 from hf_lesionseg.evaluation.matching import TruthCase
 from hf_lesionseg.evaluation.presets import PRESETS, apply_preset
+from hf_lesionseg.evaluation.scored_case import case_to_row
 from hf_lesionseg.evaluation.scoring import score_case
 
 VOXEL = (1.0, 1.5, 2.0)  # mm

@@ -1,7 +1,8 @@
 """Which cases are shown."""
 
 from hf_lesionseg.evaluation.gallery import pick_cases
-from hf_lesionseg.evaluation.metrics import VoxelCounts, case_metrics, failed_case
+from hf_lesionseg.evaluation.scored_case import case_metrics, failed_case
+from hf_lesionseg.evaluation.voxel_counts import VoxelCounts
 
 
 def scored(case, found, missed=0):

@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from hf_lesionseg.errors import GridMismatchError
-from hf_lesionseg.evaluation.metrics import (
-    METRIC_NAMES,
-    VoxelCounts,
-    case_metrics,
-    count_voxels,
-    failed_case,
-)
+from hf_lesionseg.evaluation.metrics import METRICS
+from hf_lesionseg.evaluation.scored_case import case_metrics, failed_case
+from hf_lesionseg.evaluation.voxel_counts import VoxelCounts, count_voxels
 
 # Worked by hand: (TP, FP, FN) -> metrics as fractions of small integers.
 HAND_COMPUTED = {
@@ -170,7 +166,7 @@ def test_a_failed_case_has_a_reason_and_no_number():
     failed = failed_case("sub-01", "no prediction")
     assert failed.failed
     assert failed.reason == "no prediction"
-    assert all(math.isnan(getattr(failed, name)) for name in METRIC_NAMES)
+    assert all(math.isnan(getattr(failed, name)) for name in (metric.name for metric in METRICS))
     assert not failed.truth_is_empty
     assert not failed.prediction_is_empty
 

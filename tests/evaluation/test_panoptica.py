@@ -8,8 +8,8 @@ import pytest
 from scipy import ndimage
 
 from hf_lesionseg.evaluation.lesionwise import count_lesions
-from hf_lesionseg.evaluation.metrics import case_metrics
 from hf_lesionseg.evaluation.presets import PRESETS, apply_preset
+from hf_lesionseg.evaluation.scored_case import case_metrics
 
 os.environ.setdefault("PANOPTICA_CITATION_REMINDER", "False")
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("panoptica") is None, reason="panoptica is not installed")
@@ -64,7 +64,8 @@ def test_counts_as_panoptica(pairs):
     preset, seen = PRESETS["isles2024"], []
     for number, (prediction, truth) in enumerate(pairs()):
         lesions = count_lesions(prediction, truth, preset.lesions)
-        case = apply_preset(case_metrics("case", (prediction, truth), 0.001, lesions=lesions), preset)
+        scored = case_metrics("case", (prediction, truth), 0.001).with_values({"lesion_f1": lesions.f1})
+        case = apply_preset(scored, preset)
         counts, f1, dice = by_panoptica(prediction, truth)
         assert (lesions.truth, lesions.predicted) == counts, number
         assert (case.lesion_f1, case.dice) == pytest.approx((f1, dice), rel=1e-12), number

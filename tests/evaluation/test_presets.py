@@ -10,16 +10,17 @@ import pytest
 
 from hf_lesionseg.errors import UsageError
 from hf_lesionseg.evaluation import evaluate_folders
-from hf_lesionseg.evaluation.metrics import VoxelCounts, case_metrics, failed_case
 from hf_lesionseg.evaluation.presets import PRESETS, apply_preset, find_preset
+from hf_lesionseg.evaluation.scored_case import case_metrics, failed_case
 from hf_lesionseg.evaluation.summary import summarize
-from hf_lesionseg.evaluation.surface import SurfaceDistances
+from hf_lesionseg.evaluation.voxel_counts import VoxelCounts
 
 ISLES_2018 = PRESETS["isles2018"]
 
 
 def scored(name, counts, distance=math.nan):
-    return case_metrics(name, VoxelCounts(*counts), 0.001, distances=SurfaceDistances(distance, distance, distance))
+    found = dict.fromkeys(("hd_mm", "hd95_mm", "assd_mm"), distance)
+    return case_metrics(name, VoxelCounts(*counts), 0.001).with_values(found)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from hf_lesionseg.csv_numbers import short_number
-from hf_lesionseg.evaluation.metrics import VoxelCounts, case_metrics, failed_case
 from hf_lesionseg.evaluation.report import csv_table, markdown_report, print_summary
+from hf_lesionseg.evaluation.scored_case import case_metrics, failed_case
 from hf_lesionseg.evaluation.summary import summarize
+from hf_lesionseg.evaluation.voxel_counts import VoxelCounts
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Dice of slices against numbers worked by hand, and how it differs from the volume's."""
 
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 
 from hf_lesionseg.errors import GridMismatchError, UsageError
-from hf_lesionseg.evaluation.metrics import VoxelCounts, case_metrics, count_voxels, failed_case
-from hf_lesionseg.evaluation.slicewise import SliceDice, count_slices, file_axis, score_volume, slice_dice
+from hf_lesionseg.evaluation.scored_case import case_metrics, failed_case, score_volume
+from hf_lesionseg.evaluation.slicewise import SliceDice, count_slices, file_axis, slice_dice
 from hf_lesionseg.evaluation.summary import summarize
+from hf_lesionseg.evaluation.voxel_counts import VoxelCounts, count_voxels
 from hf_lesionseg.imaging import Scan
 
 
@@ -82,8 +84,8 @@ def test_slices_agree_with_counting_each_by_itself(axis):
 
 def test_slices_of_all_cases_have_one_vote_each():
     """Case a has 1 positive slice of 2, case b 3 of 10; a failed case has none."""
-    a = case_metrics("a", VoxelCounts(1, 0, 0), 0.001, slices=SliceDice("axial", (1.0,), 1, 0))
-    b = case_metrics("b", VoxelCounts(1, 0, 0), 0.001, slices=SliceDice("axial", (0.5, 0.25, 0.0), 5, 2))
+    a = replace(case_metrics("a", VoxelCounts(1, 0, 0), 0.001), slices=SliceDice("axial", (1.0,), 1, 0))
+    b = replace(case_metrics("b", VoxelCounts(1, 0, 0), 0.001), slices=SliceDice("axial", (0.5, 0.25, 0.0), 5, 2))
     cases = [a, b, failed_case("c", "no prediction"), case_metrics("d", VoxelCounts(1, 0, 0), 0.001)]
     summary = summarize(cases, splits={"train": ["a"], "test": ["b", "c"]})
     assert summary["slice_axis"] == "axial"

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from hf_lesionseg.evaluation.metrics import METRIC_NAMES, VoxelCounts, case_metrics, failed_case
+from hf_lesionseg.evaluation.metrics import scores
+from hf_lesionseg.evaluation.scored_case import case_metrics, failed_case
 from hf_lesionseg.evaluation.summary import describe, lesion_size, summarize
+from hf_lesionseg.evaluation.voxel_counts import VoxelCounts
 
 
 def scored(case, true_positive, false_positive, false_negative, person=None, voxel_ml=1.0):
@@ -103,7 +105,7 @@ def test_spread_is_the_populations():
 
 def test_no_defined_value_gives_no_number():
     summary = summarize([failed_case("a", "unreadable"), failed_case("b", "no prediction")])
-    for name in METRIC_NAMES:
+    for name in (metric.name for metric in scores()):
         assert summary[name]["mean"] is None
         assert summary[name]["n"] == 0
     json.dumps(summary, allow_nan=False)

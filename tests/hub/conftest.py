@@ -131,7 +131,7 @@ def threshold_in_gap(probability):
 
 def training_summary(synthetic=True):
     """The record of a training run; its scores come from real masks through the package's own metrics."""
-    from hf_lesionseg.evaluation.metrics import case_metrics, failed_case
+    from hf_lesionseg.evaluation.scored_case import case_metrics, failed_case
     from hf_lesionseg.evaluation.summary import summarize
 
     def case(name, overlap):

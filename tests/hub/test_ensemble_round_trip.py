@@ -12,8 +12,7 @@ from huggingface_hub import HfApi, ModelCard, constants
 from loopback_hub import LoopbackHub
 
 from hf_lesionseg.errors import ModelError
-from hf_lesionseg.evaluation.case_rows import case_to_row
-from hf_lesionseg.evaluation.metrics import case_metrics
+from hf_lesionseg.evaluation.scored_case import case_metrics, case_to_row
 from hf_lesionseg.hub.publish import publish
 from hf_lesionseg.hub.remote_code import remote_code_files
 from hf_lesionseg.inference import load_model

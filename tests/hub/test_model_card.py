@@ -4,13 +4,18 @@ import json
 import re
 import shutil
 
+import nibabel as nib
+import numpy as np
 import pytest
 import yaml
 from huggingface_hub import ModelCard
 
 from hf_lesionseg.errors import ModelError
+from hf_lesionseg.evaluation import METRICS, EmptyRule, Metric, summarize
+from hf_lesionseg.evaluation.scored_case import score_volume
 from hf_lesionseg.hub.model_card import MARKER, write_model_card
 from hf_lesionseg.hub.remote_code import add_remote_code
+from hf_lesionseg.imaging import read_mask
 
 
 @pytest.fixture
@@ -75,6 +80,55 @@ def test_results_stand_with_their_counts(folder):
     assert "the published weights were chosen on this split" in text.partition("### Validation split")[2]
 
 
+def test_distances_lesions_and_a_metric_from_outside_reach_the_card(folder):
+    """The card reads the table of metrics: what is added to it needs no word here."""
+    toy = Metric(
+        name="toy_ml", title="Toy volume", unit="mL", best=0, compute=lambda pair: pair.counts.false_positive,
+        empty=EmptyRule(), group="overlap", source="", formula="FP",
+    )  # fmt: skip
+    truth, prediction = np.zeros((6, 6, 6), np.uint8), np.zeros((6, 6, 6), np.uint8)
+    truth[1, 1, 1:3], prediction[1, 1, 2:5] = 1, 1  # one voxel of two found, two beside it
+    METRICS.append(toy)
+    try:
+        nib.save(nib.Nifti1Image(truth, np.diag([10.0, 10, 10, 1])), folder / "truth.nii.gz")
+        scan = read_mask(folder / "truth.nii.gz")
+        test = summarize([score_volume("a", prediction, scan, distances=True)])
+        rewrite(folder, "training_summary.json", lambda summary: summary["metrics"].update(test=test))
+        text = body(folder).partition("### Test split")[2].partition("### ")[0]
+        (metadata,) = [
+            result
+            for result in ModelCard((folder / "README.md").read_text()).data.eval_results
+            if (result.dataset_split, result.metric_type) == ("test", "toy_ml")
+        ]
+    finally:
+        METRICS.remove(toy)
+    found = {metric: row(text, metric)[1] for metric in (
+        "Absolute volume difference (AVD) (mL)", "Hausdorff distance, 95 % (HD95) (mm)", "Lesion-wise F1",
+        "Lesion count difference (lesions)", "Toy volume (mL)",
+    )}  # fmt: skip
+    assert list(found.values()) == ["1.00", "19.00", "1.000", "0.0", "2.00"]
+    assert (metadata.metric_name, metadata.metric_value) == ("Mean Toy volume (mL) over 1 case, synthetic data", 2.0)
+
+
+def test_means_are_not_rounded_twice(folder):
+    """A mean of 0.6496 is 0.650 wherever three digits are shown: its metadata keep all of them."""
+
+    def change(summary):
+        summary["metrics"]["test"]["dice"]["mean"] = 0.64951
+
+    rewrite(folder, "training_summary.json", change)
+    text = body(folder).partition("### Test split")[2].partition("### ")[0]
+    results = ModelCard((folder / "README.md").read_text()).data.eval_results
+    (value,) = [each.metric_value for each in results if (each.dataset_split, each.metric_type) == ("test", "dice")]
+    assert row(text, "Dice")[1] == f"{value:.3f}" == "0.650"
+
+
+def test_cases_that_were_not_segmented_from_their_scans_are_told(folder):
+    assert "prepared slices were segmented" not in body(folder)
+    rewrite(folder, "training_summary.json", lambda summary: summary.update(scored_from_scans={"test": 1}))
+    assert "The scans of 2 of 3 cases were not there any more" in body(folder)
+
+
 def test_dice_of_slices_stands_apart_with_the_number_of_slices(folder):
     def change(summary):
         described = {"mean": 0.625, "std": 0.125, "median": 0.625, "min": 0.5, "max": 0.75, "n": 2}
@@ -98,7 +152,7 @@ def test_synthetic_or_real_stands_at_every_figure(folder, synthetic, words):
     assert len(headers) == 5
     assert all(words in line for line in headers)
     assert all(words in line for line in text.splitlines() if line.startswith(("### ", "*Worst", "*Loss")))
-    assert f"chosen by validation loss: validation loss 0.4321, mean validation Dice 0.654 ({words})." in text
+    assert f"chosen by validation loss: validation loss 0.4321, mean validation Dice 0.654 ({words}), both on" in text
     kinds = [result.dataset_name for result in ModelCard((folder / "README.md").read_text()).data.eval_results]
     assert all(name.endswith(f"({words})") for name in kinds)
 

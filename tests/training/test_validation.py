@@ -1,5 +1,7 @@
 """What is kept of a validation, against numbers worked by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,15 +9,16 @@ import torch
 from hf_lesionseg.datasets.prepared import PreparedDataset
 from hf_lesionseg.errors import DataError
 from hf_lesionseg.evaluation.auc import ScoreHistogram
-from hf_lesionseg.evaluation.metrics import VoxelCounts, case_metrics
+from hf_lesionseg.evaluation.scored_case import case_metrics
 from hf_lesionseg.evaluation.slicewise import SliceDice
+from hf_lesionseg.evaluation.voxel_counts import VoxelCounts
 from hf_lesionseg.models.configuration_unet_bn import UNetBNConfig
 from hf_lesionseg.models.modeling_unet_bn import UNetBNForSemanticSegmentation
 from hf_lesionseg.training.validation import ValidatedCase, mean_region_iou, validate_case, validation_record
 
 
 def validated(loss, counts, slices, ious=None, scores=None):
-    metrics = case_metrics("case", VoxelCounts(*counts), 0.001, slices=SliceDice("axial", *slices))
+    metrics = replace(case_metrics("case", VoxelCounts(*counts), 0.001), slices=SliceDice("axial", *slices))
     return ValidatedCase(loss, metrics, ious, scores)
 
 

@@ -56,6 +56,7 @@ class PreparedCase:
     target_channels : names of the images to learn from
     lesion_slices, tissue_slices : int arrays, numbers of the slices that show some
     sources : files of the channels, relative to the data set's folder
+    scans : the same files by channel, where they lay when they were prepared; none where that is not known
     notes : what the reader or generator noted of the case
     warnings : what was odd in the files and how it was read
     made_from_series : channels that are no file of the case, but made from its raw perfusion series
@@ -64,9 +65,17 @@ class PreparedCase:
     """
 
     def __init__(
-        self, folder: Path, record: Mapping, slice_stack: str = "single", target_channels: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        record: Mapping,
+        slice_stack: str = "single",
+        target_channels: tuple[str, ...] = (),
+        source: Path | None = None,
     ):
         self.folder = folder
+        absolute = all(Path(path).is_absolute() for path in record["images"].values())
+        known = absolute or source is not None
+        self.scans = {name: Path(source or "", path) for name, path in record["images"].items()} if known else {}
         self.target_channels = target_channels
         self.slice_stack = slice_stack
         self.id: str = record["id"]
@@ -191,8 +200,9 @@ class PreparedDataset:
             self.slice_stack: str = settings.get("slice_stack", "single")
             stacked_channels(1, self.slice_stack)  # a KeyError for one that is unknown
             folders = self.folder / CASES
+            source = None if record.get("source") is None else self.folder / record["source"]
             self.cases = [
-                PreparedCase(folders / each["id"], each, self.slice_stack, self.target_channels)
+                PreparedCase(folders / each["id"], each, self.slice_stack, self.target_channels, source)
                 for each in record["cases"]
             ]
         except (KeyError, TypeError, ValueError) as error:

@@ -6,6 +6,7 @@ What a case takes on the disk with CLCI-Net's processor: 189 slices of 224 x 176
 
 import contextlib
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -128,6 +129,7 @@ def prepare_cases(
         synthetic=synthetic,
         licence=licence,
         target_channels=target_channels,
+        source=source,
     )
     return PreparedDataset(output)
 
@@ -342,6 +344,14 @@ def _tissue_slices(planes: np.ndarray) -> np.ndarray:
     return np.flatnonzero(bright.sum(axis=(1, 2)) >= min(_TISSUE_PIXELS, bright[0].size))
 
 
+def _from_here(source: Path, output: Path) -> str:
+    """The way from one folder to the other, so that both can be moved together; the full path to another drive."""
+    try:
+        return Path(os.path.relpath(source, output)).as_posix()
+    except ValueError:
+        return str(source.resolve())
+
+
 def _write_dataset(
     output: Path,
     ids: Sequence[str],
@@ -353,6 +363,7 @@ def _write_dataset(
     licence: str,
     target_channels: Sequence[str],
     remarks: Sequence[str],
+    source: Path | None,
 ) -> None:
     cases = []
     for case in ids:
@@ -364,6 +375,7 @@ def _write_dataset(
         "synthetic": synthetic,
         "complete": True,
         "licence": licence,
+        "source": None if source is None else _from_here(source, output),
         "channel_names": list(processor.channel_names),
         "target_channels": list(target_channels),
         "remarks": list(remarks),

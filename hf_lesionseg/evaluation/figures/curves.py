@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from ..metrics import METRICS
 from .canvas import (
     BLUE,
     COLOURS,
@@ -29,13 +31,8 @@ from .canvas import (
     style_axes,
 )
 
-#: Drawn beside the Dice where the history has them, and how.
-OTHER_METRICS = {
-    "IoU": "validation_iou",
-    "AUC": "validation_auc",
-    "precision": "validation_precision",
-    "recall": "validation_recall",
-}
+#: How watched metrics are drawn beside the Dice; further ones begin anew.
+OTHER_COLOURS = (BLUE, ORANGE, PURPLE, SKY)
 STYLES = ("--", "-.", ":", (0, (5, 1, 1, 1)))
 
 
@@ -146,7 +143,10 @@ def training_curves(history: Iterable[Mapping[str, Any]], path: str | Path, *, s
 def _draw_other_metrics(axes: Axes, epochs: Sequence[Mapping[str, Any]]) -> None:
     """Draw what else was validated beside the Dice, with a legend to the right."""
     axes.lines[-1].set_label("Dice")
-    for (name, field), colour, style in zip(OTHER_METRICS.items(), (BLUE, ORANGE, PURPLE, SKY), STYLES, strict=True):
+    shares = [metric for metric in METRICS if metric.watched and metric.unit == "0..1" and metric.name != "dice"]
+    fields = {metric.heading: metric.history_name for metric in shares} | {"AUC": "validation_auc"}
+    looks = itertools.cycle(zip(OTHER_COLOURS, STYLES, strict=True))
+    for (name, field), (colour, style) in zip(fields.items(), looks, strict=False):
         step, value = _series(epochs, "step", field)
         if step.size:
             axes.plot(step, value, color=colour, linestyle=style, linewidth=1.4, marker=".", label=name)

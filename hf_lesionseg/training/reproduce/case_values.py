@@ -8,17 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...evaluation.metrics import (
-    CaseMetrics,
-    VoxelCounts,
-    dice,
-    iou,
-    precision,
-    recall,
-    relative_volume_difference,
-    volumetric_overlap_error,
-)
+from ...evaluation.metrics import of_counts
 from ...evaluation.presets import PRESETS, apply_preset
+from ...evaluation.scored_case import CaseMetrics
+from ...evaluation.voxel_counts import VoxelCounts
 
 
 @dataclass
@@ -79,28 +72,31 @@ def _values(score, small, small_volume):
     volume = score.volume
     # What is compared with a true volume needs one.
     volumes = [volume] if volume.truth else []
-    differences = [relative_volume_difference(each) for each in volumes]
     values = {
-        "dsc": list(map(dice, positive)),
-        "precision": list(map(precision, positive)),
-        "recall": list(map(recall, positive)),
-        "dsc_small": list(map(dice, least)),
-        "dsc_small_organs": [dice(each) for each in volumes if each.truth <= small_volume],
-        "dsc_all_slices": list(map(dice, score.slices)),
-        "dsc_volume": [dice(volume)],
-        "volume_dsc": list(map(dice, volumes)),
-        "volume_precision": list(map(precision, volumes)),
-        "volume_recall": list(map(recall, volumes)),
-        "volume_iou": list(map(iou, volumes)),
+        "dsc": _each("dice", positive),
+        "precision": _each("precision", positive),
+        "recall": _each("recall", positive),
+        "dsc_small": _each("dice", least),
+        "dsc_small_organs": _each("dice", [each for each in volumes if each.truth <= small_volume]),
+        "dsc_all_slices": _each("dice", score.slices),
+        "dsc_volume": _each("dice", [volume]),
+        "volume_dsc": _each("dice", volumes),
+        "volume_precision": _each("precision", volumes),
+        "volume_recall": _each("recall", volumes),
+        "volume_iou": _each("iou", volumes),
         "volume_auc": [score.auc],
-        "voe": list(map(volumetric_overlap_error, volumes)),
-        "rvd": differences,
-        "absolute_rvd": list(map(abs, differences)),
+        "voe": _each("voe", volumes),
+        "rvd": _each("rvd", volumes),
+        "absolute_rvd": _each("absolute_rvd", volumes),
         "miou": score.ious or [],
         "miou_single": score.ious_of_single or [],
         **_of_the_scan(score.metrics),
     }
     return {name: _sum_and_count(each) for name, each in values.items()}
+
+
+def _each(metric, counts):
+    return [of_counts(metric, each) for each in counts]
 
 
 def _of_the_scan(metrics):

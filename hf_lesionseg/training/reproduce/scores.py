@@ -9,7 +9,8 @@ import torch
 
 from ...evaluation.auc import ScoreHistogram
 from ...evaluation.regions import MINIMUM_PIXELS, region_ious
-from ...evaluation.slicewise import count_slices, score_volume
+from ...evaluation.scored_case import score_volume
+from ...evaluation.slicewise import count_slices
 from ...imaging.atomic import write_aside
 from ...inference.loading import load_model
 from ...inference.slices import predict_slices

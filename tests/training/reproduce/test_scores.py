@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hf_lesionseg.evaluation.metrics import VoxelCounts, case_metrics
-from hf_lesionseg.evaluation.surface import SurfaceDistances
+from hf_lesionseg.evaluation.scored_case import case_metrics
+from hf_lesionseg.evaluation.voxel_counts import VoxelCounts
 from hf_lesionseg.training.reproduce.case_values import CaseScore
 from hf_lesionseg.training.reproduce.confidence import interval, paired_difference
 from hf_lesionseg.training.reproduce.measured import cases_of_column, compare_with_first, measure_column
@@ -68,7 +68,7 @@ def test_nothing_to_score():
 
 
 def challenge_case(name, counts, hd_mm):
-    metrics = case_metrics(name, VoxelCounts(*counts), 0.5, distances=SurfaceDistances(hd_mm, hd_mm, hd_mm))
+    metrics = case_metrics(name, VoxelCounts(*counts), 0.5).with_values({"hd_mm": hd_mm})
     return CaseScore(name, [VoxelCounts(*counts)], metrics=metrics)
 
 
