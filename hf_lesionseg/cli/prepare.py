@@ -1,12 +1,9 @@
 """``lesionseg prepare ...``: data sets into the form that training reads. Each reader is a subcommand."""
 
-import dataclasses
-import inspect
 import sys
-import typing
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
@@ -14,6 +11,7 @@ from typer.core import TyperGroup
 from ..errors import RejectedCasesError, UsageError
 from .app import app
 from .prepared_summary import print_left_out, print_rejected, print_summary
+from .reader_command import command_of, reader_with
 
 
 class _Preparations(TyperGroup):
@@ -27,7 +25,7 @@ class _Preparations(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         from ..datasets.registry import commands, find_reader
 
-        return command_of(find_reader(cmd_name)) if cmd_name in commands() else None
+        return command_of(find_reader(cmd_name), _run) if cmd_name in commands() else None
 
     @property
     def commands(self) -> dict[str, Any]:
@@ -61,74 +59,13 @@ def _prepare() -> None:
     """
 
 
-def command_of(reader: type) -> Any:
-    """The subcommand of a reader: its source where it has one, the output, its options, and those of all readers."""
-
-    def run(**given: Any) -> None:
-        _run(reader, given)
-
-    parameters = _parameters(reader)
-    run.__name__, run.__doc__ = reader.command.replace("-", "_"), reader.help
-    run.__signature__ = inspect.Signature(parameters)
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    alone = typer.Typer(rich_markup_mode="markdown", add_completion=False)
-    alone.command(reader.command)(run)
-    return typer.main.get_command(alone)
-
-
-def _parameters(reader: type) -> list[inspect.Parameter]:
-    recipe = "Recipe, by name or file, whose image processor and split are used"
-    if reader.recipe is None:
-        recipe += f"; by default {reader.recipe_help}" if reader.recipe_help else "; by default the reader's own"
-    own = {field.name for field in dataclasses.fields(reader)}
-    parameters = [
-        _option("output", Path, ..., "Folder for the prepared data.", "--output", "-o", metavar="DIR"),
-        *(_offered(field, reader) for field in dataclasses.fields(reader)),
-        _option("recipe", str | None, reader.recipe, f"{recipe}."),
-        _option("workers", int, 0, "Processes; 0 works in this one."),
-    ]
-    if reader.label_help:
-        parameters.insert(-2, _option("label", str | None, None, reader.label_help))
-    if "split_seed" not in own:
-        parameters.insert(-1, _option("split_seed", int, 0, "Seed of the split into train, validation and test."))
-    if not reader.generates:
-        shown = typer.Argument(help=reader.source_help, show_default=False)
-        kind = inspect.Parameter.KEYWORD_ONLY
-        parameters.insert(0, inspect.Parameter("source", kind, annotation=Annotated[Path, shown]))
-    return parameters
-
-
-def _offered(field: dataclasses.Field, reader: type) -> inspect.Parameter:
-    """The option of a reader's field."""
-    annotation = typing.get_type_hints(reader, include_extras=True)[field.name]
-    offer = annotation.__metadata__[0]
-    kind, default = annotation.__origin__, field.default
-    if offer.given_as is not None:
-        kind, default = offer.given_as, offer.default if offer.default is not None else default
-    if default is dataclasses.MISSING:
-        has_default = field.default_factory is not dataclasses.MISSING
-        default = None if has_default else ...
-    elif isinstance(default, tuple) and not default:
-        default = None
-    flags = (offer.flag,) if offer.flag else (f"--{field.name.replace('_', '-')}",) if kind is bool else ()
-    return _option(field.name, kind, default, offer.help, *flags, metavar=offer.metavar)
-
-
-def _option(name: str, kind: Any, default: Any, help: str, *flags: str, metavar: str | None = None):
-    shown = typer.Option(*flags, metavar=metavar, help=help, show_default=default not in (None, ..., False))
-    given = inspect.Parameter.empty if default is ... else default
-    kind = Annotated[kind, shown]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=given, annotation=kind)
-
-
 def _run(reader: type, given: dict[str, Any]) -> None:
     """Prepare, and print what was made; cases that failed make the exit status 1."""
     from ..datasets.prepare import prepare
     from ..datasets.prepared.records import DataSetWarning
     from ..datasets.readers.target_channels import missing_targets
 
-    made = reader(**{field.name: _parsed(field, reader, given[field.name]) for field in dataclasses.fields(reader)})
-    source, output = given.get("source"), given["output"]
+    made, source, output = reader_with(reader, given), given.get("source"), given["output"]
     chosen = _of_recipe(given["recipe"], made, source)
     with warnings.catch_warnings():  # told below, as lines without a place in our code
         warnings.simplefilter("ignore", DataSetWarning)
@@ -150,10 +87,6 @@ def _run(reader: type, given: dict[str, Any]) -> None:
     # What the names alone rule out, such as the scans without masks of a test set, is no failure.
     _, refused = made.find(output / "source" if source is None else source, dataset.channel_names)
     raise typer.Exit(print_rejected(dataset, {each.path for each in refused if not made.is_failure(each)}))
-
-
-def _parsed(field: dataclasses.Field, reader: type, given: Any) -> Any:
-    return typing.get_type_hints(reader, include_extras=True)[field.name].__metadata__[0].parse(given)
 
 
 def _of_recipe(name: str | None, reader: Any, source: Path | None) -> dict[str, Any]:
