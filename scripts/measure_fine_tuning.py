@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hf_lesionseg.datasets.synthetic.heads.template_heads import SCANNERS, prepare_template_heads
+from hf_lesionseg.datasets.prepare import prepare
+from hf_lesionseg.datasets.synthetic.heads.template_heads import SCANNERS, TemplateHeads
 from hf_lesionseg.errors import LesionSegError
 from hf_lesionseg.inference.loading import load_model
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
@@ -57,10 +58,9 @@ def main():
 
 def measure(options):
     data, run = options.output / "heads", options.output / "model"
-    dataset = prepare_template_heads(
-        data, LesionImageProcessor(**load_recipe(RECIPE).processor), SHARES, count=2 * options.cases, seed=options.seed,
-        scanner=options.scanner, workers=options.workers,
-    )  # fmt: skip
+    heads = TemplateHeads(count=2 * options.cases, seed=options.seed, scanner=options.scanner)
+    processor = LesionImageProcessor(**load_recipe(RECIPE).processor)
+    dataset = prepare(heads, None, data, processor=processor, fractions=SHARES, workers=options.workers)
     held_out = dataset.select("test")
     before = load_model(options.model)
     scored = {"before": _score(before, held_out)}

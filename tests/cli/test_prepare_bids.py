@@ -62,7 +62,7 @@ def test_what_was_rejected_is_told_before_what_follows_from_it(lesionseg, study,
     lines = [line for line in errors.splitlines() if line.startswith(("left out: ", "error: "))]
     assert (status, len(lines)) == (1, 3)
     assert "choose it with --entity desc=brain" in lines[1]
-    assert "none of its sessions can be used" in lines[2]
+    assert "none of its 5 sessions can be used" in lines[2]
 
 
 def test_an_entity_that_chooses_a_mask(lesionseg, study, tmp_path):

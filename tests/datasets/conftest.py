@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hf_lesionseg.datasets.prepared.records import CaseRecord
+from hf_lesionseg.datasets.prepared.records import CaseRecord, Origin
 from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.datasets.synthetic.strokes.anatomy import draw_anatomy
 from hf_lesionseg.datasets.synthetic.strokes.case import generate_case
@@ -82,8 +82,6 @@ def prepared(make_records, small_processor, tmp_path):
         make_records(6),
         tmp_path / "prepared",
         small_processor,
-        name="bright blocks",
-        synthetic=True,
-        source=tmp_path / "scans",
+        Origin("bright blocks", synthetic=True, source=tmp_path / "scans"),
         progress=False,
     )

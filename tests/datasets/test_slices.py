@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from hf_lesionseg.datasets.prepared.records import Origin
 from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.datasets.slices import SliceDataset
 from hf_lesionseg.errors import DataError, UsageError
@@ -101,7 +102,7 @@ def test_smaller_planes_are_padded(prepared, small_processor, make_records, tmp_
     for path in (records[1].images["t1w"], records[1].masks[0]):
         image = nib.load(path)
         nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[:17, :15], image.affine), path)
-    dataset = prepare_cases(records, tmp_path / "two", small_processor, name="two", synthetic=True, progress=False)
+    dataset = prepare_cases(records, tmp_path / "two", small_processor, Origin("two", synthetic=True), progress=False)
     slices = SliceDataset(dataset.cases)
     assert slices.plane == (24, 20)
     small = slices[9]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hf_lesionseg.datasets.prepared import PreparedDataset
+from hf_lesionseg.datasets.prepared.records import Origin
 from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.datasets.slices import SliceDataset
 from hf_lesionseg.errors import DataError
@@ -15,7 +16,7 @@ from hf_lesionseg.models.slice_stack import stack_slices
 
 def prepare(records, folder, **settings):
     processor = LesionImageProcessor(normalization="fixed-range", **settings)
-    return prepare_cases(records, folder, processor, name="test", synthetic=True, progress=False)
+    return prepare_cases(records, folder, processor, Origin("test", synthetic=True), progress=False)
 
 
 @pytest.mark.parametrize("stack", ["repeat", "neighbours"])

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from hf_lesionseg.datasets.prepare import prepare
 from hf_lesionseg.datasets.readers import atlas, bids, isles2018, isles2022, isles2024, nnunet, pancreas_ct
 from hf_lesionseg.evaluation.matching import find_masks, find_truths, match_predictions
 from hf_lesionseg.inference.case_input import parse_cases
@@ -81,7 +82,7 @@ def test_atlas_r1_with_two_time_points_of_equal_names(layout, tmp_path):
     source = layout(
         [f"{each}_t1w_deface_stx.nii.gz" for each in folders], [f"{each}_LesionSmooth_stx.nii.gz" for each in folders]
     )
-    atlas.prepare_atlas(source, tmp_path / "prepared", **settings())
+    prepare(atlas.ATLAS(), source, tmp_path / "prepared", **settings())
     inputs = [f"{source}/{each}_t1w_deface_stx.nii.gz" for each in folders]
     scored = is_scored(segmented(inputs, tmp_path / "out", one_by_one=True), tmp_path / "prepared")
     assert [scored[f"{person}_{time}"].partition("/")[0] for person, time in places] == [
@@ -105,7 +106,7 @@ def test_atlas_r1_with_two_time_points_of_equal_names(layout, tmp_path):
 )  # fmt: skip
 def test_atlas(layout, tmp_path, scan, mask):
     source = layout([scan.format(n=n) for n in PEOPLE], [mask.format(n=n) for n in PEOPLE])
-    atlas.prepare_atlas(source, tmp_path / "prepared", **settings())
+    prepare(atlas.ATLAS(), source, tmp_path / "prepared", **settings())
     is_scored(segmented([source / scan.format(n=n) for n in PEOPLE], tmp_path / "out"), tmp_path / "prepared")
 
 
@@ -140,7 +141,7 @@ def test_bids(layout, tmp_path, channel, scan, mask, prepared):
     if prepared:
         truths = tmp_path / "prepared"
         one_person = {"fractions": {"train": 1}}
-        bids.prepare_bids(source, truths, processor=bids.default_processor((channel,)), **settings(**one_person))
+        prepare(bids.BIDS(channels=(channel,)), source, truths, **settings(**one_person))
     scored = is_scored(segmented([source / scan.format(n=n) for n in PEOPLE], tmp_path / "out"), truths)
     assert len(scored) == len(PEOPLE)
 
@@ -148,7 +149,7 @@ def test_bids(layout, tmp_path, channel, scan, mask, prepared):
 def test_bids_of_two_channels(layout, tmp_path):
     scans = [f"sub-{n}/anat/sub-{n}_{kind}.nii.gz" for n in PEOPLE for kind in ("T1w", "FLAIR")]
     source = layout(scans, [f"sub-{n}/anat/sub-{n}_label-lesion_mask.nii.gz" for n in PEOPLE])
-    bids.prepare_bids(source, tmp_path / "prepared", processor=bids.default_processor(("t1w", "flair")), **settings())
+    prepare(bids.BIDS(channels=("t1w", "flair")), source, tmp_path / "prepared", **settings())
     pair = "t1w={0}/sub-{1}/anat/sub-{1}_T1w.nii.gz,flair={0}/sub-{1}/anat/sub-{1}_FLAIR.nii.gz"
     inputs = [pair.format(source, n) for n in PEOPLE]
     is_scored(segmented(inputs, tmp_path / "out"), tmp_path / "prepared")
@@ -163,7 +164,7 @@ def test_nnunet(layout, tmp_path, channels, prepared):
     truths = source / "labelsTr"
     if prepared:
         truths = tmp_path / "prepared"
-        nnunet.prepare_nnunet(source, truths, **settings())
+        prepare(nnunet.NNUNet(), source, truths, **settings())
     stem = f"{source}/imagesTr/case_{{:03d}}_"
     inputs = [f"a={stem.format(n)}0000.nii.gz,b={stem.format(n)}0001.nii.gz" if channels > 1 else f"{stem.format(n)}0000.nii.gz" for n in PEOPLE]  # fmt: skip  # noqa: E501
     is_scored(segmented(inputs, tmp_path / "out"), truths)
@@ -175,7 +176,7 @@ def test_isles2018(layout, tmp_path, by_folder):
     names = {(n, kind): f"case_{n}/SMIR.Brain.XX.O.{kind}.{n}0{i}/SMIR.Brain.XX.O.{kind}.{n}0{i}.nii.gz" for n in PEOPLE for i, kind in enumerate((*kinds, "OT"))}  # fmt: skip  # noqa: E501
     source = layout([names[n, kind] for n in PEOPLE for kind in kinds], [names[n, "OT"] for n in PEOPLE])
     with pytest.warns(isles2018.LeakageWarning):
-        isles2018.prepare_isles2018(source, tmp_path / "prepared", **settings())
+        prepare(isles2018.ISLES2018(), source, tmp_path / "prepared", **settings())
     inputs = [source / f"case_{n}" for n in PEOPLE]
     if not by_folder:
         inputs = [",".join(f"{kind[3:].lower()}={source / names[n, kind]}" for kind in kinds) for n in PEOPLE]
@@ -187,7 +188,7 @@ def test_isles2022(layout, tmp_path, by_folder):
     stems = [f"sub-strokecase000{n}/ses-0001/dwi/sub-strokecase000{n}_ses-0001" for n in PEOPLE]
     masks = [f"derivatives/sub-strokecase000{n}/ses-0001/sub-strokecase000{n}_ses-0001_msk.nii.gz" for n in PEOPLE]
     source = layout([f"{stem}_{kind}.nii.gz" for stem in stems for kind in ("dwi", "adc")], masks)
-    isles2022.prepare_isles2022(source, tmp_path / "prepared", **settings())
+    prepare(isles2022.ISLES2022(), source, tmp_path / "prepared", **settings())
     inputs = [f"dwi={source}/{stem}_dwi.nii.gz,adc={source}/{stem}_adc.nii.gz" for stem in stems]
     if by_folder:
         inputs = [source / f"sub-strokecase000{n}" for n in PEOPLE]
@@ -201,7 +202,7 @@ def test_isles2024(layout, tmp_path):
     home = "derivatives/sub-stroke000{n}/ses-0{s}/sub-stroke000{n}_ses-0{s}_"
     scans = [f"{home.format(n=n, s=1)}space-ncct_{kind}.nii.gz" for n in PEOPLE for kind in kinds]
     source = layout(scans, [f"{home.format(n=n, s=2)}lesion-msk.nii.gz" for n in PEOPLE])
-    isles2024.prepare_isles2024(source, tmp_path / "prepared", **settings())
+    prepare(isles2024.ISLES2024(), source, tmp_path / "prepared", **settings())
     inputs = [
         ",".join(f"{kind}={source}/{home.format(n=n, s=1)}space-ncct_{kind}.nii.gz" for kind in kinds) for n in PEOPLE
     ]
@@ -214,7 +215,7 @@ def test_pancreas_ct(layout, tmp_path):
     source = layout(
         [f"data/PANCREAS_000{n}.nii.gz" for n in PEOPLE], [f"labels/label000{n}.nii.gz" for n in PEOPLE], "ct"
     )
-    pancreas_ct.prepare_pancreas_ct(source, tmp_path / "prepared", **settings())
+    prepare(pancreas_ct.PancreasCT(), source, tmp_path / "prepared", **settings())
     is_scored(
         segmented([source / f"data/PANCREAS_000{n}.nii.gz" for n in PEOPLE], tmp_path / "out"), tmp_path / "prepared"
     )

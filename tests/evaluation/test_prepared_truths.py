@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hf_lesionseg.datasets.prepared import PreparedDataset
-from hf_lesionseg.datasets.prepared.records import CaseRecord
+from hf_lesionseg.datasets.prepared.records import CaseRecord, Origin
 from hf_lesionseg.datasets.prepared.splits import Splits, save_splits
 from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.errors import DataError
@@ -49,7 +49,7 @@ def prepare(source, output, synthetic):
         for case, person in CASES.items()
     ]
     processor = LesionImageProcessor(size={"height": 48, "width": 48})
-    prepare_cases(records, output, processor, name="tiny", synthetic=synthetic, source=source, progress=False)
+    prepare_cases(records, output, processor, Origin("tiny", synthetic, source=source), progress=False)
     splits = {"train": ["c0001s0001t01", "c0001s0001t02"], "test": ["c0002s0001t01"]}
     save_splits(output / "splits.json", Splits(splits, {"train": 1, "test": 1}, {"train": 0.5, "test": 0.5}, seed=0))
     return output
@@ -111,7 +111,7 @@ def test_a_name_that_fits_two_cases_is_no_name(source, tmp_path):
         records.append(CaseRecord(id=f"031768_{point}", person="031768", images={"t1w": scan}, masks=[mask]))
     folder = tmp_path / "prepared"
     processor = LesionImageProcessor()
-    prepare_cases(records, folder, processor, name="tiny", synthetic=False, source=tmp_path, progress=False)
+    prepare_cases(records, folder, processor, Origin("tiny", False, source=tmp_path), progress=False)
     truths = find_truths(folder)
     assert truths.splits is None
     assert {truth.person for truth in truths.cases} == {"031768"}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hf_lesionseg import LesionImageProcessor
-from hf_lesionseg.datasets.readers.target_channels import read_target
+from hf_lesionseg.datasets.prepared.targets import read_target
 from hf_lesionseg.errors import GridMismatchError
 from hf_lesionseg.evaluation.scoring import read_prediction
 from hf_lesionseg.imaging import read_mask, read_scan

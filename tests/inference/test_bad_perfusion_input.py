@@ -120,8 +120,8 @@ def test_refused_by_name_while_the_others_go_on(network, tmp_path, kind):
 
 
 def test_a_case_of_isles_2022_is_no_case_of_isles_2018(tmp_path):
-    from hf_lesionseg.datasets.readers.isles2018 import find_isles2018_cases
+    from hf_lesionseg.datasets.readers.isles2018 import ISLES2018
 
     isles_2022(tmp_path / "sub-strokecase0009")
     with pytest.raises(DataError, match=r"holds no case of ISLES 2018; .*use `lesionseg prepare isles2022`"):
-        find_isles2018_cases(tmp_path, MAPS)
+        ISLES2018().find(tmp_path, MAPS)

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from hf_lesionseg.datasets.readers.isles2022 import prepare_isles2022
+from hf_lesionseg.datasets.prepare import prepare
+from hf_lesionseg.datasets.readers.isles2022 import ISLES2022
 from hf_lesionseg.errors import DataError
 from hf_lesionseg.evaluation.lesionwise import count_lesions
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
@@ -50,7 +51,7 @@ def source(isles22_0009, tmp_path):
 
 
 def test_truth_survives_the_way_to_slices_and_back(isles22_0009, source, tmp_path):
-    dataset = prepare_isles2022(source, tmp_path / "out", fractions={"train": 1}, progress=False)
+    dataset = prepare(ISLES2022(), source, tmp_path / "out", fractions={"train": 1}, progress=False)
     case, truth = dataset.cases[0], nib.load(isles22_0009 / "msk.nii.gz")
     assert nib.aff2axcodes(truth.affine) == ("L", "A", "S")
     assert (case.id, case.person) == ("sub-strokecase0009_ses-0001", "sub-strokecase0009")
@@ -66,7 +67,7 @@ def test_truth_survives_the_way_to_slices_and_back(isles22_0009, source, tmp_pat
 def test_flair_has_a_grid_of_its_own(source, tmp_path):
     processor = LesionImageProcessor(channel_names=("dwi", "flair"))
     with pytest.raises(DataError, match=r"_flair\.nii\.gz.*register and resample"):
-        prepare_isles2022(source, tmp_path / "out", processor=processor, progress=False)
+        prepare(ISLES2022(), source, tmp_path / "out", processor=processor, progress=False)
 
 
 @pytest.mark.slow

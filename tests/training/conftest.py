@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from accelerate.state import AcceleratorState
 
-from hf_lesionseg.datasets.prepared.records import CaseRecord
+from hf_lesionseg.datasets.prepared.records import CaseRecord, Origin
 from hf_lesionseg.datasets.prepared.splits import make_splits, save_splits
 from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
@@ -41,7 +41,7 @@ def prepared(tmp_path_factory):
     processor = LesionImageProcessor(
         size={"height": 32, "width": 32}, normalization="fixed-range", intensity_range=(0, 100)
     )
-    dataset = prepare_cases(records, folder / "prepared", processor, name="tiny", synthetic=True)
+    dataset = prepare_cases(records, folder / "prepared", processor, Origin("tiny", synthetic=True))
     save_splits(
         folder / "prepared" / "splits.json",
         make_splits(dataset.cases, {"train": 4, "validation": 2, "test": 1}, seed=0),

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig
 
-from hf_lesionseg.datasets.prepared.records import CaseRecord
+from hf_lesionseg.datasets.prepared.records import CaseRecord, Origin
 from hf_lesionseg.datasets.prepared.splits import make_splits, save_splits
 from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.errors import ModelError, RecipeError
@@ -62,9 +62,8 @@ def make_data(folder, *, dwi):
     processor = LesionImageProcessor(channel_names=("frame", "cbf"), normalization="z-score")
     targets = ("dwi",) if dwi else ()
     output = folder / "prepared"
-    dataset = prepare_cases(
-        records, output, processor, name="tiny", synthetic=True, target_channels=targets, progress=False
-    )
+    origin = Origin("tiny", synthetic=True)
+    dataset = prepare_cases(records, output, processor, origin, target_channels=targets, progress=False)
     save_splits(output / "splits.json", make_splits(dataset.cases, {"train": 3, "validation": 1, "test": 1}, seed=0))
     return output
 

@@ -6,7 +6,11 @@ from pathlib import Path
 
 from .label_tables import LabelTable
 
-__all__ = ["CaseRecord", "RejectedCase"]
+__all__ = ["CaseRecord", "DataSetWarning", "Origin", "RejectedCase"]
+
+
+class DataSetWarning(UserWarning):
+    """Something that a person should know of a data set before training on it."""
 
 
 @dataclass(frozen=True)
@@ -45,3 +49,22 @@ class RejectedCase:
 
     path: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where prepared cases come from; kept with them, and shown in model cards.
+
+    Attributes
+    ----------
+    name, licence : of the data set
+    synthetic : whether the scans are generated
+    source : folder that file names are recorded relative to
+    remarks : what is to be said of the data set as a whole
+    """
+
+    name: str
+    synthetic: bool
+    licence: str = "unknown"
+    source: Path | None = None
+    remarks: Sequence[str] = ()

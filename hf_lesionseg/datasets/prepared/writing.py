@@ -10,6 +10,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -22,14 +23,13 @@ from ...imaging.folder_lock import one_run_at_a_time
 from ...imaging.label_census import LabelCensus
 from ...imaging.perfusion.map_origin import map_origins
 from ...imaging.scan import read_label_map
-from ..readers.target_channels import read_target, target_planes
 from ..workers import run_tasks
 from .case_channels import lacking_channels, read_channels
-from .label_tables import with_label
 from .lesion_share import share_warning
 from .reading import CASES, DATASET, FORMAT_VERSION, HEADS, PROCESSOR, SPLITS, PreparedDataset
-from .records import CaseRecord, RejectedCase
+from .records import CaseRecord, Origin, RejectedCase
 from .storage_precision import as_stored
+from .targets import read_target, target_planes
 
 __all__ = ["claim_output", "prepare_cases"]
 
@@ -44,18 +44,13 @@ def prepare_cases(
     records: Iterable[CaseRecord],
     output: str | Path,
     processor,
+    origin: Origin,
     *,
-    name: str,
-    synthetic: bool,
-    licence: str = "unknown",
-    source: str | Path | None = None,
     rejected: Sequence[RejectedCase] = (),
     target_channels: Sequence[str] = (),
     resample_targets: bool = False,
     workers: int = 0,
     progress: bool = True,
-    label: str | None = None,
-    remarks: Sequence[str] = (),
 ) -> PreparedDataset:
     """Prepare cases; those that cannot be read are listed with their reason while the others go on.
 
@@ -68,16 +63,12 @@ def prepare_cases(
     records : what a reader found
     output : folder of the prepared data, new or begun with the same settings
     processor : LesionImageProcessor
-    name, licence : of the data set, shown in model cards
-    synthetic : whether the scans are generated
-    source : folder that file names are recorded relative to
+    origin : where they come from
     rejected : what the reader could not use; kept in the list
     target_channels : images that training learns from beside the lesion, and no network takes
     resample_targets : bring those that lie on another grid onto that of their case, instead of refusing them
     workers : processes; 0 works in this one
     progress : show a progress bar
-    label : value or name of the label that is the lesion, instead of what the records say
-    remarks : what the reader has to say of the data set as a whole
 
     Raises
     ------
@@ -86,9 +77,8 @@ def prepare_cases(
     OutputError
         Where it cannot be written.
     """
-    records = sorted(with_label(records, label, name), key=lambda record: record.id)
-    name = name if label is None else f"{name} ({label})"
-    output = Path(output)
+    records = sorted(records, key=lambda record: record.id)
+    name, output = origin.name, Path(output)
     _check_ids(records)
     missing = [
         (record.id, channel)
@@ -98,10 +88,10 @@ def prepare_cases(
     if missing:
         asking = "target_channels ask" if missing[0][1] in target_channels else "the processor's channels ask"
         raise DataError(f"{name}: case {missing[0][0]} has no {missing[0][1]}, for which {asking}")
-    claim_output(output, processor, name=name, synthetic=synthetic, target_channels=target_channels)
+    claim_output(output, processor, name=name, synthetic=origin.synthetic, target_channels=target_channels)
     for leftover in (output / CASES).glob(".partial-*"):  # of a run that was killed
         shutil.rmtree(leftover, ignore_errors=True)
-    source = None if source is None else Path(source)
+    source = None if origin.source is None else Path(origin.source)
     todo = [record for record in records if not _is_done(record, output, source)]
     refused = list(rejected)
     failed = set()
@@ -119,18 +109,8 @@ def prepare_cases(
         raise RejectedCasesError(f"{name}: no case could be prepared; {reason}", refused)
     census = _take_census([record for record in records if record.id not in failed], output, name)
     census.check()
-    _write_dataset(
-        output,
-        done,
-        refused,
-        processor,
-        remarks=[*remarks, *census.remarks()],
-        name=name,
-        synthetic=synthetic,
-        licence=licence,
-        target_channels=target_channels,
-        source=source,
-    )
+    origin = replace(origin, remarks=[*origin.remarks, *census.remarks()])
+    _write_dataset(output, done, refused, processor, origin, target_channels)
     return PreparedDataset(output)
 
 
@@ -357,13 +337,8 @@ def _write_dataset(
     ids: Sequence[str],
     rejected: Sequence[RejectedCase],
     processor,
-    *,
-    name: str,
-    synthetic: bool,
-    licence: str,
+    origin: Origin,
     target_channels: Sequence[str],
-    remarks: Sequence[str],
-    source: Path | None,
 ) -> None:
     cases = []
     for case in ids:
@@ -371,14 +346,14 @@ def _write_dataset(
         cases.append({key: value for key, value in description.items() if key != "geometry"})
     record = {
         "format_version": FORMAT_VERSION,
-        "name": name,
-        "synthetic": synthetic,
+        "name": origin.name,
+        "synthetic": origin.synthetic,
         "complete": True,
-        "licence": licence,
-        "source": None if source is None else _from_here(source, output),
+        "licence": origin.licence,
+        "source": None if origin.source is None else _from_here(Path(origin.source), output),
         "channel_names": list(processor.channel_names),
         "target_channels": list(target_channels),
-        "remarks": list(remarks),
+        "remarks": list(origin.remarks),
         "cases": cases,
         "rejected": [{"path": each.path, "reason": each.reason} for each in rejected],
     }

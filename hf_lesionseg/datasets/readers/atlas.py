@@ -12,23 +12,17 @@ Compressed or not. Scans go by their names, so folders may be nested in any way.
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import DataError, RejectedCasesError
-from ...imaging.folder_lock import one_run_at_a_time
-from ..prepared.reading import PreparedDataset
+from ...errors import DataError
 from ..prepared.records import CaseRecord, RejectedCase
-from ..prepared.splits import PAPER_FRACTIONS, split_prepared
-from ..prepared.writing import prepare_cases
+from ..prepared.splits import PAPER_FRACTIONS
 from .file_search import NIFTI, rejection, walk_files
+from .reader import Found, Reader
 
-__all__ = ["ATLAS_LICENCE", "default_processor", "find_atlas_cases", "prepare_atlas"]
-
-ATLAS_LICENCE = (
-    "ATLAS (Liew et al., Scientific Data 5:180011, 2018 and 9:320, 2022): used under the terms that you accepted when "
-    "you requested it; they do not let you pass scans or masks on"
-)
+__all__ = ["ATLAS"]
 
 _R2_SCAN = re.compile(r"^(?P<case>sub-[A-Za-z0-9]+(?:_ses-[A-Za-z0-9]+)?)(?P<space>(?:_[A-Za-z0-9-]+)*)_T1w" + NIFTI)
 _R2_MASK = re.compile(
@@ -45,31 +39,59 @@ _REMEDY = (
 )
 
 
-def default_processor():
-    """Image processor of CLCI-Net on ATLAS."""
-    from ...models.image_processing_lesion import LesionImageProcessor
+@dataclass(frozen=True, kw_only=True)
+class ATLAS(Reader):
+    """ATLAS: T1w scans of chronic stroke; R2.0's ``Testing`` has no masks."""
 
-    return LesionImageProcessor.clci_net_recipe()
+    command = "atlas"
+    title = "ATLAS"
+    licence = (
+        "ATLAS (Liew et al., Scientific Data 5:180011, 2018 and 9:320, 2022): used under the terms that you accepted "
+        "when you requested it; they do not let you pass scans or masks on"
+    )
+    help = """Prepare ATLAS: T1w scans of chronic stroke with lesion masks.
 
+    Several lesion files of a scan are united; all scans of a person go into one split. A case that cannot be read is
+    named with its reason and makes the exit status 1; the others are prepared.
 
-def find_atlas_cases(source: str | Path) -> tuple[list[CaseRecord], list[RejectedCase]]:
-    """Collect the cases of an ATLAS folder; nothing is opened.
-
-    Parameters
-    ----------
-    source : folder, searched in depth; hidden files and folders are skipped (``._name`` of macOS is one)
-
-    Returns
-    -------
-    records : in the order of their ids; scans of one person at two times share their person
-    rejected : scans without a mask (all of R2.0's ``Testing``), masks without a scan, second copies
-
-    Raises
-    ------
-    DataError
-        Where ``source`` is no folder, or holds no scan of ATLAS.
+    `lesionseg prepare atlas ATLAS_2 -o prepared`
     """
-    source = Path(source)
+    source_help = "Folder of ATLAS R1.1, R1.2 or R2.0 as it was unpacked, of any depth."
+    unit = "scans"
+    fractions = PAPER_FRACTIONS
+    recipe = "clci-net-atlas"
+
+    def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
+        """Collect the cases; rejected are scans without a mask, masks without a scan and second copies."""
+        source = Path(source)
+        scans, masks = _scans_and_masks(source)
+        records, rejected = [], []
+        for case, paths in sorted(scans.items()):
+            first, *copies = sorted(paths, key=lambda path: (not _masks_beside(path, masks[case]), str(path)))
+            rejected += [rejection(source, copy, f"second copy of {first.relative_to(source)}") for copy in copies]
+            lesions = _masks_beside(first, masks[case]) or _one_folder(masks[case])
+            if not lesions:
+                rejected.append(rejection(source, first, "no lesion mask"))
+                continue
+            person = _PERSON.search(case)
+            records.append(CaseRecord(case, person.group() if person else case, {"t1w": first}, tuple(lesions)))
+        for case in sorted(set(masks) - set(scans)):
+            rejected += [rejection(source, path, "lesion mask without a T1w scan") for path in masks[case]]
+        return records, rejected
+
+    def default_processor(self, source: str | Path | None = None):
+        """Image processor of CLCI-Net on ATLAS."""
+        from ...models.image_processing_lesion import LesionImageProcessor
+
+        return LesionImageProcessor.clci_net_recipe()
+
+    def advice(self, rejected: Sequence[RejectedCase]) -> str:
+        """Name the usual reason: the folder of the test set."""
+        return "R2.0's Testing folder has no masks, give the Training folder"
+
+
+def _scans_and_masks(source: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """Files of each case, as :meth:`ATLAS.find` says; raises where there is no scan."""
     if not source.is_dir():
         raise DataError(f"{source}: is not a folder; {_REMEDY}")
     scans: dict[str, list[Path]] = defaultdict(list)
@@ -81,74 +103,7 @@ def find_atlas_cases(source: str | Path) -> tuple[list[CaseRecord], list[Rejecte
             (scans if kind == "scan" else masks)[case].append(path)
     if not scans:
         raise DataError(f"{source}: holds no T1w scan of ATLAS; {_REMEDY}")
-
-    records, rejected = [], []
-    for case, paths in sorted(scans.items()):
-        first, *copies = sorted(paths, key=lambda path: (not _masks_beside(path, masks[case]), str(path)))
-        rejected += [rejection(source, copy, f"second copy of {first.relative_to(source)}") for copy in copies]
-        lesions = _masks_beside(first, masks[case]) or _one_folder(masks[case])
-        if not lesions:
-            rejected.append(rejection(source, first, "no lesion mask"))
-            continue
-        person = _PERSON.search(case)
-        records.append(CaseRecord(case, person.group() if person else case, {"t1w": first}, tuple(lesions)))
-    for case in sorted(set(masks) - set(scans)):
-        rejected += [rejection(source, path, "lesion mask without a T1w scan") for path in masks[case]]
-    return records, rejected
-
-
-@one_run_at_a_time("lesionseg prepare")
-def prepare_atlas(
-    source: str | Path,
-    output: str | Path,
-    *,
-    processor=None,
-    fractions: Mapping[str, float] = PAPER_FRACTIONS,
-    seed: int = 0,
-    workers: int = 0,
-    progress: bool = True,
-    label: str | None = None,
-) -> PreparedDataset:
-    """Prepare an ATLAS folder for training, and split it by person.
-
-    Parameters
-    ----------
-    source : folder of ATLAS
-    output : new folder, or one that an earlier call with the same settings began
-    processor : LesionImageProcessor; by default the one of CLCI-Net on ATLAS
-    fractions : share of each split, by name; the paper's is 120 / 40 / 60 of 220 people
-    seed : of the split
-    workers : processes; 0 works in this one
-    progress : show a progress bar
-    label : value of the label that is the lesion, several with commas; all values above 0 by default
-
-    Raises
-    ------
-    DataError
-        Where ``source`` holds no usable case, or ``output`` something else.
-    """
-    records, rejected = find_atlas_cases(source)
-    if not records:
-        raise RejectedCasesError(
-            f"{source}: none of the {len(rejected)} scans can be used, {rejected[0].path}: {rejected[0].reason}; "
-            "R2.0's Testing folder has no masks, give the Training folder",
-            rejected,
-        )
-    dataset = prepare_cases(
-        records,
-        output,
-        processor or default_processor(),
-        name="ATLAS",
-        synthetic=False,
-        label=label,
-        licence=ATLAS_LICENCE,
-        source=source,
-        rejected=rejected,
-        workers=workers,
-        progress=progress,
-    )
-    split_prepared(dataset, fractions, seed)
-    return dataset
+    return scans, masks
 
 
 def _classify(path: Path, source: Path) -> tuple[str, str] | None:

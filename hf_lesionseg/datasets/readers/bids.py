@@ -6,85 +6,137 @@ Scans and masks go by the names that BIDS gives them: ``sub-01_ses-1_acq-MPRAGE_
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from ...errors import DataError, RejectedCasesError
-from ...imaging.folder_lock import one_run_at_a_time
-from ..prepared.reading import PreparedDataset
-from ..prepared.records import CaseRecord, RejectedCase
-from ..prepared.splits import split_prepared
-from ..prepared.writing import prepare_cases
+from ...errors import DataError, UsageError
+from ..prepared.records import CaseRecord, Origin, RejectedCase
 from .bids_names import BidsName, near_misses, parse_bids_name, suffixes_found
 from .bids_pairing import pair_session
 from .file_search import NIFTI, read_description, rejection, walk_files
 from .lesion_masks import LabelTables, is_mask
+from .reader import Found, Option, Reader
 
-__all__ = ["default_processor", "find_bids_cases", "prepare_bids"]
+__all__ = ["BIDS"]
 
-_FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 _ABSENT = "none"  # asked for as a value: files without the entity
 _REMEDY = "give the folder that holds sub-01, sub-02 and so on, with lesion masks in its derivatives/"
 
 
-def default_processor(channels: tuple[str, ...] = ("t1w",)):
-    """Scans between the percentiles of their non-zero voxels, CT cut to a window."""
-    from ...models.image_processing_lesion import LesionImageProcessor
+def _entities(given: Mapping | Sequence[str] | None) -> dict[str, list[str]]:
+    """Values by entity, of ``KEY=VALUE`` as the command line has them."""
+    entities: dict[str, list[str]] = {}
+    for each in given or ():
+        key, _, value = each.partition("=")
+        if not (key and value):
+            raise UsageError(f"--entity {key!r} is no KEY=VALUE, such as run=1 or space=MNI152NLin2009aSym")
+        entities.setdefault(key, []).append(value)
+    return entities
 
-    return LesionImageProcessor(channel_names=channels)
+
+def _suffixes(given: str) -> tuple[str, ...]:
+    """Channels, of suffixes with commas."""
+    names = tuple(name.strip().lower() for name in given.split(",") if name.strip())
+    if not names:
+        raise UsageError("--channels names none; give suffixes such as t1w,flair")
+    return names
 
 
-def find_bids_cases(
-    source: str | Path,
-    channels: tuple[str, ...] = ("t1w",),
-    entities: Mapping[str, str | Sequence[str]] | None = None,
-    masks: str | Path | None = None,
-) -> tuple[list[CaseRecord], list[RejectedCase]]:
-    """Collect the cases of a BIDS data set; no image is opened.
+@dataclass(frozen=True, kw_only=True)
+class BIDS(Reader):
+    """Any BIDS data set. A case is one session of one person (or the person, without sessions).
 
-    A case is one session of one person (or the person, without sessions). `lesion_masks` says which of its masks are
-    the lesion, and `bids_pairing` which scans lie on their grid.
+    `lesion_masks` says which of its masks are the lesion, and `bids_pairing` which scans lie on their grid.
 
-    Parameters
+    Attributes
     ----------
-    source : folder of the data set
-    channels : suffixes of the scans in lower case: "t1w", "flair", "dwi", ...
     entities : of the scans and masks to take where a session has several, such as ``{"acq": "MPRAGE", "run": "1"}``;
         several values by a sequence, "none" for files without it. It chooses among scans only where some scan has this
         value, and among masks only where some mask has. "suffix" is one, too, and "on" the scan a mask was drawn on.
     masks : folder to take the masks from, in the data set's folder or by a path of its own; all of it by default
-
-    Returns
-    -------
-    records : by person and session; ``notes`` say under "mask_choice" where a mask was taken of several
-    rejected : sessions without a mask or a channel, or with a choice that is the user's, each with the remedy
-
-    Raises
-    ------
-    DataError
-        Where ``source`` is no folder, holds no scan of these channels, or nothing has an entity that is asked for.
+    channels : suffixes of the scans in lower case: "t1w", "flair", "dwi", ...
     """
-    source = Path(source)
-    if not source.is_dir():
-        raise DataError(f"{source}: is not a folder; {_REMEDY}")
-    files = list(walk_files(source, NIFTI))
-    names = [name for path in files if (name := parse_bids_name(path, source))]
-    scans = [name for name in names if name.suffix in channels and not name.middle]
-    if not scans:
-        raise DataError(_no_scan(source, channels, names, near_misses(files, names, source)))
-    drawn = [name for name in names if name.suffix not in channels and is_mask(name)]
-    if masks is not None:
-        folder = _folder_of_masks(source, Path(masks))
-        root = source if folder.is_relative_to(source) else folder
-        found = (parse_bids_name(path, root) for path in walk_files(folder, NIFTI))
-        drawn = [name for name in found if name is not None and is_mask(name)]
-    asked = {key: (value,) if isinstance(value, str) else tuple(value) for key, value in (entities or {}).items()}
-    _check_asked(source, asked, scans, drawn)
-    scans = [each for channel in channels for each in _restrict([s for s in scans if s.suffix == channel], asked)]
-    drawn = _restrict(drawn, asked, lenient=True)
-    usable = [
-        name for name in names if name.suffix in channels or is_mask(name) or "lesion" not in name.path.name.lower()
-    ]
-    return _records(source, channels, _by_session(scans, drawn), asked, near_misses(files, usable, source))
+
+    command = "bids"
+    title = "BIDS"
+    help = """Prepare your own BIDS data set: scans with lesion masks in derivatives/ or beside them.
+
+    A mask is found by its name (..._label-lesion_mask.nii.gz and the like), or as the only one of its session where it
+    names nothing else. Where a session leaves a choice, it is left out with the options that choose. A case that cannot
+    be read is named with its reason and makes the exit status 1; the others are prepared.
+
+    `lesionseg prepare bids my-study --channels t1w,flair -o prepared`
+    """
+    source_help = "Folder that holds sub-01 and so on, and derivatives."
+    unit = "sessions"
+    recipe_help = (
+        "scans between the percentiles of their non-zero voxels, CT from -100 to 240 HU, 60 % of the people for "
+        "training"
+    )
+
+    entities: Annotated[
+        Mapping[str, str | Sequence[str]],
+        Option(
+            "Take the files with this entity, such as run=1 or desc=lesion, none for files without; may be repeated. "
+            "It chooses among scans where scans have it, and among masks where masks have it.",
+            metavar="KEY=VALUE",
+            flag="--entity",
+            given_as=list[str] | None,
+            parse=_entities,
+        ),
+    ] = field(default_factory=dict)
+    masks: Annotated[
+        Path | None,
+        Option(
+            "Folder to take the masks from, in SOURCE or by itself, such as derivatives/manual; all by default.",
+            metavar="DIR",
+        ),
+    ] = None
+    channels: Annotated[
+        tuple[str, ...],
+        Option(
+            "Suffixes of the scans, with commas; a recipe's own channels win.",
+            given_as=str,
+            default="t1w",
+            parse=_suffixes,
+        ),
+    ] = ("t1w",)
+
+    def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
+        """Collect the sessions; ``notes`` of a record say under "mask_choice" where a mask was taken of several.
+
+        Rejected are sessions without a mask or a channel, or with a choice that is the user's, each with the remedy.
+        """
+        channels = tuple(channels or self.channels)
+        source = Path(source)
+        if not source.is_dir():
+            raise DataError(f"{source}: is not a folder; {_REMEDY}")
+        files = list(walk_files(source, NIFTI))
+        names = [name for path in files if (name := parse_bids_name(path, source))]
+        scans = [name for name in names if name.suffix in channels and not name.middle]
+        if not scans:
+            raise DataError(_no_scan(source, channels, names, near_misses(files, names, source)))
+        drawn = [name for name in names if name.suffix not in channels and is_mask(name)]
+        if self.masks is not None:
+            folder = _folder_of_masks(source, Path(self.masks))
+            root = source if folder.is_relative_to(source) else folder
+            found = (parse_bids_name(path, root) for path in walk_files(folder, NIFTI))
+            drawn = [name for name in found if name is not None and is_mask(name)]
+        asked = {key: (value,) if isinstance(value, str) else tuple(value) for key, value in self.entities.items()}
+        _check_asked(source, asked, scans, drawn)
+        scans = [each for channel in channels for each in _restrict([s for s in scans if s.suffix == channel], asked)]
+        drawn = _restrict(drawn, asked, lenient=True)
+        usable = [
+            name for name in names if name.suffix in channels or is_mask(name) or "lesion" not in name.path.name.lower()
+        ]
+        return _records(source, channels, _by_session(scans, drawn), asked, near_misses(files, usable, source))
+
+    def describe(self, source: Path, records: Sequence[CaseRecord]) -> Origin:
+        """Name and licence as ``dataset_description.json`` has them."""
+        description = read_description(source / "dataset_description.json")
+        name = str(description.get("Name") or source.resolve().name)
+        return Origin(name, synthetic=False, licence=str(description.get("License") or "unknown"), source=source)
 
 
 def _records(
@@ -111,62 +163,6 @@ def _records(
         files = tuple(mask.path for mask in lesion.masks)
         records.append(CaseRecord(case, f"sub-{person}", images, files, lesion.values, notes))
     return records, rejected
-
-
-@one_run_at_a_time("lesionseg prepare")
-def prepare_bids(
-    source: str | Path,
-    output: str | Path,
-    *,
-    entities: Mapping[str, str | Sequence[str]] | None = None,
-    masks: str | Path | None = None,
-    processor=None,
-    fractions: Mapping[str, float] = _FRACTIONS,
-    seed: int = 0,
-    workers: int = 0,
-    progress: bool = True,
-    label: str | None = None,
-) -> PreparedDataset:
-    """Prepare a BIDS data set for training, and split it by person.
-
-    Parameters
-    ----------
-    source, entities, masks : as for `find_bids_cases`
-    output : new folder, or one that an earlier call with the same settings began
-    processor : LesionImageProcessor, whose channels are taken; by default `default_processor`
-    fractions : share of each split, by name
-    seed : of the split
-    workers : processes; 0 works in this one
-    progress : show a progress bar
-    label : value of the label that is the lesion, several with commas; all values above 0 by default
-
-    Raises
-    ------
-    DataError
-        Where ``source`` holds no usable case, or ``output`` something else.
-    """
-    source = Path(source)
-    processor = processor or default_processor()
-    records, rejected = find_bids_cases(source, tuple(processor.channel_names), entities, masks)
-    if not records:
-        reason = f"none of its sessions can be used, {rejected[0].path}: {rejected[0].reason}"
-        raise RejectedCasesError(f"{source}: {reason}", rejected)
-    description = read_description(source / "dataset_description.json")
-    dataset = prepare_cases(
-        records,
-        output,
-        processor,
-        name=str(description.get("Name") or source.resolve().name),
-        synthetic=False,
-        label=label,
-        licence=str(description.get("License") or "unknown"),
-        source=source,
-        rejected=rejected,
-        workers=workers,
-        progress=progress,
-    )
-    split_prepared(dataset, fractions, seed)
-    return dataset
 
 
 def _by_session(scans: Iterable[BidsName], masks: Iterable[BidsName]) -> dict[tuple, tuple[list, list]]:

@@ -1,38 +1,34 @@
-"""What the readers of ISLES 2018, 2022 and 2024 share: from the volumes of a case to records, and prepared folders."""
+"""What the readers of ISLES 2018, 2022 and 2024 share: from the volumes of a case to records, and options."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from ...errors import DataError, RejectedCasesError, UsageError
-from ...imaging.folder_lock import one_run_at_a_time
+from ...errors import DataError, UsageError
 from ..prepared.case_channels import SERIES, file_of, lacking_channels, with_maps_of_series
-from ..prepared.reading import PreparedDataset
 from ..prepared.records import CaseRecord, RejectedCase
-from ..prepared.splits import split_prepared
-from ..prepared.writing import prepare_cases
 from .file_search import NIFTI, rejection, walk_files
+from .reader import Option, Reader
 from .target_channels import settle_targets
 
 __all__ = [
-    "FRACTIONS",
+    "ISLES",
     "NO_MASK",
     "PERFUSION_MAPS",
     "FoundCase",
+    "PerfusionReader",
     "build_records",
     "challenge_of",
     "find_volumes",
     "foreign_error",
     "keep_volume",
     "named_as",
-    "prepare_isles",
 ]
 
 PERFUSION_MAPS = ("tmax", "cbf", "cbv", "mtt")
 """Maps of CT perfusion in the order in which MS-DCNN takes them."""
-
-FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 NO_MASK = "no lesion mask"
 """Reason of a case without a truth, such as those of a challenge's test set: left out, but no failure."""
@@ -226,53 +222,55 @@ def build_records(
     return records, rejected
 
 
-@one_run_at_a_time("lesionseg prepare")
-def prepare_isles(
-    found: tuple[list[CaseRecord], list[RejectedCase]],
-    source: Path,
-    output: str | Path,
-    processor,
-    *,
-    name: str,
-    licence: str,
-    label: str | None = None,
-    synthetic: bool = False,
-    fractions: Mapping[str, float],
-    seed: int,
-    workers: int,
-    progress: bool,
-    target_channels: Sequence[str] = (),
-    dwi: str | Path | None = None,
-    resample_dwi: bool = False,
-) -> PreparedDataset:
-    """Prepare what a reader found, and split it by person; see the readers for the parameters."""
-    records, rejected = found
-    if dwi is not None and not target_channels:
-        raise UsageError(
-            f"a folder of DWI is given ({dwi}), but nothing asks for it; use a recipe with target_channels: [dwi], "
-            "such as egs-net-isles2018"
-        )
-    records, without, target_channels = settle_targets(records, target_channels, name=name, folder=dwi)
-    rejected = [*rejected, *without]
-    if not records:
-        first = rejected[0]
-        masks = "; give a folder of training cases with their lesion masks" if first.reason == NO_MASK else ""
-        reason = f"none of its {len(rejected)} cases can be used, {first.path}: {first.reason}{masks}"
-        raise RejectedCasesError(f"{source}: {reason}", rejected)
-    dataset = prepare_cases(
-        records,
-        output,
-        processor,
-        name=name,
-        synthetic=synthetic,
-        licence=licence,
-        label=label,
-        source=source,
-        rejected=rejected,
-        target_channels=target_channels,
-        resample_targets=resample_dwi,
-        workers=workers,
-        progress=progress,
-    )
-    split_prepared(dataset, fractions, seed)
-    return dataset
+@dataclass(frozen=True, kw_only=True)
+class ISLES(Reader):
+    """What the readers of the ISLES challenges have in common: only a case that never had a truth is no failure."""
+
+    source_help = "Folder of the training cases as it was unpacked, of any depth."
+
+    def advice(self, rejected: Sequence[RejectedCase]) -> str:
+        """Of a test set: which folder to give."""
+        return "give a folder of training cases with their lesion masks" if rejected[0].reason == NO_MASK else ""
+
+    def is_failure(self, rejected: RejectedCase) -> bool:
+        """All but the cases of a test set."""
+        return rejected.reason != NO_MASK
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerfusionReader(ISLES):
+    """A challenge with maps of CT perfusion, of which a network may learn to make the DWI.
+
+    Attributes
+    ----------
+    dwi : folder with the DWI of each case, in files named by case; goes before those of the data set
+    resample_dwi : bring a DWI that lies on another grid onto that of its case
+    """
+
+    channels = PERFUSION_MAPS
+    recipe_help = "tmax, cbf, cbv and mtt between their percentiles"
+    takes_targets = True
+
+    dwi: Annotated[
+        Path | None,
+        Option(
+            "Folder with a DWI of each case, in files named by case (case_7.nii.gz, case_7_dwi.nii.gz, "
+            "case_7/dwi.nii.gz), for a recipe that learns from it, such as egs-net-isles2018.",
+            metavar="DIR",
+        ),
+    ] = None
+    resample_dwi: Annotated[
+        bool,
+        Option("Bring a DWI on another grid onto that of its case, by the affines of both; else it is refused."),
+    ] = False
+
+    def settle_targets(
+        self, records: Sequence[CaseRecord], targets: Sequence[str], name: str
+    ) -> tuple[list[CaseRecord], list[RejectedCase], tuple[str, ...]]:
+        """Give the records the images to learn from, of the folder where there is one."""
+        if self.dwi is not None and not targets:
+            raise UsageError(
+                f"a folder of DWI is given ({self.dwi}), but nothing asks for it; use a recipe with target_channels: "
+                "[dwi], such as egs-net-isles2018"
+            )
+        return settle_targets(records, targets, name=name, folder=self.dwi)

@@ -9,42 +9,21 @@ and ``Train_40_B``); copies without it need a CSV file. Without either a patient
 """
 
 import re
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 from ...errors import DataError
-from ..prepared.reading import PreparedDataset
-from ..prepared.records import CaseRecord, RejectedCase
+from ..prepared.records import CaseRecord, DataSetWarning, Origin
 from ..synthetic.template import TEMPLATE_LICENCE
 from .file_search import NIFTI, walk_files
-from .isles import (
-    FRACTIONS,
-    PERFUSION_MAPS,
-    FoundCase,
-    build_records,
-    challenge_of,
-    foreign_error,
-    keep_volume,
-    named_as,
-    prepare_isles,
-)
+from .isles import FoundCase, PerfusionReader, build_records, challenge_of, foreign_error, keep_volume, named_as
 from .isles2018_people import LeakageWarning, people_warning, tell_people
+from .reader import Found, Option
 
-__all__ = [
-    "LeakageWarning",
-    "channel_of",
-    "default_processor",
-    "find_isles2018_cases",
-    "find_mtt_id",
-    "people_warning",
-    "prepare_isles2018",
-]
+__all__ = ["ISLES2018", "LeakageWarning", "channel_of", "find_mtt_id", "people_warning"]
 
-LICENCE = (
-    "ISLES 2018 (Hakim et al., Stroke 52:2328, 2021): used under the terms that you accepted when you downloaded it; "
-    "they do not let you pass scans or masks on"
-)
 CHANNELS = ("tmax", "cbf", "cbv", "mtt", "ct", "ctp", "dwi")
 
 # The dot after the kind: CT must not find CT_CBF, nor DWI 4DPWI.
@@ -76,140 +55,102 @@ def channel_of(name: str) -> str | None:
     return kind if kind in CHANNELS else None
 
 
-def default_processor():
-    """Four perfusion maps, each between the percentiles of its non-zero voxels."""
-    from ...models.image_processing_lesion import LesionImageProcessor
+@dataclass(frozen=True, kw_only=True)
+class ISLES2018(PerfusionReader):
+    """ISLES 2018, and generated cases in its layout.
 
-    return LesionImageProcessor(channel_names=PERFUSION_MAPS)
-
-
-def find_isles2018_cases(
-    source: str | Path, channels: Sequence[str] = PERFUSION_MAPS, people: str | Path | None = None
-) -> tuple[list[CaseRecord], list[RejectedCase]]:
-    """Collect the cases of a folder; no volume is opened.
-
-    Parameters
+    Attributes
     ----------
-    source : folder, searched in depth; ``__MACOSX`` and hidden files are skipped
-    channels : maps that a case must have
     people : CSV file with the columns "case" and "person", such as ``case_64,Train_40``; goes before the JSON files;
         where it names one slab of a patient, the others go with it
-
-    Returns
-    -------
-    records : slabs of one patient share their person; ``notes`` hold ``mtt_id``, by which submissions are named, and
-        ``person_from``: "mapping", "json", or "case" where nobody told
-    rejected : cases without ``OT``, cases that lack a map, cases of another challenge
-
-    Raises
-    ------
-    DataError
-        Where ``source`` is no folder, holds no volume of ISLES 2018, or the CSV file cannot be read or names other
-        cases.
     """
-    source = Path(source)
-    cases: dict[Path, FoundCase] = {}
-    rejected = []
-    for path in walk_files(source, NIFTI):
-        match = _VOLUME.match(path.name)
-        folder = _case_folder(path, source)
-        if match is None:
-            other = challenge_of(path.name)
-            # Its own prefix with a kind that is unknown is no other challenge, only more than is needed.
-            if other is not None and other[0] != "ISLES 2018":
-                case = cases.setdefault(folder, _new_case(folder))
-                case.problem = f"{path.name} is {named_as(*other)}"
-            continue
-        case = cases.setdefault(folder, _new_case(folder))
-        kind = _KINDS.get(match["kind"].lower())
-        if kind is None:
-            continue
-        copy = keep_volume(case, kind, path, source)
-        if copy is not None:
-            same = (case.mask if kind == "mask" else case.images[kind]).name.split(".nii")[0]
-            if same == path.name.split(".nii")[0]:
-                rejected.append(copy)
-            else:
-                case.problem = f"{same} and {path.name} are both its {match['kind']}; keep one"
-        elif kind == "mtt":
-            case.notes["mtt_id"] = match["id"]
-    if not any(case.images or case.mask for case in cases.values()):
-        raise foreign_error(source, "ISLES 2018", _REMEDY)
-    tell_people(list(cases.values()), None if people is None else Path(people))
-    records, refused = build_records(source, cases.values(), channels, known=CHANNELS)
-    return records, [*rejected, *refused]
 
-
-def prepare_isles2018(
-    source: str | Path,
-    output: str | Path,
-    *,
-    people: str | Path | None = None,
-    processor=None,
-    target_channels: Sequence[str] = (),
-    dwi: str | Path | None = None,
-    resample_dwi: bool = False,
-    fractions: Mapping[str, float] = FRACTIONS,
-    seed: int = 0,
-    workers: int = 0,
-    progress: bool = True,
-    label: str | None = None,
-) -> PreparedDataset:
-    """Prepare ISLES 2018 for training, and split it by patient.
-
-    Parameters
-    ----------
-    source, people : as for `find_isles2018_cases`
-    output : new folder, or one that an earlier call with the same settings began
-    processor : LesionImageProcessor, whose channels are asked for; by default `default_processor`
-    target_channels : images to learn from beside the lesion, such as "dwi"; none where no case has any, with a warning
-    dwi : folder with the DWI of each case, in files named by case; goes before those of the data set
-    resample_dwi : bring a DWI that lies on another grid onto that of its case
-    fractions : share of each split, by name
-    seed : of the split
-    workers : processes; 0 works in this one
-    progress : show a progress bar
-    label : value of the label that is the lesion, several with commas; all values above 0 by default
-
-    Warns
-    -----
-    LeakageWarning
-        Where the patient of a case is unknown.
-    MissingTargetWarning
-        Where no case has the targets that are asked for.
-
-    Raises
-    ------
-    DataError
-        Where ``source`` holds no usable case, or ``output`` something else.
-    """
-    processor = processor or default_processor()
-    found = find_isles2018_cases(source, processor.channel_names, people)
-    generated = [record.id for record in found[0] if record.notes.get("synthetic")]
-    if generated and len(generated) < len(found[0]):
-        raise DataError(
-            f"{source}: {generated[0]} is generated and others are not; prepare them in folders of their own"
-        )
-    dataset = prepare_isles(
-        found,
-        Path(source),
-        output,
-        processor,
-        name="generated CT perfusion" if generated else "ISLES 2018",
-        label=label,
-        licence=TEMPLATE_LICENCE if generated else LICENCE,
-        synthetic=bool(generated),
-        target_channels=target_channels,
-        dwi=dwi,
-        resample_dwi=resample_dwi,
-        fractions=fractions,
-        seed=seed,
-        workers=workers,
-        progress=progress,
+    command = "isles2018"
+    title = "ISLES 2018"
+    licence = (
+        "ISLES 2018 (Hakim et al., Stroke 52:2328, 2021): used under the terms that you accepted when you downloaded "
+        "it; they do not let you pass scans or masks on"
     )
-    if message := people_warning(dataset.cases):
-        warnings.warn(message, LeakageWarning, stacklevel=2)
-    return dataset
+    help = """Prepare ISLES 2018: CT perfusion maps of acute stroke with the infarct core.
+
+    Both releases, with maps named CT_CBF or MR_CBF. Slabs of one patient, told by the JSON files of OT, go into one
+    split; a warning says where the patient is unknown. A case that lacks a map or cannot be read is named with its
+    reason and makes the exit status 1; the others are prepared.
+
+    Where no case has any map, maps are made from the raw series (CT_4DPWI), as `lesionseg perfusion` makes them.
+
+    A recipe that learns from a DWI (egs-net-isles2018) takes that of the first release, or your own folder of --dwi;
+    where no case has one, a warning says so, and the data are prepared without.
+
+    `lesionseg prepare isles2018 TRAINING -o perfusion`
+
+    `lesionseg prepare isles2018 TRAINING -o perfusion --recipe egs-net-isles2018 --dwi my-dwi`
+    """
+
+    people: Annotated[
+        Path | None,
+        Option("CSV file with the columns case and person, where the JSON files of OT are missing.", metavar="FILE"),
+    ] = None
+
+    def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
+        """Collect the cases; rejected are those without ``OT``, or without a map, and those of another challenge.
+
+        ``notes`` of a record hold ``mtt_id``, by which submissions are named, and ``person_from``: "mapping", "json",
+        or "case" where nobody told.
+
+        Raises
+        ------
+        DataError
+            Where ``source`` is no folder, holds no volume of ISLES 2018, or the CSV file cannot be read or names other
+            cases.
+        """
+        source = Path(source)
+        cases: dict[Path, FoundCase] = {}
+        rejected = []
+        for path in walk_files(source, NIFTI):
+            match = _VOLUME.match(path.name)
+            folder = _case_folder(path, source)
+            if match is None:
+                other = challenge_of(path.name)
+                # Its own prefix with a kind that is unknown is no other challenge, only more than is needed.
+                if other is not None and other[0] != self.title:
+                    case = cases.setdefault(folder, _new_case(folder))
+                    case.problem = f"{path.name} is {named_as(*other)}"
+                continue
+            case = cases.setdefault(folder, _new_case(folder))
+            kind = _KINDS.get(match["kind"].lower())
+            if kind is None:
+                continue
+            copy = keep_volume(case, kind, path, source)
+            if copy is not None:
+                same = (case.mask if kind == "mask" else case.images[kind]).name.split(".nii")[0]
+                if same == path.name.split(".nii")[0]:
+                    rejected.append(copy)
+                else:
+                    case.problem = f"{same} and {path.name} are both its {match['kind']}; keep one"
+            elif kind == "mtt":
+                case.notes["mtt_id"] = match["id"]
+        if not any(case.images or case.mask for case in cases.values()):
+            raise foreign_error(source, self.title, _REMEDY)
+        tell_people(list(cases.values()), None if self.people is None else Path(self.people))
+        records, refused = build_records(source, cases.values(), tuple(channels or self.channels), known=CHANNELS)
+        return records, [*rejected, *refused]
+
+    def describe(self, source: Path, records: Sequence[CaseRecord]) -> Origin:
+        """Generated cases say so in their JSON files, and must not be mixed with others."""
+        generated = [record.id for record in records if record.notes.get("synthetic")]
+        if not generated:
+            return super().describe(source, records)
+        if len(generated) < len(records):
+            raise DataError(
+                f"{source}: {generated[0]} is generated and others are not; prepare them in folders of their own"
+            )
+        return Origin("generated CT perfusion", synthetic=True, licence=TEMPLATE_LICENCE, source=source)
+
+    def cautions(self, dataset: Any) -> list[DataSetWarning]:
+        """Cases whose patient is unknown."""
+        message = people_warning(dataset.cases)
+        return [LeakageWarning(message)] if message else []
 
 
 def find_mtt_id(files: Iterable[Path]) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ...errors import DataError
+from ..prepared.records import DataSetWarning
 from .isles import FoundCase
 
 __all__ = ["LeakageWarning", "people_warning", "read_people", "tell_people"]
@@ -18,7 +19,7 @@ _PATIENT = re.compile(r"(?P<person>[A-Za-z]+_?\d+)(?:_(?P<slab>[A-Z]))?")
 _NUMBERED = re.compile(r"(?:case[ _-]*)?0*(\d+)")
 
 
-class LeakageWarning(UserWarning):
+class LeakageWarning(DataSetWarning):
     """Cases whose patient is unknown: one person may be in two splits."""
 
 

@@ -11,20 +11,16 @@ those on the CT. Ids and sessions vary (``sub-strokecase0001``, ``ses-0001``); a
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..prepared.reading import PreparedDataset
-from ..prepared.records import CaseRecord, RejectedCase
 from .file_search import NIFTI
-from .isles import FRACTIONS, PERFUSION_MAPS, build_records, find_volumes, foreign_error, prepare_isles
+from .isles import PerfusionReader, build_records, find_volumes, foreign_error
+from .reader import Found
 
-__all__ = ["channel_of", "default_processor", "find_isles2024_cases", "prepare_isles2024"]
+__all__ = ["ISLES2024", "channel_of"]
 
-LICENCE = (
-    "ISLES 2024 (Riedel et al., arXiv:2408.11142, 2024): used under the terms of the copy that you downloaded, which "
-    "ask for this citation"
-)
 CHANNELS = ("tmax", "cbf", "cbv", "mtt", "ncct", "cta", "ctp", "dwi", "adc")
 
 _VOLUME = re.compile(
@@ -50,101 +46,41 @@ def channel_of(name: str) -> str | None:
     return kind if kind in CHANNELS else None
 
 
-def default_processor():
-    """Four perfusion maps, each between the percentiles of its non-zero voxels."""
-    from ...models.image_processing_lesion import LesionImageProcessor
+@dataclass(frozen=True, kw_only=True)
+class ISLES2024(PerfusionReader):
+    """ISLES 2024; a person is one case."""
 
-    return LesionImageProcessor(channel_names=PERFUSION_MAPS)
+    command = "isles2024"
+    title = "ISLES 2024"
+    licence = (
+        "ISLES 2024 (Riedel et al., arXiv:2408.11142, 2024): used under the terms of the copy that you downloaded, "
+        "which ask for this citation"
+    )
+    help = """Prepare ISLES 2024: CT perfusion maps of acute stroke with the final infarct.
 
+    Maps and masks in the space of the non-contrast CT are taken where there are some. A case that lacks a map or cannot
+    be read is named with its reason and makes the exit status 1; the others are prepared.
 
-def find_isles2024_cases(
-    source: str | Path, channels: Sequence[str] = PERFUSION_MAPS
-) -> tuple[list[CaseRecord], list[RejectedCase]]:
-    """Collect the cases of a folder; no volume is opened.
+    Where no case has any map, maps are made from the raw series (ctp), as `lesionseg perfusion` makes them; it must lie
+    on the grid of the mask.
 
-    Parameters
-    ----------
-    source : folder, searched in depth; hidden files and folders are skipped
-    channels : images that a case must have
+    A recipe that learns from a DWI (egs-net-isles2018) takes that in the space of the CT where there is one; of one in
+    its own space --resample-dwi goes by the affines. --dwi gives a folder of your own.
 
-    Returns
-    -------
-    records : one per person
-    rejected : cases without a truth, cases that lack an image, cases of another challenge, second copies
-
-    Raises
-    ------
-    DataError
-        Where ``source`` is no folder, or holds no case of ISLES 2024.
+    `lesionseg prepare isles2024 ISLES-2024 -o perfusion`
     """
-    source = Path(source)
-    cases, copies = find_volumes(source, "ISLES 2024", _VOLUME, case="person", rank=_rank)
-    # ISLES 2022 has dwi and adc by the same names, but no perfusion and another name for the truth.
-    if not any(case.problem is None and (case.mask or set(case.images) - {"dwi", "adc"}) for case in cases):
-        raise foreign_error(source, "ISLES 2024", _REMEDY)
-    records, refused = build_records(source, cases, channels, known=CHANNELS)
-    return records, [*copies, *refused]
+
+    def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
+        """Collect the cases; rejected are those without a truth or an image, of another challenge, and copies."""
+        source = Path(source)
+        cases, copies = find_volumes(source, self.title, _VOLUME, case="person", rank=_rank)
+        # ISLES 2022 has dwi and adc by the same names, but no perfusion and another name for the truth.
+        if not any(case.problem is None and (case.mask or set(case.images) - {"dwi", "adc"}) for case in cases):
+            raise foreign_error(source, self.title, _REMEDY)
+        records, refused = build_records(source, cases, tuple(channels or self.channels), known=CHANNELS)
+        return records, [*copies, *refused]
 
 
 def _rank(match, path):
     """In the space of the CT, then a derivative, then compressed: a mask known to lie in native space was not."""
     return match["space"] is None, "derivatives" not in path.parts, path.suffix != ".gz"
-
-
-def prepare_isles2024(
-    source: str | Path,
-    output: str | Path,
-    *,
-    processor=None,
-    target_channels: Sequence[str] = (),
-    dwi: str | Path | None = None,
-    resample_dwi: bool = False,
-    fractions: Mapping[str, float] = FRACTIONS,
-    seed: int = 0,
-    workers: int = 0,
-    progress: bool = True,
-    label: str | None = None,
-) -> PreparedDataset:
-    """Prepare ISLES 2024 for training, and split it by person.
-
-    Parameters
-    ----------
-    source : as for `find_isles2024_cases`
-    output : new folder, or one that an earlier call with the same settings began
-    processor : LesionImageProcessor, whose channels are asked for; by default `default_processor`
-    target_channels : images to learn from beside the lesion, such as "dwi"; none where no case has any, with a warning
-    dwi : folder with the DWI of each case, in files named by case; goes before those of the data set
-    resample_dwi : bring a DWI that lies on another grid onto that of its case
-    fractions : share of each split, by name
-    seed : of the split
-    workers : processes; 0 works in this one
-    progress : show a progress bar
-    label : value of the label that is the lesion, several with commas; all values above 0 by default
-
-    Warns
-    -----
-    MissingTargetWarning
-        Where no case has the targets that are asked for.
-
-    Raises
-    ------
-    DataError
-        Where ``source`` holds no usable case, or ``output`` something else.
-    """
-    processor = processor or default_processor()
-    return prepare_isles(
-        find_isles2024_cases(source, processor.channel_names),
-        Path(source),
-        output,
-        processor,
-        name="ISLES 2024",
-        label=label,
-        licence=LICENCE,
-        target_channels=target_channels,
-        dwi=dwi,
-        resample_dwi=resample_dwi,
-        fractions=fractions,
-        seed=seed,
-        workers=workers,
-        progress=progress,
-    )

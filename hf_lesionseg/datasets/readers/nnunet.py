@@ -7,32 +7,22 @@ Of one channel the number may be missing, as in the Medical Segmentation Decathl
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import DataError, RejectedCasesError
-from ...imaging.folder_lock import one_run_at_a_time
-from ..prepared.label_tables import LabelTable, choose_values, nnunet_table
-from ..prepared.reading import PreparedDataset
-from ..prepared.records import CaseRecord, RejectedCase
-from ..prepared.splits import split_prepared
-from ..prepared.writing import prepare_cases
+from ...errors import DataError
+from ..prepared.label_tables import nnunet_table
+from ..prepared.records import CaseRecord, Origin, RejectedCase
 from .case_names import case_name, files_by_case, looser_names
 from .file_search import NIFTI, read_description, rejection, walk_files
-from .pancreas_ct import default_processor as ct_processor
+from .pancreas_ct import PancreasCT
+from .reader import Found, Reader
 
-__all__ = ["default_processor", "find_nnunet_cases", "label_values", "prepare_nnunet", "read_channel_names"]
+__all__ = ["NNUNet", "read_channel_names"]
 
-_FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 _IMAGE = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})" + NIFTI)
 _REMEDY = "give the folder that holds imagesTr and labelsTr, such as nnUNet_raw/Dataset007_Pancreas"
-
-
-def default_processor(channels: tuple[str, ...]):
-    """CT as in Pancreas-CT; of several channels CT by the same window, others between their own percentiles."""
-    from ...models.image_processing_lesion import LesionImageProcessor
-
-    return ct_processor() if channels == ("ct",) else LesionImageProcessor(channel_names=channels)
 
 
 def read_channel_names(source: str | Path) -> tuple[str, ...]:
@@ -64,69 +54,71 @@ def read_channel_names(source: str | Path) -> tuple[str, ...]:
     return names
 
 
-def label_values(source: str | Path, label: str | None) -> tuple[int, ...] | None:
-    """Values of the foreground that a person asked for by number or by name in ``dataset.json``, several with commas.
+@dataclass(frozen=True, kw_only=True)
+class NNUNet(Reader):
+    """Any data set in nnU-Net's layout. Each case counts as a person of its own: nothing tells who is who."""
 
-    Returns
-    -------
-    tuple of int, or None for all values above 0; never voxels that the data set calls "ignore"
+    command = "nnunet"
+    title = "nnU-Net's layout"
+    help = """Prepare any data set in nnU-Net's layout.
 
-    Raises
-    ------
-    DataError
-        For a name that is unknown; it lists the known ones.
+    Each case counts as a person of its own. A case that cannot be read, or whose label lies on another grid than its
+    image, is named with its reason and makes the exit status 1; the others are prepared. Without a recipe, images that
+    are no CT are normalised between the percentiles of their non-zero voxels.
+
+    `lesionseg prepare nnunet Dataset007_Pancreas -o pancreas --label 1`
     """
-    table = _table(source)
-    if label is None:
-        return table.foreground if table is not None and table.unknown else None
-    return choose_values(label, {} if table is None else table.regions, source)
+    source_help = "Folder with imagesTr and labelsTr, and dataset.json if any."
+    unit = "images"
+    channels = ()  # as dataset.json names them
+    recipe_help = PancreasCT.recipe_help
+    label_help = "Value or name of the label that is foreground, with commas for some; all above 0 without."
+
+    def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
+        """Collect the cases, with all channels that they have.
+
+        Voxels that the data set calls "ignore" are no foreground. Rejected are images without label, labels without
+        image, and cases of which a channel is missing.
+        """
+        source = Path(source)
+        names, table = read_channel_names(source), _table(source)
+        values = table.foreground if table is not None and table.unknown else None
+        images, rejected = _images(source, len(names))
+        labels, copies = _labels(source, images)
+        rejected += copies
+        records = []
+        for case, files in sorted(images.items()):
+            missing = [f"_{number:04d}" for number in range(len(names)) if number not in files]
+            first = files[min(files)]
+            if case not in labels:
+                rejected.append(rejection(source, first, "image without a label"))
+            elif missing:
+                rejected.append(rejection(source, first, f"channel {missing[0]} is missing"))
+            else:
+                named = {name: files[number] for number, name in enumerate(names)}
+                records.append(CaseRecord(case, case, named, (labels[case],), values, table=table))
+        for case in sorted(set(labels) - set(images)):
+            rejected.append(rejection(source, labels[case], "label without an image"))
+        return records, rejected
+
+    def default_processor(self, source: str | Path | None = None):
+        """CT as in Pancreas-CT; of several channels CT by the same window, others between their own percentiles."""
+        from ...models.image_processing_lesion import LesionImageProcessor
+
+        channels = read_channel_names(source)
+        return PancreasCT().default_processor() if channels == ("ct",) else LesionImageProcessor(channel_names=channels)
+
+    def describe(self, source: Path, records: Sequence[CaseRecord]) -> Origin:
+        """Name and licence as ``dataset.json`` has them."""
+        description = read_description(source / "dataset.json")
+        licence = str(description.get("licence") or description.get("license") or "unknown")
+        name = str(description.get("name") or source.resolve().name)
+        return Origin(name, synthetic=False, licence=licence, source=source)
 
 
-def _table(source: str | Path) -> LabelTable | None:
-    path = Path(source) / "dataset.json"
+def _table(source: Path):
+    path = source / "dataset.json"
     return nnunet_table(path, read_description(path))
-
-
-def find_nnunet_cases(source: str | Path, label: str | None = None) -> tuple[list[CaseRecord], list[RejectedCase]]:
-    """Collect the cases of a folder; no image is opened.
-
-    Each case counts as a person of its own: the layout does not tell who is who.
-
-    Parameters
-    ----------
-    source : folder with ``imagesTr`` and ``labelsTr``
-    label : value or name of the foreground; without it all values above 0
-
-    Returns
-    -------
-    records : in the order of their names
-    rejected : images without label, labels without image, a channel that is missing
-
-    Raises
-    ------
-    DataError
-        Where ``source`` is not in this layout, holds no image, or does not know the label.
-    """
-    source = Path(source)
-    channels = read_channel_names(source)
-    values, table = label_values(source, label), _table(source)
-    images, rejected = _images(source, len(channels))
-    labels, copies = _labels(source, images)
-    rejected += copies
-    records = []
-    for case, files in sorted(images.items()):
-        missing = [f"_{number:04d}" for number in range(len(channels)) if number not in files]
-        first = files[min(files)]
-        if case not in labels:
-            rejected.append(rejection(source, first, "image without a label"))
-        elif missing:
-            rejected.append(rejection(source, first, f"channel {missing[0]} is missing"))
-        else:
-            named = {name: files[number] for number, name in enumerate(channels)}
-            records.append(CaseRecord(case, case, named, (labels[case],), values, table=table))
-    for case in sorted(set(labels) - set(images)):
-        rejected.append(rejection(source, labels[case], "label without an image"))
-    return records, rejected
 
 
 def _images(source: Path, num_channels: int) -> tuple[dict[str, dict[int, Path]], list[RejectedCase]]:
@@ -174,55 +166,3 @@ def _stem(path: Path) -> str:
 
 def _case_of_image(path: Path) -> str:
     return _IMAGE.match(path.name)["case"]
-
-
-@one_run_at_a_time("lesionseg prepare")
-def prepare_nnunet(
-    source: str | Path,
-    output: str | Path,
-    *,
-    label: str | None = None,
-    processor=None,
-    fractions: Mapping[str, float] = _FRACTIONS,
-    seed: int = 0,
-    workers: int = 0,
-    progress: bool = True,
-) -> PreparedDataset:
-    """Prepare a folder in nnU-Net's layout for training, and split it by case.
-
-    Parameters
-    ----------
-    source, label : as for `find_nnunet_cases`
-    output : new folder, or one that an earlier call with the same settings began
-    processor : LesionImageProcessor; by default `default_processor`
-    fractions : share of each split, by name
-    seed : of the split
-    workers : processes; 0 works in this one
-    progress : show a progress bar
-
-    Raises
-    ------
-    DataError
-        Where ``source`` holds no usable case, or ``output`` something else.
-    """
-    source = Path(source)
-    records, rejected = find_nnunet_cases(source, label)
-    if not records:
-        reason = f"none of its images can be used, {rejected[0].path}: {rejected[0].reason}"
-        raise RejectedCasesError(f"{source}: {reason}", rejected)
-    description = read_description(source / "dataset.json")
-    name = str(description.get("name") or source.resolve().name)
-    dataset = prepare_cases(
-        records,
-        output,
-        processor or default_processor(read_channel_names(source)),
-        name=name if label is None else f"{name} ({label})",
-        synthetic=False,
-        licence=str(description.get("licence") or description.get("license") or "unknown"),
-        source=source,
-        rejected=rejected,
-        workers=workers,
-        progress=progress,
-    )
-    split_prepared(dataset, fractions, seed)
-    return dataset

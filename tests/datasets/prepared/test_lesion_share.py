@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hf_lesionseg.datasets.prepared.lesion_share import share_warning
-from hf_lesionseg.datasets.prepared.records import CaseRecord
+from hf_lesionseg.datasets.prepared.records import CaseRecord, Origin
 from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 
@@ -43,5 +43,5 @@ def test_it_is_a_warning_of_the_prepared_case(tmp_path):
     nib.save(nib.Nifti1Image(scan, np.eye(4)), tmp_path / "scan.nii.gz")
     nib.save(nib.Nifti1Image(ball(17).astype(np.uint8), np.eye(4)), tmp_path / "brain.nii.gz")
     record = CaseRecord("a", "a", {"t1w": tmp_path / "scan.nii.gz"}, (tmp_path / "brain.nii.gz",))
-    data = prepare_cases([record], tmp_path / "out", LesionImageProcessor(), name="x", synthetic=False, progress=False)
+    data = prepare_cases([record], tmp_path / "out", LesionImageProcessor(), Origin("x", False), progress=False)
     assert "is this a lesion, or a mask of the brain?" in data.cases[0].warnings[0]

@@ -6,8 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hf_lesionseg.datasets.readers.isles2018 import find_isles2018_cases, prepare_isles2018
-from hf_lesionseg.datasets.readers.isles2024 import prepare_isles2024
+from hf_lesionseg.datasets.prepare import prepare
+from hf_lesionseg.datasets.readers.isles2018 import ISLES2018
+from hf_lesionseg.datasets.readers.isles2024 import ISLES2024
 from hf_lesionseg.datasets.synthetic.perfusion.phantom import draw_phantom
 from hf_lesionseg.errors import DataError
 from hf_lesionseg.imaging import read_perfusion_series
@@ -50,7 +51,7 @@ def raw(tmp_path, phantom):
 
 def test_maps_are_made_where_no_case_has_any(raw, tmp_path):
     processor = LesionImageProcessor(channel_names=MAPS, normalization="z-score")
-    dataset = prepare_isles2018(raw, tmp_path / "out", processor=processor, progress=False)
+    dataset = prepare(ISLES2018(), raw, tmp_path / "out", processor=processor, progress=False)
     assert [case.id for case in dataset.cases] == ["case_1", "case_2", "case_3"]
     assert dataset.perfusion_maps == ["hf_lesionseg"]
     (case, *_) = dataset.cases
@@ -62,7 +63,7 @@ def test_maps_are_made_where_no_case_has_any(raw, tmp_path):
         for name in MAPS:
             kind = "CT_Tmax" if name == "tmax" else f"CT_{name.upper()}"
             save(smir(raw, number, kind), made[name], (220 / 64, 220 / 64, 8))
-    of_files = prepare_isles2018(raw, tmp_path / "files", processor=processor, progress=False)
+    of_files = prepare(ISLES2018(), raw, tmp_path / "files", processor=processor, progress=False)
     assert of_files.perfusion_maps == ["other software"]
     assert of_files.cases[0].made_from_series == ()
     np.testing.assert_array_equal(case.planes(), of_files.cases[0].planes())
@@ -72,7 +73,7 @@ def test_maps_are_made_where_no_case_has_any(raw, tmp_path):
 def test_beside_maps_of_other_software_none_are_made(raw, phantom, tmp_path):
     for name in ("CBF", "CBV", "MTT", "Tmax"):
         save(smir(raw, 1, f"CT_{name}"), phantom.cbf, phantom.spacing)
-    records, rejected = find_isles2018_cases(raw)
+    records, rejected = ISLES2018().find(raw)
     assert [record.id for record in records] == ["case_1"]
     assert [each.path for each in rejected] == ["case_2", "case_3"]
     assert "has no tmax and no cbf and no cbv and no mtt" in rejected[0].reason
@@ -84,7 +85,7 @@ def test_a_map_that_is_negative_everywhere_is_refused(raw, phantom, tmp_path):
         for name in ("CBF", "CBV", "MTT", "Tmax"):
             sign = -1 if case == 2 and name == "MTT" else 1
             save(smir(raw, case, f"CT_{name}"), sign * phantom.cbf, phantom.spacing)
-    dataset = prepare_isles2018(raw, tmp_path / "out", fractions={"train": 1}, progress=False)
+    dataset = prepare(ISLES2018(), raw, tmp_path / "out", fractions={"train": 1}, progress=False)
     assert [case.id for case in dataset.cases] == ["case_1"]
     assert "no value of mtt is above 0" in next(e["reason"] for e in dataset.rejected if "case_2" in e["path"])
 
@@ -94,7 +95,7 @@ def test_without_series_the_remedy_is_not_that_of_missing_masks(raw, phantom, tm
         smir(raw, case, "CT_4DPWI").unlink()
         save(smir(raw, case, "CT"), phantom.cbf, phantom.spacing)
     with pytest.raises(DataError, match=r"case_1: has no tmax .*the processor asks for") as error:
-        prepare_isles2018(raw, tmp_path / "out", progress=False)
+        prepare(ISLES2018(), raw, tmp_path / "out", progress=False)
     assert "lesion masks" not in str(error.value)
 
 
@@ -105,7 +106,7 @@ def test_isles_2024_makes_them_too(phantom, tmp_path):
         truth = (phantom.tissue == 2).astype(np.uint8)
         save(home / "ses-02" / f"{person}_ses-02_lesion-msk.nii.gz", truth, phantom.spacing)
     processor = LesionImageProcessor(channel_names=("tmax", "cbf"), normalization="z-score")
-    dataset = prepare_isles2024(tmp_path / "in", tmp_path / "out", processor=processor, progress=False)
+    dataset = prepare(ISLES2024(), tmp_path / "in", tmp_path / "out", processor=processor, progress=False)
     assert dataset.perfusion_maps == ["hf_lesionseg"]
     assert {case.made_from_series for case in dataset.cases} == {("tmax", "cbf")}
 
@@ -114,7 +115,7 @@ def test_warnings_of_a_series_are_kept_once(raw, phantom, tmp_path):
     numbers = np.clip(np.round(phantom.data + 1024), 0, None).astype(np.int16)[..., 2:36:4]
     save(smir(raw, 1, "CT_4DPWI"), numbers, phantom.spacing)
     processor = LesionImageProcessor(channel_names=("ctp_00", "ctp_05", "pwimax_o"), normalization="z-score")
-    dataset = prepare_isles2018(raw, tmp_path / "out", processor=processor, progress=False)
+    dataset = prepare(ISLES2018(), raw, tmp_path / "out", processor=processor, progress=False)
     told = [warning.split(": ", 1)[1].split(";")[0] for warning in dataset.cases[0].warnings]
     assert told == ["only 9 frames", "values are CT numbers without their rescale intercept"]
     assert dataset.cases[1].warnings == ()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hf_lesionseg.datasets.prepared import PreparedDataset
-from hf_lesionseg.datasets.prepared.records import CaseRecord
+from hf_lesionseg.datasets.prepared.records import CaseRecord, Origin
 from hf_lesionseg.datasets.prepared.splits import make_splits, save_splits
 from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.datasets.workers import run_tasks
@@ -24,7 +24,7 @@ from hf_lesionseg.models.volume_geometry import SliceGeometry
 
 
 def prepare(records, folder, processor, **options):
-    return prepare_cases(records, folder, processor, name="test", synthetic=True, progress=False, **options)
+    return prepare_cases(records, folder, processor, Origin("test", synthetic=True), progress=False, **options)
 
 
 def test_arrays_are_the_slices_of_the_scan(prepared, tmp_path):
@@ -97,9 +97,10 @@ def test_a_killed_run_leaves_no_half_case_and_the_next_goes_on(make_records, sma
     output = tmp_path / "out"
     script = textwrap.dedent("""
         import pickle, sys
+        from hf_lesionseg.datasets.prepared.records import Origin
         from hf_lesionseg.datasets.prepared.writing import prepare_cases
         records, output, processor = pickle.load(open(sys.argv[1], "rb"))
-        prepare_cases(records, output, processor, name="test", synthetic=True, progress=False)
+        prepare_cases(records, output, processor, Origin("test", synthetic=True), progress=False)
     """)
     (tmp_path / "job").write_bytes(pickle.dumps((records, output, small_processor)))
     process = subprocess.Popen([sys.executable, "-c", script, tmp_path / "job"])
@@ -134,10 +135,11 @@ def test_a_disk_that_fills_up_stops_the_run_and_leaves_no_half_case(make_records
     """The system's own limit on a file's size: case.json and the labels fit, the slices do not."""
     script = textwrap.dedent("""
         import pickle, resource, sys
+        from hf_lesionseg.datasets.prepared.records import Origin
         from hf_lesionseg.datasets.prepared.writing import prepare_cases
         records, output, processor = pickle.load(open(sys.argv[1], "rb"))
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-        prepare_cases(records, output, processor, name="test", synthetic=True, progress=False)
+        prepare_cases(records, output, processor, Origin("test", synthetic=True), progress=False)
     """)
     (tmp_path / "job").write_bytes(pickle.dumps((make_records(2), tmp_path / "out", small_processor)))
     result = subprocess.run(
@@ -247,7 +249,7 @@ def test_other_settings_and_other_data_are_refused(make_records, small_processor
             LesionImageProcessor(normalization="fixed-range", intensity_range=(0, 50)),
         )
     with pytest.raises(DataError, match="holds test, not ATLAS"):
-        prepare_cases(records, tmp_path / "out", small_processor, name="ATLAS", synthetic=False)
+        prepare_cases(records, tmp_path / "out", small_processor, Origin("ATLAS", synthetic=False))
     assert PreparedDataset(tmp_path / "out").fingerprint() == dataset.fingerprint()
     foreign = tmp_path / "model"
     foreign.mkdir()

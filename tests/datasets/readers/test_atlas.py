@@ -7,8 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from hf_lesionseg.datasets.prepare import prepare
 from hf_lesionseg.datasets.prepared import PreparedDataset
-from hf_lesionseg.datasets.readers.atlas import find_atlas_cases, prepare_atlas
+from hf_lesionseg.datasets.readers.atlas import ATLAS
 from hf_lesionseg.errors import DataError
 
 SHAPE = (8, 10, 4)
@@ -40,7 +41,7 @@ def r2_case(folder, person, session="ses-1", lesion=True, suffix=".nii.gz"):
 
 
 def found(source):
-    records, rejected = find_atlas_cases(source)
+    records, rejected = ATLAS().find(source)
     return {record.id: record for record in records}, {each.path: each.reason for each in rejected}
 
 
@@ -178,15 +179,15 @@ def test_linked_folders_are_followed_once(tmp_path):
 
 def test_folders_without_atlas_name_the_remedy(tmp_path):
     with pytest.raises(DataError, match=r"is not a folder; give the unpacked folder"):
-        find_atlas_cases(tmp_path / "nowhere")
+        ATLAS().find(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"holds no T1w scan of ATLAS; give the unpacked folder"):
-        find_atlas_cases(tmp_path)
+        ATLAS().find(tmp_path)
     write_volume(tmp_path / "brain.nii.gz", np.ones(SHAPE, np.float32))
     with pytest.raises(DataError, match=r"holds no T1w scan of ATLAS"):
-        find_atlas_cases(tmp_path)
+        ATLAS().find(tmp_path)
     r2_case(tmp_path / "Testing", "sub-r005s055", lesion=False)
-    with pytest.raises(DataError, match=r"none of the 1 scans.*give the Training folder"):
-        prepare_atlas(tmp_path, tmp_path / "out")
+    with pytest.raises(DataError, match=r"none of its 1 scans.*give the Training folder"):
+        prepare(ATLAS(), tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -219,7 +220,8 @@ def atlas_with_broken_cases(tmp_path):
 
 def test_broken_cases_are_rejected_and_the_others_prepared(atlas_with_broken_cases, small_processor, tmp_path):
     output = tmp_path / "out"
-    dataset = prepare_atlas(
+    dataset = prepare(
+        ATLAS(),
         atlas_with_broken_cases,
         output,
         processor=small_processor,

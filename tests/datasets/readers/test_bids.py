@@ -4,7 +4,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hf_lesionseg.datasets.readers.bids import find_bids_cases, prepare_bids
+from hf_lesionseg.datasets.prepare import prepare
+from hf_lesionseg.datasets.readers.bids import BIDS
 from hf_lesionseg.errors import DataError
 
 
@@ -32,7 +33,7 @@ def test_masks_in_derivatives_and_beside_the_scans(tmp_path):
         "sub-04/anat/sub-04_T1w.nii.gz",
         "derivatives/manual/sub-05/anat/sub-05_label-lesion_mask.nii.gz",
     )
-    records, rejected = find_bids_cases(tmp_path)
+    records, rejected = BIDS().find(tmp_path)
     assert [(record.id, record.person) for record in records] == [
         ("sub-01_ses-1", "sub-01"),
         ("sub-01_ses-2", "sub-01"),
@@ -59,14 +60,14 @@ def test_a_mask_goes_with_the_scan_in_its_space(tmp_path):
         "derivatives/prep/sub-01/anat/sub-01_space-MNI_T1w.nii.gz",
         "derivatives/prep/sub-01/anat/sub-01_space-MNI_label-lesion_mask.nii.gz",
     )
-    records, _ = find_bids_cases(tmp_path)
+    records, _ = BIDS().find(tmp_path)
     assert records[0].images["t1w"].name == "sub-01_space-MNI_T1w.nii.gz"
     touch(tmp_path, "derivatives/prep/sub-01/anat/sub-01_label-lesion_mask.nii.gz")
-    _, rejected = find_bids_cases(tmp_path)
+    _, rejected = BIDS().find(tmp_path)
     assert "several spaces (MNI, None" in rejected[0].reason
-    records, _ = find_bids_cases(tmp_path, entities={"space": "MNI"})
+    records, _ = BIDS(entities={"space": "MNI"}).find(tmp_path)
     assert records[0].images["t1w"].name == "sub-01_space-MNI_T1w.nii.gz"
-    records, _ = find_bids_cases(tmp_path, entities={"space": "none"})
+    records, _ = BIDS(entities={"space": "none"}).find(tmp_path)
     assert records[0].images["t1w"].name == "sub-01_T1w.nii.gz"
 
 
@@ -77,10 +78,10 @@ def test_several_runs_are_a_choice(tmp_path):
         "sub-01/anat/sub-01_run-2_T1w.nii.gz",
         "sub-01/anat/sub-01_label-lesion_mask.nii.gz",
     )
-    _, rejected = find_bids_cases(tmp_path)
+    _, rejected = BIDS().find(tmp_path)
     assert "has several t1w scans" in rejected[0].reason
     assert "run=1" in rejected[0].reason
-    records, _ = find_bids_cases(tmp_path, entities={"run": "2"})
+    records, _ = BIDS(entities={"run": "2"}).find(tmp_path)
     assert records[0].images["t1w"].name == "sub-01_run-2_T1w.nii.gz"
 
 
@@ -111,7 +112,7 @@ def test_several_runs_are_a_choice(tmp_path):
 def test_the_scan_of_a_mask(tmp_path, channel, scans, mask, expected):
     touch(tmp_path, *(f"sub-01/anat/sub-01_{scan}.nii.gz" for scan in scans))
     touch(tmp_path, f"derivatives/lesion_masks/sub-01/anat/sub-01_{mask}.nii.gz")
-    records, rejected = find_bids_cases(tmp_path, (channel,))
+    records, rejected = BIDS().find(tmp_path, (channel,))
     assert records, rejected
     assert records[0].images[channel].name == f"sub-01_{expected}.nii.gz"
 
@@ -119,7 +120,7 @@ def test_the_scan_of_a_mask(tmp_path, channel, scans, mask, expected):
 def test_scans_registered_to_the_mask_go_before_those_that_were_not(tmp_path):
     touch(tmp_path, *(f"sub-01/anat/sub-01_{scan}.nii.gz" for scan in ("T1w", "FLAIR", "space-T1w_FLAIR")))
     touch(tmp_path, "sub-01/anat/sub-01_space-T1w_label-lesion_mask.nii.gz")
-    records, _ = find_bids_cases(tmp_path, ("t1w", "flair"))
+    records, _ = BIDS().find(tmp_path, ("t1w", "flair"))
     names = [path.name for path in records[0].images.values()]
     assert names == ["sub-01_T1w.nii.gz", "sub-01_space-T1w_FLAIR.nii.gz"]
 
@@ -136,7 +137,7 @@ def test_scans_registered_to_the_mask_go_before_those_that_were_not(tmp_path):
 def test_a_mask_without_its_scan(tmp_path, scans, mask, reason):
     touch(tmp_path, *(f"sub-01/anat/sub-01_{scan}.nii.gz" for scan in scans))
     touch(tmp_path, f"sub-01/anat/sub-01_{mask}.nii.gz")
-    records, rejected = find_bids_cases(tmp_path)
+    records, rejected = BIDS().find(tmp_path)
     assert records == []
     assert reason in rejected[0].reason
 
@@ -151,9 +152,9 @@ def test_a_raw_scan_beside_its_derivative(tmp_path):
         "derivatives/fmriprep/sub-02/anat/sub-02_desc-preproc_T1w.nii.gz",
         "derivatives/fmriprep/sub-02/anat/sub-02_label-lesion_roi.nii.gz",
     )
-    records, _ = find_bids_cases(tmp_path)
+    records, _ = BIDS().find(tmp_path)
     assert [record.images["t1w"].name for record in records] == ["sub-01_T1w.nii.gz", "sub-02_desc-preproc_T1w.nii.gz"]
-    records, _ = find_bids_cases(tmp_path, entities={"desc": "preproc"})
+    records, _ = BIDS(entities={"desc": "preproc"}).find(tmp_path)
     assert {record.images["t1w"].name for record in records} == {
         "sub-01_desc-preproc_T1w.nii.gz",
         "sub-02_desc-preproc_T1w.nii.gz",
@@ -163,7 +164,7 @@ def test_a_raw_scan_beside_its_derivative(tmp_path):
 def test_an_entity_of_one_channel_does_not_exclude_the_other(tmp_path):
     for name in ("acq-a_T1w", "acq-b_T1w", "FLAIR", "label-lesion_mask"):
         touch(tmp_path, f"sub-01/anat/sub-01_{name}.nii.gz")
-    records, _ = find_bids_cases(tmp_path, ("t1w", "flair"), {"acq": "b"})
+    records, _ = BIDS(entities={"acq": "b"}).find(tmp_path, ("t1w", "flair"))
     names = [path.name for path in records[0].images.values()]
     assert names == ["sub-01_acq-b_T1w.nii.gz", "sub-01_FLAIR.nii.gz"]
 
@@ -176,16 +177,16 @@ def test_what_lies_in_sourcedata_is_the_last_choice(tmp_path):
         "sourcedata/raw/sub-02/anat/sub-02_T1w.nii.gz",
         *(f"sub-0{n}/anat/sub-0{n}_label-lesion_mask.nii.gz" for n in (1, 2)),
     )
-    records, _ = find_bids_cases(tmp_path)
+    records, _ = BIDS().find(tmp_path)
     assert [path.images["t1w"].relative_to(tmp_path).parts[0] for path in records] == ["sub-01", "sourcedata"]
 
 
 def test_the_grid_of_a_mask_is_that_of_its_scan(tmp_path):
     for n in (1, 2):
         touch(tmp_path, *(f"sub-01_space-MNI_res-{n}_{kind}.nii" for kind in ("T1w", "label-lesion_mask")))
-    records, rejected = find_bids_cases(tmp_path)
+    records, rejected = BIDS().find(tmp_path)
     assert "--entity res=1 or --entity res=2" in rejected[0].reason
-    records, _ = find_bids_cases(tmp_path, entities={"res": "2"})
+    records, _ = BIDS(entities={"res": "2"}).find(tmp_path)
     assert records[0].images["t1w"].name == "sub-01_space-MNI_res-2_T1w.nii"
 
 
@@ -200,7 +201,7 @@ def test_one_session_that_only_the_scan_or_only_the_mask_names(tmp_path):
         "sub-03/ses-2/anat/sub-03_ses-2_T1w.nii.gz",
         "sub-03/anat/sub-03_label-lesion_mask.nii.gz",  # of which of the two?
     )
-    records, rejected = find_bids_cases(tmp_path)
+    records, rejected = BIDS().find(tmp_path)
     assert [record.id for record in records] == ["sub-01_ses-1", "sub-02_ses-1"]
     assert len(rejected) == 3
 
@@ -210,31 +211,31 @@ def test_near_misses_are_named_and_what_there_is_instead(tmp_path):
     with pytest.raises(
         DataError, match=r"1 FLAIR, 1 T2w: choose with --channels flair.*sub_01_T1w\.nii\.gz is no name"
     ):
-        find_bids_cases(tmp_path)
+        BIDS().find(tmp_path)
     (tmp_path / "sub_01_T1w.nii.gz").rename(tmp_path / "x.nii.gz")
     touch(tmp_path, "sub-01/anat/T1w.nii.gz")
     with pytest.raises(DataError, match=r"sub-01/anat/T1w\.nii\.gz is no name of BIDS"):
-        find_bids_cases(tmp_path)
+        BIDS().find(tmp_path)
     touch(tmp_path, "sub-02/anat/sub-02_T1w.nii.gz", "sub-02/anat/sub-02_T1w_label-lesion.nii.gz")
-    _, rejected = find_bids_cases(tmp_path)
+    _, rejected = BIDS().find(tmp_path)
     assert "sub-02_T1w_label-lesion.nii.gz is no name of a mask in BIDS" in rejected[0].reason
 
 
 def test_a_name_of_a_person_that_is_cut_in_two_is_named(tmp_path):
     touch(tmp_path, "sub-A_1/anat/sub-A_1_T1w.nii.gz")
     with pytest.raises(DataError, match=r"sub-A_1_T1w\.nii\.gz is no name of BIDS") as error:
-        find_bids_cases(tmp_path)
+        BIDS().find(tmp_path)
     assert "--channels" not in str(error.value)
 
 
 def test_an_entity_that_nothing_has(tmp_path):
     touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_label-lesion_mask.nii.gz")
     with pytest.raises(DataError, match="no scan or mask has label=stroke; found: label=lesion"):
-        find_bids_cases(tmp_path, entities={"label": "stroke"})
+        BIDS(entities={"label": "stroke"}).find(tmp_path)
     with pytest.raises(DataError, match="no scan or mask has run=1; found: no run at all"):
-        find_bids_cases(tmp_path, entities={"run": "1"})
+        BIDS(entities={"run": "1"}).find(tmp_path)
     with pytest.raises(DataError, match="nowhere: is no folder of masks"):
-        find_bids_cases(tmp_path, masks="nowhere")
+        BIDS(masks="nowhere").find(tmp_path)
 
 
 def test_all_channels_are_wanted(tmp_path):
@@ -246,7 +247,7 @@ def test_all_channels_are_wanted(tmp_path):
         "sub-02/anat/sub-02_FLAIR.nii.gz",
         "sub-02/anat/sub-02_label-lesion_mask.nii.gz",
     )
-    records, rejected = find_bids_cases(tmp_path, ("flair", "dwi"))
+    records, rejected = BIDS().find(tmp_path, ("flair", "dwi"))
     assert {channel: path.name for channel, path in records[0].images.items()} == {
         "flair": "sub-01_FLAIR.nii.gz",
         "dwi": "sub-01_dwi.nii.gz",
@@ -256,12 +257,12 @@ def test_all_channels_are_wanted(tmp_path):
 
 def test_what_is_no_bids(tmp_path):
     with pytest.raises(DataError, match="is not a folder"):
-        find_bids_cases(tmp_path / "nowhere")
+        BIDS().find(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"holds no BIDS scan named like sub-01_\*?_?t1w\.nii\.gz"):
-        find_bids_cases(tmp_path)
+        BIDS().find(tmp_path)
     touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz")
-    with pytest.raises(DataError, match=r"none of its sessions can be used, .*no lesion mask"):
-        prepare_bids(tmp_path, tmp_path / "out")
+    with pytest.raises(DataError, match=r"none of its 1 sessions can be used, .*no lesion mask"):
+        prepare(BIDS(), tmp_path, tmp_path / "out")
 
 
 def test_prepared_by_person(tmp_path):
@@ -277,14 +278,14 @@ def test_prepared_by_person(tmp_path):
             nib.save(nib.Nifti1Image(scan, np.eye(4)), f"{stem}_T1w.nii.gz")
             nib.save(nib.Nifti1Image(lesion, np.eye(4)), f"{stem}_label-lesion_mask.nii.gz")
     (tmp_path / "study" / "dataset_description.json").write_text('{"Name": "My study", "License": "CC0"}')
-    dataset = prepare_bids(tmp_path / "study", tmp_path / "out", progress=False)
+    dataset = prepare(BIDS(), tmp_path / "study", tmp_path / "out", progress=False)
     assert (dataset.name, dataset.licence, len(dataset.cases)) == ("My study", "CC0", 8)
     for split in dataset.splits():
         people = [case.person for case in dataset.select(split)]
         assert len(people) == 2 * len(set(people))  # both sessions of each
     (tmp_path / "study" / "dataset_description.json").write_text("{")
     with pytest.raises(DataError, match=r"dataset_description\.json: cannot be read"):
-        prepare_bids(tmp_path / "study", tmp_path / "other")
+        prepare(BIDS(), tmp_path / "study", tmp_path / "other")
 
 
 def test_volumes_of_the_labels_that_a_table_names_and_of_one_rater(tmp_path):
@@ -307,9 +308,9 @@ def test_volumes_of_the_labels_that_a_table_names_and_of_one_rater(tmp_path):
             stem = f"raters/derivatives/r/{person}/anat/{person}_label-lesion_desc-rater{number}"
             save(f"{stem}_mask.nii.gz", mask)
     (tmp_path / "tissue/dseg.tsv").write_text("index\tname\n1\tgrey\n2\twhite\n4\tlesion\n")
-    dataset = prepare_bids(tmp_path / "tissue", tmp_path / "out1", progress=False)
+    dataset = prepare(BIDS(), tmp_path / "tissue", tmp_path / "out1", progress=False)
     assert [case.lesion_ml for case in dataset.cases] == pytest.approx([40 * 0.125] * 3)
     with pytest.raises(DataError, match="no parts of one"):
-        prepare_bids(tmp_path / "raters", tmp_path / "out2", progress=False)
-    dataset = prepare_bids(tmp_path / "raters", tmp_path / "out2", entities={"desc": "rater2"}, progress=False)
+        prepare(BIDS(), tmp_path / "raters", tmp_path / "out2", progress=False)
+    dataset = prepare(BIDS(entities={"desc": "rater2"}), tmp_path / "raters", tmp_path / "out2", progress=False)
     assert [case.lesion_ml for case in dataset.cases] == pytest.approx([50 * 0.125] * 3)

@@ -1,15 +1,15 @@
 """The same CT through every door: the unit decides how it is treated, not the reader that found it."""
 
+import functools
 import json
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from hf_lesionseg.datasets.readers.bids import default_processor as bids_processor
-from hf_lesionseg.datasets.readers.bids import prepare_bids
-from hf_lesionseg.datasets.readers.nnunet import default_processor as nnunet_processor
-from hf_lesionseg.datasets.readers.nnunet import prepare_nnunet
+from hf_lesionseg.datasets.prepare import prepare
+from hf_lesionseg.datasets.readers.bids import BIDS
+from hf_lesionseg.datasets.readers.nnunet import NNUNet
 
 AFFINE = np.diag([4.0, 4.0, 5.0, 1.0])
 
@@ -45,8 +45,8 @@ def doors(tmp_path):
 
 
 def test_equal_slices_whatever_the_door_and_the_padding(doors):
-    by_bids = prepare_bids(doors / "bids", doors / "b", processor=bids_processor(("ct",)), progress=False)
-    by_nnunet = prepare_nnunet(doors / "nn", doors / "n", progress=False)
+    by_bids = prepare(BIDS(channels=("ct",)), doors / "bids", doors / "b", progress=False)
+    by_nnunet = prepare(NNUNet(), doors / "nn", doors / "n", progress=False)
     expected = np.clip((ct(-1000).transpose(2, 1, 0) + 100) / 340, 0, 1)
     for dataset in (by_bids, by_nnunet):
         assert dataset.processor().normalization == "window"
@@ -54,9 +54,21 @@ def test_equal_slices_whatever_the_door_and_the_padding(doors):
             np.testing.assert_allclose(case.planes()[:, 0], expected, atol=5e-4)
 
 
-@pytest.mark.parametrize("processor", [bids_processor, nnunet_processor])
+def bids_processor(folder, channels):
+    return BIDS(channels=channels).default_processor(folder)
+
+
+def nnunet_processor(folder, channels):
+    for name in ("imagesTr", "labelsTr"):
+        (folder / name).mkdir(exist_ok=True)
+    (folder / "dataset.json").write_text(json.dumps({"channel_names": dict(enumerate(channels))}))
+    return NNUNet().default_processor(folder)
+
+
+@pytest.mark.parametrize("door", [bids_processor, nnunet_processor])
 @pytest.mark.parametrize("name", ["ct", "ncct", "cta"])
-def test_one_window_for_all_names_of_ct(processor, name):
+def test_one_window_for_all_names_of_ct(door, name, tmp_path):
+    processor = functools.partial(door, tmp_path)
     found = processor((name,))
     assert (found.normalization, found.intensity_range) == ("window", (-100.0, 240.0))
     mixed = processor((name, "flair"))

@@ -7,7 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hf_lesionseg.datasets.readers.isles2018 import LeakageWarning, find_isles2018_cases, prepare_isles2018
+from hf_lesionseg.datasets.prepare import prepare
+from hf_lesionseg.datasets.readers.isles2018 import ISLES2018, LeakageWarning
 from hf_lesionseg.errors import DataError
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 
@@ -75,7 +76,7 @@ def source(tmp_path):
 
 
 def test_cases_maps_and_patients(source):
-    records, rejected = find_isles2018_cases(source)
+    records, rejected = ISLES2018().find(source)
     assert [record.id for record in records] == [f"case_{number}" for number in range(1, 6)]
     assert [record.person for record in records] == ["Train_1", "Train_40", "Train_40", "Train_7", "Train_9"]
     first = records[1]
@@ -94,13 +95,13 @@ def test_cases_maps_and_patients(source):
 @pytest.mark.parametrize("options", [{}, {"subfolders": False}, {"ending": ".nii.gz"}], ids=str)
 def test_the_first_release_has_another_prefix_and_a_dwi(tmp_path, options):
     write_case(tmp_path / "TRAINING" / "case_64", 64, release=1, patient="Train_40_A", **options)
-    (record,), rejected = find_isles2018_cases(tmp_path / "TRAINING", ("tmax", "cbf", "cbv", "mtt", "dwi"))
+    (record,), rejected = ISLES2018().find(tmp_path / "TRAINING", ("tmax", "cbf", "cbv", "mtt", "dwi"))
     assert rejected == []
     assert (record.id, record.person) == ("case_64", "Train_40")
     assert ".MR_DWI." in record.images["dwi"].name
     assert ".MR_4DPWI." in record.images["ctp"].name
     # The folder of the case itself is a source, too.
-    ((alone,), _) = find_isles2018_cases(tmp_path / "TRAINING" / "case_64")
+    ((alone,), _) = ISLES2018().find(tmp_path / "TRAINING" / "case_64")
     assert (alone.id, alone.images) == (record.id, record.images)
 
 
@@ -110,7 +111,7 @@ def test_prepared_from_headers_that_hide_the_spacing(tmp_path):
         write_case(tmp_path / "in" / f"case_{number}", number, release=1, patient=f"Train_{number}", trapped=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error", LeakageWarning)
-        dataset = prepare_isles2018(tmp_path / "in", tmp_path / "out", progress=False)
+        dataset = prepare(ISLES2018(), tmp_path / "in", tmp_path / "out", progress=False)
     assert dataset.channel_names == ("tmax", "cbf", "cbv", "mtt")
     case = dataset.cases[0]
     assert case.shape == (2, 4, 18, 20)
@@ -125,7 +126,7 @@ def test_prepared_from_headers_that_hide_the_spacing(tmp_path):
 
 def test_slabs_of_a_patient_stay_in_one_split(source, tmp_path):
     for seed in range(4):
-        dataset = prepare_isles2018(source, tmp_path / f"out{seed}", seed=seed, progress=False)
+        dataset = prepare(ISLES2018(), source, tmp_path / f"out{seed}", seed=seed, progress=False)
         homes = {case: name for name, cases in dataset.splits().items() for case in cases}
         assert homes["case_2"] == homes["case_3"]
 
@@ -133,18 +134,18 @@ def test_slabs_of_a_patient_stay_in_one_split(source, tmp_path):
 def test_without_json_cases_count_as_people_and_a_warning_says_so(source, tmp_path):
     for path in source.rglob("*.json"):
         path.unlink()
-    records, _ = find_isles2018_cases(source)
+    records, _ = ISLES2018().find(source)
     assert [record.person for record in records] == [record.id for record in records]
     with pytest.warns(
         LeakageWarning, match=r"patient of 5 cases is unknown \(case_1: SMIR.*OT.*json is missing, \.\.\.\)"
     ):
-        prepare_isles2018(source, tmp_path / "out", progress=False)
+        prepare(ISLES2018(), source, tmp_path / "out", progress=False)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"description": 3}', '{"description": "a - b"}', '{"id": 4}'])
 def test_a_json_that_does_not_tell_the_patient(source, content):
     next((source / "TRAINING" / "case_4").glob("*OT*/*.json")).write_text(content)
-    records, _ = find_isles2018_cases(source)
+    records, _ = ISLES2018().find(source)
     assert [record.notes["person_from"] for record in records] == ["json", "json", "json", "case", "json"]
     assert records[3].person == "case_4"
     assert records[3].notes["person_unknown"].startswith("SMIR.Brain.XX.O.OT.")
@@ -153,27 +154,27 @@ def test_a_json_that_does_not_tell_the_patient(source, content):
 def test_people_from_a_csv_file(source, tmp_path):
     people = tmp_path / "people.csv"
     people.write_text("\ufeffCase, Person\ncase_4,Train_1\n5,Train_1\n", encoding="utf-8")
-    records, _ = find_isles2018_cases(source, people=people)
+    records, _ = ISLES2018(people=people).find(source)
     assert [record.person for record in records] == ["Train_1", "Train_40", "Train_40", "Train_1", "Train_1"]
     assert [record.notes["person_from"] for record in records] == ["json", "json", "json", "mapping", "mapping"]
     for content, message in (("case;person\n", "has no line"), ("id,who\n1,2\n", "columns case and person"),
                              ("case,person\ncase_1,\n", "'case_1' has no person")):  # fmt: skip
         people.write_text(content)
         with pytest.raises(DataError, match=message):
-            find_isles2018_cases(source, people=people)
+            ISLES2018(people=people).find(source)
     with pytest.raises(DataError, match=r"absent\.csv: cannot be read"):
-        find_isles2018_cases(source, people=tmp_path / "absent.csv")
+        ISLES2018(people=tmp_path / "absent.csv").find(source)
 
 
 def test_a_csv_file_that_names_one_slab_takes_the_others_along(source, tmp_path):
     """case_2 and case_3 are slabs of Train_40."""
     people = tmp_path / "people.csv"
     people.write_text("case,person\nCASE 2,P1\n")
-    records, _ = find_isles2018_cases(source, people=people)
+    records, _ = ISLES2018(people=people).find(source)
     assert [record.person for record in records] == ["Train_1", "P1", "P1", "Train_7", "Train_9"]
     assert all("patient" not in record.notes for record in records)
     people.write_text("case,person\n2,P1\n3,P2\n")
-    records, _ = find_isles2018_cases(source, people=people)
+    records, _ = ISLES2018(people=people).find(source)
     assert [record.person for record in records[1:3]] == ["P1", "P2"], "who names all of them may part them"
 
 
@@ -182,7 +183,7 @@ def test_a_csv_file_that_leaves_it_open_whose_a_slab_is(source, tmp_path):
     people = tmp_path / "people.csv"
     people.write_text("case,person\n2,P1\n3,P2\n")
     with pytest.raises(DataError, match=r"case_2 is P1 and case_3 is P2, .* both are Train_40, as case_6 is"):
-        find_isles2018_cases(source, people=people)
+        ISLES2018(people=people).find(source)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +198,7 @@ def test_lines_of_a_csv_file_that_cannot_be_meant(source, tmp_path, lines, messa
     people = tmp_path / "people.csv"
     people.write_text(f"case,person\n{lines}\n")
     with pytest.raises(DataError, match=rf"people\.csv: .*{message}"):
-        find_isles2018_cases(source, people=people)
+        ISLES2018(people=people).find(source)
 
 
 def test_what_cannot_be_used_is_named_and_the_others_go_on(source, tmp_path):
@@ -208,7 +209,7 @@ def test_what_cannot_be_used_is_named_and_the_others_go_on(source, tmp_path):
     write(training / "case_6" / "VSD.Brain.XX.O.MR_ADC.128027.nii", volume("CT"))
     write(training / "case_8" / "sub-strokecase0001_ses-0001_dwi.nii.gz", volume("CT"))
     write(next((training / "case_5").glob("*CBV*/*.nii")), (np.ones((20, 18, 3)) * [1, 2, 3]).astype(np.uint16))
-    dataset = prepare_isles2018(training, tmp_path / "out", fractions={"train": 1, "test": 1}, progress=False)
+    dataset = prepare(ISLES2018(), training, tmp_path / "out", fractions={"train": 1, "test": 1}, progress=False)
     assert [case.id for case in dataset.cases] == ["case_2", "case_4"]
     reasons = {each["path"].split("/")[0]: each["reason"] for each in dataset.rejected}
     assert reasons["case_1"] == "has no tmax and no cbf; the processor asks for tmax, cbf, cbv, mtt"
@@ -220,25 +221,25 @@ def test_what_cannot_be_used_is_named_and_the_others_go_on(source, tmp_path):
 
 def test_channels_that_the_processor_asks_for(source, tmp_path):
     processor = LesionImageProcessor(channel_names=("mtt", "ct"))
-    dataset = prepare_isles2018(source, tmp_path / "out", processor=processor, progress=False)
+    dataset = prepare(ISLES2018(), source, tmp_path / "out", processor=processor, progress=False)
     assert (dataset.channel_names, dataset.cases[0].shape[1]) == (("mtt", "ct"), 2)
     with pytest.raises(DataError, match="has no channel 't1w'; choose among tmax, cbf"):
-        find_isles2018_cases(source, ("t1w",))
-    records, rejected = find_isles2018_cases(source, ("tmax", "dwi"))
+        ISLES2018().find(source, ("t1w",))
+    records, rejected = ISLES2018().find(source, ("tmax", "dwi"))
     assert records == []
     assert {each.reason for each in rejected} == {"has no dwi; the processor asks for tmax, dwi", "no lesion mask"}
 
 
 def test_other_folders_are_refused(source, tmp_path):
     with pytest.raises(DataError, match="is not a folder; give the unpacked TRAINING folder"):
-        find_isles2018_cases(tmp_path / "absent")
+        ISLES2018().find(tmp_path / "absent")
     with pytest.raises(DataError, match="holds no case of ISLES 2018; give the unpacked"):
-        find_isles2018_cases(tmp_path / "ISLES2018" / "__MACOSX")
+        ISLES2018().find(tmp_path / "ISLES2018" / "__MACOSX")
     write(tmp_path / "other" / "sub-stroke0001_ses-02_lesion-msk.nii.gz", volume("OT"))
     with pytest.raises(DataError, match="named as in ISLES 2024: use `lesionseg prepare isles2024`"):
-        find_isles2018_cases(tmp_path / "other")
+        ISLES2018().find(tmp_path / "other")
     with pytest.raises(DataError, match=r"none of its 2 cases can be used, case_1: no lesion mask"):
-        prepare_isles2018(source / "TESTING", tmp_path / "out", progress=False)
+        prepare(ISLES2018(), source / "TESTING", tmp_path / "out", progress=False)
 
 
 def write_series(path, frames=30):
@@ -264,7 +265,9 @@ def test_frames_of_the_first_pass_are_made_of_the_series(source, tmp_path):
     write(next((training / "case_4").glob("*4DPWI*/*.nii")), volume("4DPWI"))  # three frames
     next((training / "case_5").glob("*4DPWI*/*.nii")).unlink()
     processor = LesionImageProcessor(channel_names=names, normalization="none")
-    dataset = prepare_isles2018(training, tmp_path / "out", processor=processor, fractions={"train": 1}, progress=False)
+    dataset = prepare(
+        ISLES2018(), training, tmp_path / "out", processor=processor, fractions={"train": 1}, progress=False
+    )
     assert [case.id for case in dataset.cases] == ["case_1", "case_2", "case_3"]
     reasons = {each["path"].split("/")[0]: each["reason"] for each in dataset.rejected}
     assert "3 frames" in reasons["case_4"]
@@ -283,8 +286,8 @@ def test_generated_cases_are_marked_synthetic(source, tmp_path):
     for number, path in enumerate(files):
         if number == 1:
             with pytest.raises(DataError, match="case_1 is generated and others are not"):
-                prepare_isles2018(source, tmp_path / "out", progress=False)
+                prepare(ISLES2018(), source, tmp_path / "out", progress=False)
         path.write_text(json.dumps(json.loads(path.read_text()) | {"synthetic": True}))
-    dataset = prepare_isles2018(source, tmp_path / "out", progress=False)
+    dataset = prepare(ISLES2018(), source, tmp_path / "out", progress=False)
     assert (dataset.synthetic, dataset.name) == (True, "generated CT perfusion")
     assert {case.person for case in dataset.cases} == {"Train_1", "Train_40", "Train_7", "Train_9"}

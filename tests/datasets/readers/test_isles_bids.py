@@ -4,8 +4,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hf_lesionseg.datasets.readers.isles2022 import find_isles2022_cases, prepare_isles2022
-from hf_lesionseg.datasets.readers.isles2024 import find_isles2024_cases, prepare_isles2024
+from hf_lesionseg.datasets.prepare import prepare
+from hf_lesionseg.datasets.readers.isles2022 import ISLES2022
+from hf_lesionseg.datasets.readers.isles2024 import ISLES2024
 from hf_lesionseg.errors import DataError
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 
@@ -61,14 +62,14 @@ def test_2022_as_on_zenodo_and_as_on_github(tmp_path, layout):
     for number in (1, 9):
         write_2022(root, number, layout)
     (root / "derivatives" / "._sub-strokecase0001_ses-0001_msk.nii.gz").write_bytes(b"AppleDouble")
-    records, rejected = find_isles2022_cases(root, ("dwi", "adc", "flair"))
+    records, rejected = ISLES2022().find(root, ("dwi", "adc", "flair"))
     assert rejected == []
     assert [(record.id, record.person) for record in records] == [
         ("sub-strokecase0001_ses-0001", "sub-strokecase0001"),
         ("sub-strokecase0009_ses-0001", "sub-strokecase0009"),
     ]
     assert set(records[0].images) == {"dwi", "adc", "flair"}
-    dataset = prepare_isles2022(root, tmp_path / "out", fractions=PLAIN, progress=False)
+    dataset = prepare(ISLES2022(), root, tmp_path / "out", fractions=PLAIN, progress=False)
     assert (dataset.channel_names, dataset.cases[0].shape) == (("dwi", "adc"), (4, 2, 18, 16))
     assert dataset.cases[0].lesion_ml == pytest.approx(16 * 0.008)
 
@@ -77,7 +78,7 @@ def test_2022_flair_on_its_own_grid_is_told(tmp_path):
     write_2022(tmp_path / "in", 1, "github")
     processor = LesionImageProcessor(channel_names=("dwi", "adc", "flair"))
     with pytest.raises(DataError, match=r"flair.*register and resample all channels of a case onto one grid"):
-        prepare_isles2022(tmp_path / "in", tmp_path / "out", processor=processor, progress=False)
+        prepare(ISLES2022(), tmp_path / "in", tmp_path / "out", processor=processor, progress=False)
 
 
 def test_2022_what_cannot_be_used_is_named_and_the_others_go_on(tmp_path):
@@ -88,7 +89,7 @@ def test_2022_what_cannot_be_used_is_named_and_the_others_go_on(tmp_path):
           (16, 18, 5), mask=True)  # fmt: skip
     write(root / "copy" / "sub-strokecase0005_ses-0001_dwi.nii.gz")
     write_2024(root, "sub-stroke0014", "derivatives")
-    dataset = prepare_isles2022(root, tmp_path / "out", fractions=PLAIN, progress=False)
+    dataset = prepare(ISLES2022(), root, tmp_path / "out", fractions=PLAIN, progress=False)
     assert [case.id[:18] for case in dataset.cases] == ["sub-strokecase0001", "sub-strokecase0005"]
     reasons = {each["path"].rpartition("/")[2][:18]: each["reason"] for each in dataset.rejected}
     assert reasons["sub-strokecase0002"] == "has no adc; the processor asks for dwi, adc"
@@ -103,13 +104,13 @@ def test_2022_what_cannot_be_used_is_named_and_the_others_go_on(tmp_path):
 def test_2024_as_in_the_readme_and_on_the_ct(tmp_path, layout, sub):
     root = tmp_path / "in"
     write_2024(root, sub, layout)
-    (record,), rejected = find_isles2024_cases(root)
+    (record,), rejected = ISLES2024().find(root)
     assert rejected == []
     assert (record.id, record.person) == (sub, sub)
     assert set(record.images) == {"tmax", "cbf", "cbv", "mtt", "ncct", "ctp", "dwi", "adc"}
     wanted = "space-ncct" if layout == "derivatives" else "rawdata" if "case" not in sub else "raw_data"
     assert all(wanted in str(record.images[kind]) for kind in ("tmax", "cbf", "cbv", "mtt"))
-    dataset = prepare_isles2024(root, tmp_path / "out", fractions=PLAIN, progress=False)
+    dataset = prepare(ISLES2024(), root, tmp_path / "out", fractions=PLAIN, progress=False)
     assert (dataset.channel_names, dataset.cases[0].shape) == (("tmax", "cbf", "cbv", "mtt"), (4, 4, 18, 16))
     assert dataset.cases[0].lesion_ml == pytest.approx(16 * 0.008)
 
@@ -121,11 +122,11 @@ def test_2024_the_mask_on_the_ct_is_taken(tmp_path):
     folder = root / "derivatives" / "sub-stroke0142" / "ses-02"
     write(folder / "sub-stroke0142_ses-02_lesion-msk.nii", (30, 32, 3), NATIVE, mask=True)
     native = write(folder / "sub-stroke0142_ses-02_lesion-msk.nii.gz", (30, 32, 3), NATIVE, mask=True)
-    (record,), rejected = find_isles2024_cases(root)
+    (record,), rejected = ISLES2024().find(root)
     assert (record.masks[0].name, rejected) == ("sub-stroke0142_ses-02_space-ncct_lesion-msk.nii.gz", [])
     # Also where neither name tells the space.
     record.masks[0].rename(native)
-    (record,), _ = find_isles2024_cases(root)
+    (record,), _ = ISLES2024().find(root)
     assert record.masks[0].name == "sub-stroke0142_ses-02_lesion-msk.nii.gz"
 
 
@@ -138,7 +139,7 @@ def test_2024_what_cannot_be_used_is_named_and_the_others_go_on(tmp_path):
         root / "derivatives/sub-stroke0003/ses-01/perfusion-maps/sub-stroke0003_ses-01_space-ncct_mtt.nii.gz", (9, 9, 4)
     )
     write_2022(root, 7, "github")
-    dataset = prepare_isles2024(root, tmp_path / "out", fractions=PLAIN, progress=False)
+    dataset = prepare(ISLES2024(), root, tmp_path / "out", fractions=PLAIN, progress=False)
     assert [case.id for case in dataset.cases] == ["sub-stroke0001"]
     reasons = {each["path"].rpartition("/")[2].split("_")[0]: each["reason"] for each in dataset.rejected}
     assert reasons["sub-stroke0002"] == "has no cbf; the processor asks for tmax, cbf, cbv, mtt"
@@ -146,7 +147,7 @@ def test_2024_what_cannot_be_used_is_named_and_the_others_go_on(tmp_path):
     assert "is named as in ISLES 2022: use `lesionseg prepare isles2022`" in reasons["sub-strokecase0007"]
 
 
-@pytest.mark.parametrize("find", [find_isles2022_cases, find_isles2024_cases])
+@pytest.mark.parametrize("find", [ISLES2022().find, ISLES2024().find])
 def test_other_folders_are_refused(tmp_path, find):
     with pytest.raises(DataError, match="is not a folder; give the unpacked folder"):
         find(tmp_path / "absent")
@@ -161,6 +162,6 @@ def test_each_reader_knows_the_other_one(tmp_path):
     write_2022(tmp_path / "2022", 1, "github")
     write_2024(tmp_path / "2024", "sub-stroke0014", "raw")
     with pytest.raises(DataError, match="isles2022"):
-        find_isles2024_cases(tmp_path / "2022")
+        ISLES2024().find(tmp_path / "2022")
     with pytest.raises(DataError, match="isles2024"):
-        find_isles2022_cases(tmp_path / "2024")
+        ISLES2022().find(tmp_path / "2024")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_lesionseg.datasets.readers.bids import find_bids_cases
+from hf_lesionseg.datasets.readers.bids import BIDS
 
 SCAN = "sub-01/anat/sub-01_T1w.nii.gz"
 
@@ -22,7 +22,7 @@ def study(tmp_path):
         for name, text in (tables or {}).items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
-        records, rejected = find_bids_cases(tmp_path, channels, entities, masks_from)
+        records, rejected = BIDS(entities=entities or {}, masks=masks_from).find(tmp_path, channels)
         if records:
             return [Path(path).relative_to(tmp_path).as_posix() for path in records[0].masks], records[0]
         return rejected[0].reason

@@ -6,8 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from hf_lesionseg.datasets.prepare import prepare
 from hf_lesionseg.datasets.prepared import PreparedDataset
-from hf_lesionseg.datasets.readers.nnunet import find_nnunet_cases, label_values, prepare_nnunet, read_channel_names
+from hf_lesionseg.datasets.prepared.label_tables import with_label
+from hf_lesionseg.datasets.readers.nnunet import NNUNet, read_channel_names
 from hf_lesionseg.errors import DataError
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 
@@ -44,7 +46,7 @@ def source(tmp_path):
 
 
 def test_cases_with_all_labels(source, tmp_path):
-    dataset = prepare_nnunet(source, tmp_path / "out", progress=False)
+    dataset = prepare(NNUNet(), source, tmp_path / "out", progress=False)
     assert [case.id for case in dataset.cases] == [f"pancreas_{number:03d}" for number in range(5)]
     assert (dataset.name, dataset.licence, dataset.channel_names) == ("Pancreas", "CC-BY-SA 4.0", ("ct",))
     assert not dataset.synthetic
@@ -57,18 +59,24 @@ def test_cases_with_all_labels(source, tmp_path):
 
 @pytest.mark.parametrize("label", ["cancer", "2"])
 def test_one_label(source, tmp_path, label):
-    dataset = prepare_nnunet(source, tmp_path / "out", label=label, progress=False)
+    dataset = prepare(NNUNet(), source, tmp_path / "out", label=label, progress=False)
     assert dataset.name == f"Pancreas ({label})"
     assert [case.truth().data.sum() for case in dataset.cases] == [4] * 5
     before = dataset.cases[0].labels()
-    again = prepare_nnunet(source, tmp_path / "out", label=label, progress=False)
+    again = prepare(NNUNet(), source, tmp_path / "out", label=label, progress=False)
     np.testing.assert_array_equal(again.cases[0].labels(), before)
 
 
 def test_labels_by_name(tmp_path):
+    (tmp_path / "imagesTr").mkdir()
+    (tmp_path / "labelsTr").mkdir()
+    for name in ("imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"):
+        (tmp_path / name).touch()
+
     def values(labels, label):
         (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}))
-        return label_values(tmp_path, label)
+        records, _ = NNUNet().find(tmp_path)
+        return with_label(records, label, tmp_path)[0].values
 
     assert values({"0": "background", "1": "pancreas"}, "pancreas") == (1,)
     assert values({"background": 0, "whole": [1, 2, 3]}, "whole") == (1, 2, 3)
@@ -91,7 +99,7 @@ def test_several_channels(tmp_path):
     (folder / "dataset.json").write_text(json.dumps({"modality": {"0": "T1 post", "1": "FLAIR"}}))
     assert read_channel_names(folder) == ("t1_post", "flair")
     (folder / "imagesTr" / "b1_0001.nii").unlink()
-    dataset = prepare_nnunet(folder, tmp_path / "out", fractions={"train": 1}, progress=False)
+    dataset = prepare(NNUNet(), folder, tmp_path / "out", fractions={"train": 1}, progress=False)
     assert dataset.channel_names == ("t1_post", "flair")
     assert [case.id for case in dataset.cases] == ["b0", "b2"]
     assert dataset.rejected == [{"path": "imagesTr/b1_0000.nii", "reason": "channel _0001 is missing"}]
@@ -107,7 +115,7 @@ def test_label_on_another_grid_is_refused_by_name_and_the_others_go_on(source, t
     moved[0, 3] = 40
     save(path, label, moved)
     save(source / "labelsTr" / "pancreas_003.nii.gz", label[:-1])
-    dataset = prepare_nnunet(source, tmp_path / "out", progress=False)
+    dataset = prepare(NNUNet(), source, tmp_path / "out", progress=False)
     assert [case.id for case in dataset.cases] == ["pancreas_000", "pancreas_002", "pancreas_004"]
     moved, smaller = sorted(dataset.rejected, key=lambda each: each["path"])
     assert "labelsTr/pancreas_001.nii.gz: lies up to 40 mm from the voxels of" in moved["reason"]
@@ -122,7 +130,7 @@ def test_a_case_without_foreground_and_one_cut_by_the_border(source, tmp_path):
     cut = np.zeros(SHAPE, np.uint8)
     cut[15:, :6, 3:] = 1
     save(source / "labelsTr" / "pancreas_004.nii.gz", cut)
-    dataset = prepare_nnunet(source, tmp_path / "out", progress=False)
+    dataset = prepare(NNUNet(), source, tmp_path / "out", progress=False)
     empty, border = dataset.cases[0], dataset.cases[4]
     assert (empty.lesion_ml, empty.lesion_slices.tolist()) == (0, [])
     assert not empty.labels().any()
@@ -136,7 +144,7 @@ def test_what_is_left_out(source):
     (source / "labelsTr" / "pancreas_001.nii.gz").unlink()
     (source / "imagesTr" / "pancreas_002_0000.nii.gz").unlink()
     (source / "imagesTr" / "._pancreas_003_0000.nii.gz").write_bytes(b"AppleDouble")
-    records, rejected = find_nnunet_cases(source)
+    records, rejected = NNUNet().find(source)
     assert [record.id for record in records] == ["pancreas_000", "pancreas_003", "pancreas_004"]
     assert [(each.path, each.reason) for each in rejected] == [
         ("imagesTr/pancreas_001_0000.nii.gz", "image without a label"),
@@ -146,23 +154,23 @@ def test_what_is_left_out(source):
 
 def test_folders_of_another_layout_are_refused(source, tmp_path):
     with pytest.raises(DataError, match="has no imagesTr and labelsTr; give the folder"):
-        find_nnunet_cases(tmp_path)
+        NNUNet().find(tmp_path)
     (source / "dataset.json").write_text("{")
     with pytest.raises(DataError, match=r"dataset\.json: cannot be read"):
-        find_nnunet_cases(source)
+        NNUNet().find(source)
     (source / "dataset.json").write_text('{"channel_names": {"0": "CT", "1": "ct"}}')
     with pytest.raises(DataError, match="are not told apart"):
-        find_nnunet_cases(source)
+        NNUNet().find(source)
     for path in (source / "imagesTr").iterdir():
         path.unlink()
     (source / "dataset.json").unlink()
     with pytest.raises(DataError, match="holds no image named like NAME_0000"):
-        find_nnunet_cases(source)
+        NNUNet().find(source)
 
 
 def test_another_processor(source, tmp_path):
     processor = LesionImageProcessor(channel_names=("ct",), normalization="window", intensity_range=(0, 100))
-    dataset = prepare_nnunet(source, tmp_path / "out", processor=processor, progress=False)
+    dataset = prepare(NNUNet(), source, tmp_path / "out", processor=processor, progress=False)
     assert dataset.num_channels == 1
     assert dataset.processor().intensity_range == (0.0, 100.0)
 
@@ -192,7 +200,7 @@ def touch(folder, *names):
 )
 def test_names_that_belong_together(tmp_path, image, label):
     touch(tmp_path, *(name.format(n=n) for n in (1, 2, 3) for name in (image, label)))
-    records, rejected = find_nnunet_cases(tmp_path)
+    records, rejected = NNUNet().find(tmp_path)
     assert rejected == []
     assert len(records) == 3
     for n, record in enumerate(records, 1):
@@ -203,7 +211,7 @@ def test_names_that_belong_together(tmp_path, image, label):
 def test_second_copies_and_names_without_a_channel_are_named(tmp_path):
     touch(tmp_path, "imagesTr/a_0000.nii.gz", "imagesTr/a_0000.nii", "imagesTr/b.nii.gz")
     touch(tmp_path, "labelsTr/a.nii.gz", "labelsTr/a_mask.nii.gz", "labelsTr/b.nii.gz")
-    records, rejected = find_nnunet_cases(tmp_path)
+    records, rejected = NNUNet().find(tmp_path)
     assert [(record.id, record.masks[0].name) for record in records] == [("a", "a.nii.gz")]
     assert [(each.path, each.reason) for each in rejected] == [
         ("imagesTr/b.nii.gz", "name without a channel's number, such as _0000"),

@@ -7,7 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hf_lesionseg.datasets.readers.pancreas_ct import find_pancreas_cases, prepare_pancreas_ct
+from hf_lesionseg.datasets.prepare import prepare
+from hf_lesionseg.datasets.readers.pancreas_ct import PancreasCT
 from hf_lesionseg.errors import DataError, UsageError
 
 ROWS, COLUMNS, SLICES = 20, 24, 6
@@ -55,9 +56,9 @@ def write_label(folder, number, data):
     return path
 
 
-def prepare(tmp_path, **settings):
+def prepare_all(tmp_path, reader=None, **settings):
     settings = {"fractions": {"train": 1}, "progress": False} | settings
-    return prepare_pancreas_ct(tmp_path, tmp_path / "out", **settings)
+    return prepare(reader or PancreasCT(), tmp_path, tmp_path / "out", **settings)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def prepare(tmp_path, **settings):
 @pytest.mark.parametrize("z_step", [1.5, -1.5])
 def test_label_and_scan_meet_in_every_form(write_case, tmp_path, form, names, z_step):
     _, scan, organ = write_case(1, form, names=names, z_step=z_step)
-    (case,) = prepare(tmp_path).cases
+    (case,) = prepare_all(tmp_path).cases
     assert case.id == "PANCREAS_0001"
     check = case.notes["label_check"]
     assert (check["verdict"], check["flip"]) == ("fits", "")
@@ -99,7 +100,7 @@ def test_converted_scans(tmp_path):
         nib.save(nib.Nifti1Image(scan.transpose(1, 0, 2).astype(np.int16), affine), path)
         # converted as dcm2niix does, with y flipped, the second only
         write_label(tmp_path, number, organ.transpose(1, 0, 2)[:, :: -1 if number == 2 else 1])
-    first, second = prepare(tmp_path).cases
+    first, second = prepare_all(tmp_path).cases
     assert (first.notes["label_check"]["verdict"], first.notes["label_check"]["flip"]) == ("fits", "")
     assert (second.notes["label_check"]["verdict"], second.notes["label_check"]["flip"]) == ("fits when flipped", "y")
     np.testing.assert_array_equal(second.truth().data, abdomen(2)[1].transpose(1, 0, 2))
@@ -109,7 +110,7 @@ def test_converted_scans(tmp_path):
 @pytest.mark.parametrize(("slope", "intercept"), [(2, -1024), (1, -1000), (0.5, -1024)])
 def test_slope_and_intercept_are_applied(write_case, tmp_path, slope, intercept):
     _, scan, organ = write_case(1, slope=slope, intercept=intercept)
-    (case,) = prepare(tmp_path).cases
+    (case,) = prepare_all(tmp_path).cases
     mean = case.notes["label_check"]["overlaps"]["as documented"]["mean_hu"]
     assert mean == pytest.approx(scan[organ > 0].mean(), abs=0.6)  # a slope of 2 rounds
 
@@ -117,7 +118,7 @@ def test_slope_and_intercept_are_applied(write_case, tmp_path, slope, intercept)
 def test_a_flipped_label_is_found_out_and_told(write_case, tmp_path):
     _, _, organ = write_case(1, label=lambda label: label[:, :, ::-1])
     write_case(2)
-    dataset = prepare(tmp_path)
+    dataset = prepare_all(tmp_path)
     check = dataset.cases[0].notes["label_check"]
     assert (check["verdict"], check["flip"]) == ("fits when flipped", "z")
     assert set(check["overlaps"]) == {"as documented", "y", "z", "y and z"}
@@ -134,7 +135,7 @@ def test_what_fails_fails_alone(write_case, tmp_path):
     write_label(tmp_path, 3, label[:, :, :-1])
     write_label(tmp_path, 4, np.roll(label, 9, axis=1))
     (tmp_path / FLAT.format(5) / "1-002.dcm").write_bytes(b"no DICOM")
-    dataset = prepare(tmp_path)
+    dataset = prepare_all(tmp_path)
     assert [case.id for case in dataset.cases] == ["PANCREAS_0001", "PANCREAS_0006"]
     reasons = {each["path"]: each["reason"] for each in dataset.rejected}
     assert set(reasons) == {FLAT.format(number) for number in (2, 3, 4, 5)}
@@ -154,7 +155,7 @@ def test_what_the_names_rule_out(write_case, tmp_path):
     (tmp_path / LABELS / "label0002.nii.gz").unlink()
     shutil.copytree(tmp_path / LABELS, tmp_path / "copy" / LABELS)
     nib.save(nib.Nifti1Image(np.ones((2, 2, 2), np.int16), np.eye(4)), tmp_path / "PANCREAS_0001.nii.gz")
-    cases, rejected = find_pancreas_cases(tmp_path)
+    cases, rejected = PancreasCT().find(tmp_path)
     assert [case.id for case in cases] == ["PANCREAS_0001"]
     assert cases[0].label == tmp_path / LABELS / "label0001.nii.gz"
     withdrawn = "withdrawn in 2020: the same scan as PANCREAS_0002"
@@ -177,37 +178,37 @@ def test_of_two_series_the_one_with_the_labels_slices(write_case, write_slice, t
     scout = folder.parent / "Scout-1"
     for k in range(2):
         write_slice(scout / f"1-{k}.dcm", np.zeros((4, 4)), k + 1, (0, 0, k), series="9.9")
-    (case,) = prepare(tmp_path).cases
+    (case,) = prepare_all(tmp_path).cases
     assert case.notes["label_check"]["verdict"] == "fits"
     write_label(tmp_path, 1, np.ones((COLUMNS, ROWS, 5), np.uint8))
     with pytest.raises(DataError, match=r"label0001\.nii\.gz: has 5 slices, but the series of PANCREAS_0001 have 6, 2"):
-        prepare(tmp_path)
+        prepare_all(tmp_path)
 
 
 def test_a_case_without_foreground_is_prepared(write_case, tmp_path):
     write_case(1, label=np.zeros_like)
-    (case,) = prepare(tmp_path).cases
+    (case,) = prepare_all(tmp_path).cases
     assert (case.lesion_ml, case.notes["label_check"]["verdict"]) == (0, "empty")
 
 
 def test_a_second_run_converts_nothing_again_but_what_changed(write_case, tmp_path):
     for number in (1, 2):
         write_case(number)
-    prepare(tmp_path)
+    prepare_all(tmp_path)
     folder = tmp_path / "out" / "source"
     before = {case: (folder / case / "scan.nii.gz").stat().st_mtime_ns for case in ("PANCREAS_0001", "PANCREAS_0002")}
     write_case(2, slope=2)
     with (tmp_path / FLAT.format(2) / "1-001.dcm").open("ab") as file:
         file.write(b"\0" * 8)
-    dataset = prepare(tmp_path)
+    dataset = prepare_all(tmp_path)
     after = {case: (folder / case / "scan.nii.gz").stat().st_mtime_ns for case in before}
     assert after["PANCREAS_0001"] == before["PANCREAS_0001"]
     assert after["PANCREAS_0002"] > before["PANCREAS_0002"]
     slice_file = tmp_path / FLAT.format(1) / "1-001.dcm"
     slice_file.write_bytes(slice_file.read_bytes()[:-2] + b"\1\1")  # of the same size
-    prepare(tmp_path)
+    prepare_all(tmp_path)
     assert (folder / "PANCREAS_0001" / "scan.nii.gz").stat().st_mtime_ns > after["PANCREAS_0001"]
-    wide = prepare(tmp_path, hu_range=(0, 300))
+    wide = prepare_all(tmp_path, PancreasCT(hu_range=(0, 300)))
     assert wide.cases[0].notes["label_check"]["hu_range"] == [0, 300]
     assert dataset.cases[0].notes["label_check"]["hu_range"] == [60, 130]
 
@@ -215,22 +216,22 @@ def test_a_second_run_converts_nothing_again_but_what_changed(write_case, tmp_pa
 @pytest.mark.parametrize("name", ["check.json", "label.nii.gz", "scan.nii.gz"])
 def test_a_converted_case_that_a_stop_of_the_machine_damaged_is_converted_again(write_case, tmp_path, name):
     write_case(1)
-    whole = prepare(tmp_path).cases[0].lesion_ml
+    whole = prepare_all(tmp_path).cases[0].lesion_ml
     (tmp_path / "out" / "source" / "PANCREAS_0001" / name).write_bytes(b"")
-    assert prepare(tmp_path).cases[0].lesion_ml == whole
+    assert prepare_all(tmp_path).cases[0].lesion_ml == whole
     assert (tmp_path / "out" / "source" / "PANCREAS_0001" / name).stat().st_size > 0
 
 
 def test_other_folders_are_refused(tmp_path):
     with pytest.raises(DataError, match="is not a folder; give the folder that holds PANCREAS_0001"):
-        find_pancreas_cases(tmp_path / "nowhere")
+        PancreasCT().find(tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds no scan of Pancreas-CT"):
-        find_pancreas_cases(tmp_path)
+        PancreasCT().find(tmp_path)
     (tmp_path / "PANCREAS_0001.nii.gz").write_bytes(b"")
     with pytest.raises(
         DataError, match=r"none of its 1 files can be used, PANCREAS_0001\.nii\.gz: scan without a label"
     ):
-        prepare(tmp_path)
+        prepare_all(tmp_path)
 
 
 def test_without_pydicom_the_command_is_told(write_case, tmp_path, monkeypatch):
@@ -239,4 +240,4 @@ def test_without_pydicom_the_command_is_told(write_case, tmp_path, monkeypatch):
     write_case(1)
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(UsageError, match=r'pip install "hf-lesionseg\[dicom\]"'):
-        prepare(tmp_path)
+        prepare_all(tmp_path)

@@ -9,14 +9,10 @@ import torch
 
 from hf_lesionseg.datasets.augmentation import SliceAugmentation
 from hf_lesionseg.datasets.prepared import PreparedDataset
+from hf_lesionseg.datasets.prepared.records import Origin
+from hf_lesionseg.datasets.prepared.targets import read_target, target_planes
 from hf_lesionseg.datasets.prepared.writing import prepare_cases
-from hf_lesionseg.datasets.readers.target_channels import (
-    MissingTargetWarning,
-    find_own_targets,
-    read_target,
-    settle_targets,
-    target_planes,
-)
+from hf_lesionseg.datasets.readers.target_channels import MissingTargetWarning, find_own_targets, settle_targets
 from hf_lesionseg.datasets.slices import SliceDataset
 from hf_lesionseg.errors import DataError, GridMismatchError, ScanError
 from hf_lesionseg.imaging import read_scan
@@ -39,8 +35,8 @@ def with_dwi(make_records):
 def prepare(with_dwi, tmp_path):
     def run(records=with_dwi, folder="out", processor=None, **options):
         processor = processor or LesionImageProcessor(normalization="none", size={"height": 32, "width": 48})
-        settings = {"name": "test", "synthetic": True, "progress": False, "target_channels": ("dwi",)} | options
-        return prepare_cases(records, tmp_path / folder, processor, **settings)
+        settings = {"progress": False, "target_channels": ("dwi",)} | options
+        return prepare_cases(records, tmp_path / folder, processor, Origin("test", synthetic=True), **settings)
 
     return run
 

@@ -1,93 +1,155 @@
 """``lesionseg prepare heads``: the catalogue, and fixed scans to choose by or to report on, in a prepared folder."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any
 
 from ....errors import UsageError
-from ....imaging.folder_lock import one_run_at_a_time
-from ...prepared.reading import HEADS, SPLITS, PreparedDataset
+from ...prepared.reading import HEADS
+from ...prepared.records import CaseRecord, Origin
 from ...prepared.splits import Splits, save_splits
-from ...prepared.writing import claim_output, prepare_cases
+from ...readers.reader import Found, Option
+from ..generator import Generator
 from .catalogue import CATALOGUE, HeadCatalogue, HeadSources, build_catalogue
 from .catalogue import SPLITS as HEAD_SPLITS
 from .volumes import find_heads, render_heads
 
-__all__ = ["prepare_heads"]
+__all__ = ["Heads"]
 
-NAME = "generated heads with strokes"
 #: split of the catalogue -> split of the prepared folder
 _PREPARED_AS = {"fit": "train", "choose": "validation", "report": "test"}
 
 
-@one_run_at_a_time("lesionseg prepare")
-def prepare_heads(
-    sources: HeadSources | None,
-    output: str | Path,
-    processor,
-    *,
-    catalogue: str | Path | None = None,
-    render: int = 36,
-    split: str = "choose",
-    seed: int = 0,
-    spacing: tuple[float, float] | None = None,
-    split_seed: int = 0,
-    workers: int = 0,
-    progress: bool = True,
-) -> PreparedDataset:
-    """Make or reuse a catalogue of heads and prepare ``render`` whole scans of one of its splits.
+def _licences(given: Mapping | Sequence[str] | None) -> dict[str, str]:
+    """Licence by source, of ``SOURCE=TEXT`` as the command line has them."""
+    pairs = [each.partition("=") for each in given or ()]
+    if not all(text for _, _, text in pairs):
+        raise UsageError(f"--licence {list(given)}: give SOURCE=TEXT, such as masks.tar=CC0-1.0")
+    return {name: text for name, _, text in pairs}
 
-    Parameters
+
+def _paths(help: str) -> Option:
+    return Option(help, metavar="PATH", given_as=list[Path] | None, parse=lambda given: tuple(given or ()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heads(Generator):
+    """A catalogue of heads, made or reused, and ``count`` whole scans of one of its splits.
+
+    Attributes
     ----------
-    sources : HeadSources, or None to use a ``catalogue`` that is there
-    output : of the prepared data; a catalogue that is made lies in its folder ``heads``
-    processor : LesionImageProcessor
-    catalogue : prepared folder that holds a catalogue, to render scans of; the output then has none of its own, so
-        that nothing trains on it
-    render : scans, a third of them without lesion
+    labels, heads, brains, lesions, brain_masks, licences : what the catalogue is made of, see `HeadSources`; it lies in
+        the folder ``heads`` of the prepared data
+    catalogue : prepared folder that holds a catalogue, to render scans of; the prepared data then have none of their
+        own, so that nothing trains on them
+    count : scans, a third of them without lesion
     split : "choose" for those that training validates on, "report" for one evaluation at the end
     seed : of the scans
     spacing : of the scans in-plane and between slices, mm; drawn for each by default
     split_seed : of the catalogue's split
-
-    Returns
-    -------
-    PreparedDataset, marked synthetic
-
-    Raises
-    ------
-    DataError
-        As :func:`~.catalogue.build_catalogue` and :func:`~.volumes.render_heads`.
-    UsageError
-        Without sources or catalogue, or with both; for an unknown split.
     """
-    output = Path(output)
-    if (sources is None) == (catalogue is None):
-        raise UsageError("give either sources of heads (--labels, --heads, --brains, --lesions) or --catalogue")
-    if split not in HEAD_SPLITS:
-        raise UsageError(f"split is {split!r}; give one of {', '.join(HEAD_SPLITS)}")
-    claim_output(output, processor, name=NAME, synthetic=True)
-    if catalogue is None:
-        heads = build_catalogue(sources, output / HEADS, seed=split_seed, workers=workers, progress=progress)
-    else:
-        folder = Path(catalogue)
-        heads = HeadCatalogue(folder if (folder / CATALOGUE).is_file() else folder / HEADS)
-    source = render_heads(
-        heads, output / "source", count=render, split=split, seed=seed, spacing=spacing, workers=workers,
-        progress=progress,
-    )  # fmt: skip
-    dataset = prepare_cases(
-        find_heads(source, split, render),
-        output,
-        processor,
-        name=NAME,
-        synthetic=True,
-        licence="; ".join(f"{name}: {licence}" for name, licence in heads.licences().items()),
-        source=source,
-        workers=workers,
-        progress=progress,
-    )
-    members = {name: [] for name in ("train", "validation", "test")}
-    members[_PREPARED_AS[split]] = [case.id for case in dataset.cases]
-    people = {name: len(each) for name, each in members.items()}
-    shares = {name: count / len(dataset.cases) for name, count in people.items()}
-    save_splits(output / SPLITS, Splits(members, people, shares, split_seed))
-    return dataset
+
+    command = "heads"
+    title = "generated heads with strokes"
+    help = """Prepare heads with strokes: `lesionseg train` then renders its slices as it goes, each one new.
+
+    Anatomies and masks are real; contrast, age, strokes' appearance and artefacts are made up. People are shared out
+    to three sets: to fit, to choose by (checkpoint, threshold) and to report on once.
+
+    `lesionseg prepare heads --labels maps --heads t1w --brains stripped --lesions masks.tar -o heads`
+
+    `lesionseg prepare heads --catalogue heads --split report --render 100 -o report`
+    """
+    recipe = "clci-net-heads"
+
+    labels: Annotated[Sequence[Path], _paths("Label maps of whole heads, FreeSurfer-like (files or folders).")] = ()
+    heads: Annotated[Sequence[Path], _paths("Real T1w scans of whole, healthy heads.")] = ()
+    brains: Annotated[Sequence[Path], _paths("Real T1w scans of healthy brains, skull-stripped.")] = ()
+    lesions: Annotated[Sequence[Path], _paths("Lesion masks in MNI space at 1 mm: folders or tar archives.")] = ()
+    brain_masks: Annotated[
+        Path | None, Option("Brain masks of the heads, by name; others are made.", metavar="DIR")
+    ] = None
+    licences: Annotated[
+        Mapping[str, str],
+        Option(
+            "Licence of a folder or file, by its name.",
+            metavar="SOURCE=TEXT",
+            flag="--licence",
+            given_as=list[str] | None,
+            parse=_licences,
+        ),
+    ] = field(default_factory=dict)
+    catalogue: Annotated[
+        Path | None, Option("Render scans of a folder that this command made, instead of sources.", metavar="DIR")
+    ] = None
+    count: Annotated[int, Option("Whole scans to render and prepare, a third without a stroke.", flag="--render")] = 36
+    split_of_heads: Annotated[
+        str, Option("Whose heads to render: choose (to validate on), report or fit.", flag="--split")
+    ] = "choose"
+    seed: Annotated[int, Option("Seed of the rendered scans.")] = 0
+    spacing: Annotated[
+        tuple[float, float] | None,
+        Option(
+            "Voxels of the rendered scans in mm, in-plane and between slices; drawn for each by default.",
+            metavar="PIXEL SLICE",
+        ),
+    ] = None
+    split_seed: Annotated[int, Option("Seed that shares people out to fit, choose and report.")] = 0
+
+    @property
+    def _has_sources(self) -> bool:
+        return bool(self.labels or self.heads or self.brains or self.lesions)
+
+    def check(self) -> None:
+        """Either sources or a catalogue, and a split that there is."""
+        if self._has_sources == (self.catalogue is not None):
+            raise UsageError("give either sources of heads (--labels, --heads, --brains, --lesions) or --catalogue")
+        if self.split_of_heads not in HEAD_SPLITS:
+            raise UsageError(f"split is {self.split_of_heads!r}; give one of {', '.join(HEAD_SPLITS)}")
+
+    def generate(self, output: Path, *, workers: int, progress: bool) -> Path:
+        """Make the catalogue where none is given, and render scans into ``output / "source"``.
+
+        Raises
+        ------
+        DataError
+            As :func:`~.catalogue.build_catalogue` and :func:`~.volumes.render_heads`.
+        """
+        if self.catalogue is None:
+            sources = HeadSources(
+                self.labels, self.heads, self.brains, self.lesions, self.brain_masks, dict(self.licences)
+            )
+            build_catalogue(sources, output / HEADS, seed=self.split_seed, workers=workers, progress=progress)
+        return render_heads(
+            self._catalogue(output),
+            output / "source",
+            count=self.count,
+            split=self.split_of_heads,
+            seed=self.seed,
+            spacing=self.spacing,
+            workers=workers,
+            progress=progress,
+        )
+
+    def _catalogue(self, output: Path) -> HeadCatalogue:
+        folder = output if self.catalogue is None else Path(self.catalogue)
+        return HeadCatalogue(folder if (folder / CATALOGUE).is_file() else folder / HEADS)
+
+    def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
+        """The first ``count`` scans of the split that are there."""
+        return find_heads(Path(source), self.split_of_heads, self.count), []
+
+    def describe(self, source: Path, records: Sequence[CaseRecord]) -> Origin:
+        """With the licence of each source."""
+        found = self._catalogue(source.parent).licences()
+        licence = "; ".join(f"{name}: {each}" for name, each in found.items())
+        return Origin(self.name, synthetic=True, licence=licence, source=source)
+
+    def split(self, dataset: Any, fractions: Mapping[str, float], seed: int) -> None:
+        """All scans into the split that the catalogue's is for: people were shared out there."""
+        members = {name: [] for name in ("train", "validation", "test")}
+        members[_PREPARED_AS[self.split_of_heads]] = [case.id for case in dataset.cases]
+        people = {name: len(each) for name, each in members.items()}
+        shares = {name: count / len(dataset.cases) for name, count in people.items()}
+        save_splits(dataset.folder / "splits.json", Splits(members, people, shares, self.split_seed))

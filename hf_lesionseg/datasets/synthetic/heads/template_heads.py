@@ -6,9 +6,10 @@ the package has never seen them. A head depends on (seed, index, scanner, volume
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import nibabel as nib
 import numpy as np
@@ -16,20 +17,18 @@ from scipy import ndimage as ndi
 
 from ....errors import UsageError
 from ....imaging.atomic import replace_folder_aside
-from ...prepared.reading import SPLITS, PreparedDataset
 from ...prepared.records import CaseRecord
-from ...prepared.splits import make_splits, save_splits
-from ...prepared.writing import claim_output, prepare_cases
-from ..generated_folder import check_amount, claim_generated_folder, generate_missing
+from ...readers.reader import Found, Option
+from ..generated_folder import claim_generated_folder, generate_missing
+from ..generator import Generator
 from ..random_fields import smooth_field
 from ..strokes.case import draw_ill_brain
 from ..strokes.presets import find_preset
 from ..template import TEMPLATE_LICENCE, load_template
 from .made_head import add_head, head_grid
 
-__all__ = ["SCANNERS", "Scanner", "make_template_head", "prepare_template_heads"]
+__all__ = ["SCANNERS", "Scanner", "TemplateHeads", "make_template_head"]
 
-NAME = "heads made around a template"
 _VERSION = 1
 _SPACING = 2  # mm
 _STORED = 800.0  # of white matter in the files
@@ -142,62 +141,57 @@ def _scan(rng, scanner, values, truth, affine):
     return scanned, truth.astype(np.uint8), affine
 
 
-def prepare_template_heads(
-    output: str | Path,
-    processor,
-    fractions: Mapping[str, float],
-    *,
-    count: int,
-    seed: int = 0,
-    scanner: str = "ordinary",
-    minimum_ml: float | None = 5.0,
-    maximum_ml: float | None = None,
-    split_seed: int = 0,
-    workers: int = 0,
-    progress: bool = True,
-) -> PreparedDataset:
-    """Make heads in ``output/source`` and prepare them for training in ``output``.
+@dataclass(frozen=True, kw_only=True)
+class TemplateHeads(Generator):
+    """Heads made around a template.
 
-    Parameters
+    Attributes
     ----------
-    output : folder, new or of an earlier call with the same settings; a larger ``count`` adds to it
-    processor : LesionImageProcessor
-    fractions : share of each split, by name
     count, seed, scanner, minimum_ml, maximum_ml : of the heads, see :func:`make_template_head`
-    split_seed : of the split
-    workers : processes; 0 works in this one
-    progress : show a progress bar
-
-    Returns
-    -------
-    PreparedDataset, marked synthetic, with its splits
-
-    Raises
-    ------
-    DataError
-        Where nilearn is missing, the settings are impossible, or the folder holds something else.
-    UsageError
-        There is no such scanner.
     """
-    output = Path(output)
-    check_amount("count", count, seed)
-    _scanner(scanner)
-    find_preset("atlas").volume_ml(0.5, minimum_ml, maximum_ml)  # refuses limits that leave nothing
-    load_template(_SPACING)
-    settings = {"seed": seed, "scanner": scanner, "minimum_ml": minimum_ml, "maximum_ml": maximum_ml}
-    name = f"{NAME}, {scanner} scanner"
-    claim_output(output, processor, name=name, synthetic=True)
-    source = output / "source"
-    claim_generated_folder(source, settings | {"version": _VERSION}, "heads around a template")
-    missing = [index for index in range(count) if not (source / _name(index)).is_dir()]
-    tasks = [(source, settings, index) for index in missing]
-    generate_missing(_write_head, tasks, [f"head {index}" for index in missing], source, workers, progress)
-    dataset = prepare_cases(
-        [_record(source, index) for index in range(count)], output, processor, name=name, synthetic=True,
-        licence=TEMPLATE_LICENCE, source=source, workers=workers, progress=progress,
-    )  # fmt: skip
-    save_splits(output / SPLITS, make_splits(dataset.cases, fractions, split_seed))
-    return dataset
+
+    command = "template-heads"
+    title = "heads made around a template"
+    licence = TEMPLATE_LICENCE
+    help = """Make whole heads with strokes around nilearn's brain template, and prepare them.
+
+    For demonstrations, tests and to try fine-tuning out: everything made from them is marked synthetic.
+
+    `lesionseg prepare template-heads -o heads --count 20 --scanner low-field --workers 2`
+    """
+    recipe = "clci-net-heads-finetune"
+
+    count: Annotated[int, Option("Heads to make; more of them add to a folder.")]
+    seed: Annotated[int, Option("Equal seeds give equal heads.")] = 0
+    scanner: Annotated[str, Option("ordinary, or low-field: flat, noisy and shaded, slices of 6 mm.")] = "ordinary"
+    minimum_ml: Annotated[float | None, Option("Only lesions of at least this volume in mL.", given_as=float)] = 5.0
+    maximum_ml: Annotated[float | None, Option("Only lesions of at most this volume in mL.")] = None
+
+    @property
+    def name(self) -> str:
+        """With the scanner."""
+        return f"{self.title}, {self.scanner} scanner"
+
+    def check(self) -> None:
+        """Scanner, volumes and template, too."""
+        super().check()
+        _scanner(self.scanner)
+        find_preset("atlas").volume_ml(0.5, self.minimum_ml, self.maximum_ml)  # refuses limits that leave nothing
+        load_template(_SPACING)
+
+    def generate(self, output: Path, *, workers: int, progress: bool) -> Path:
+        """Make heads in ``output / "source"``."""
+        settings = {name: getattr(self, name) for name in ("seed", "scanner", "minimum_ml", "maximum_ml")}
+        source = output / "source"
+        claim_generated_folder(source, settings | {"version": _VERSION}, "heads around a template")
+        missing = [index for index in range(self.count) if not (source / _name(index)).is_dir()]
+        tasks = [(source, settings, index) for index in missing]
+        generate_missing(_write_head, tasks, [f"head {index}" for index in missing], source, workers, progress)
+        return source
+
+    def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
+        """The first ``count`` heads that are there."""
+        return [_record(Path(source), index) for index in range(self.count)], []
 
 
 def _name(index):

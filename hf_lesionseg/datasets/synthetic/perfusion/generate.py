@@ -5,28 +5,26 @@ the truth. What is measured on these cases says that code learns; it says nothin
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import nibabel as nib
 import numpy as np
 
 from ....errors import DataError
 from ....imaging.atomic import replace_folder_aside, write_aside
-from ....imaging.folder_lock import one_run_at_a_time
 from ....imaging.perfusion.deconvolution import perfusion_maps
 from ....imaging.perfusion.series import PerfusionSeries
-from ...prepared.reading import PreparedDataset
-from ...prepared.writing import claim_output
-from ...readers.isles import FRACTIONS, prepare_isles
-from ...readers.isles2018 import default_processor, find_isles2018_cases
+from ...readers.isles2018 import ISLES2018
+from ...readers.reader import Found, Option
 from ..generated_folder import check_amount, claim_generated_folder, generate_missing
+from ..generator import Generator
 from ..template import TEMPLATE_LICENCE, load_template
 from .case import FIELD_OF_VIEW_MM, GeneratedPerfusion, PerfusionPatient, draw_patient, draw_slabs, scan_slab
 
-__all__ = ["generate_perfusion", "prepare_synthetic_perfusion"]
-
-NAME = "generated CT perfusion"
+__all__ = ["Perfusion", "generate_perfusion"]
 
 _GENERATOR_VERSION = 1
 _TEMPLATE_MM = 2
@@ -84,11 +82,7 @@ def generate_perfusion(
     check_amount("patients", patients, seed)
     if prefix not in _FIRST_ID:
         raise DataError(f"prefix is {prefix!r}; take 'CT' or 'MR', the two that ISLES 2018 has")
-    limits = (("size", size, _SIZES), ("num_slices", num_slices, _SLICES), ("num_frames", num_frames, _FRAMES))
-    for name, value, (low, high) in limits:
-        if value is not None and not low <= value <= high:
-            raise DataError(f"{name} is {value}; take {low} to {high}")
-    load_template(_TEMPLATE_MM)  # the errors of a missing template belong here, not into the workers
+    _check_grid(size, num_slices, num_frames)
     settings = {
         "seed": seed,
         "size": size,
@@ -109,68 +103,75 @@ def generate_perfusion(
     return output
 
 
-@one_run_at_a_time("lesionseg prepare")
-def prepare_synthetic_perfusion(
-    output: str | Path,
-    *,
-    patients: int,
-    seed: int = 0,
-    size: int = 128,
-    num_slices: int | None = None,
-    num_frames: int | None = None,
-    processor=None,
-    target_channels: Sequence[str] = (),
-    fractions: Mapping[str, float] = FRACTIONS,
-    split_seed: int = 0,
-    workers: int = 0,
-    progress: bool = True,
-) -> PreparedDataset:
-    """Generate CT perfusion into ``output/source`` and prepare it for training in ``output``.
+def _check_grid(size: int, num_slices: int | None, num_frames: int | None) -> None:
+    limits = (("size", size, _SIZES), ("num_slices", num_slices, _SLICES), ("num_frames", num_frames, _FRAMES))
+    for name, value, (low, high) in limits:
+        if value is not None and not low <= value <= high:
+            raise DataError(f"{name} is {value}; take {low} to {high}")
+    load_template(_TEMPLATE_MM)  # the errors of a missing template belong here, not into the workers
 
-    All cases have the maps, the series and the DWI, of which the processor's channels are read. A ``processor.size``
-    larger than the generated slices is cut down to them: what is beyond would only cost time.
 
-    Parameters
+@dataclass(frozen=True, kw_only=True)
+class Perfusion(Generator):
+    """Generated CT perfusion: all cases have the maps, the series and the DWI, of which the channels are read.
+
+    Attributes
     ----------
-    processor : LesionImageProcessor; by default the one of ISLES 2018
-    target_channels : images to learn from beside the lesion, such as "dwi"
-    fractions : share of each split, by name
-    split_seed : of the split; the slabs of a patient come into one
-    others : as for `generate_perfusion`
-
-    Returns
-    -------
-    PreparedDataset, marked synthetic, with its splits
+    count, size, slices, frames : as ``patients``, ``size``, ``num_slices`` and ``num_frames`` of `generate_perfusion`
     """
-    output = Path(output)
-    processor = _without_margin(processor or default_processor(), size)
-    claim_output(output, processor, name=NAME, synthetic=True, target_channels=target_channels)
-    source = generate_perfusion(
-        output / "source",
-        patients=patients,
-        seed=seed,
-        size=size,
-        num_slices=num_slices,
-        num_frames=num_frames,
-        workers=workers,
-        progress=progress,
-    )
-    records, rejected = find_isles2018_cases(source, processor.channel_names)
-    wanted = {_patient_name(index) for index in range(patients)}
-    return prepare_isles(
-        ([record for record in records if record.person in wanted], rejected),
-        source,
-        output,
-        processor,
-        name=NAME,
-        licence=TEMPLATE_LICENCE,
-        synthetic=True,
-        target_channels=target_channels,
-        fractions=fractions,
-        seed=split_seed,
-        workers=workers,
-        progress=progress,
-    )
+
+    command = "synthetic-perfusion"
+    title = "generated CT perfusion"
+    licence = TEMPLATE_LICENCE
+    help = """Generate CT perfusion of acute strokes in ISLES 2018's layout, and prepare it.
+
+    Series by the physics of a phantom, maps made from them, DWI, and the infarct as truth; the files stay in
+    DIR/source. A recipe's size larger than the slices is cut down to them. Everything made from these cases is marked
+    synthetic.
+
+    `lesionseg prepare synthetic-perfusion -o perfusion --count 12 --size 64 --recipe ms-dcnn-isles2018`
+    """
+    channels = ISLES2018.channels
+    recipe_help = ISLES2018.recipe_help
+    takes_targets = True
+
+    count: Annotated[
+        int,
+        Option("People to generate, half of them with two slabs, which are two cases; more of them add to a folder."),
+    ]
+    size: Annotated[int, Option("Pixels of a slice of 220 mm along both axes, 64 to 512.")] = 128
+    slices: Annotated[int | None, Option("Slices of a slab, 1 to 16; by default 2, 4 or 8 by chance.")] = None
+    frames: Annotated[
+        int | None, Option("Frames of a series, a second each, 30 to 120; by default 40 to 60 by chance.")
+    ] = None
+
+    def adapt(self, processor):
+        """Cut a size larger than the generated slices down to them: what is beyond would only cost time."""
+        return _without_margin(processor, self.size)
+
+    def check(self) -> None:
+        """Size, slices, frames and template, too."""
+        super().check()
+        _check_grid(self.size, self.slices, self.frames)
+
+    def generate(self, output: Path, *, workers: int, progress: bool) -> Path:
+        """As `generate_perfusion`."""
+        return generate_perfusion(
+            output / "source",
+            patients=self.count,
+            seed=self.seed,
+            size=self.size,
+            num_slices=self.slices,
+            num_frames=self.frames,
+            workers=workers,
+            progress=progress,
+        )
+
+    def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
+        """The cases of the first ``count`` people that are there; slabs of one share their person."""
+        records, rejected = ISLES2018().find(source, channels)
+        wanted = {_patient_name(index) for index in range(self.count)}
+        return [record for record in records if record.person in wanted], rejected
 
 
 def _without_margin(processor, size: int):

@@ -5,24 +5,25 @@ What is measured on them says that code learns; it says nothing about patients, 
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import nibabel as nib
 import numpy as np
 
 from ....imaging.atomic import replace_folder_aside
-from ....imaging.folder_lock import one_run_at_a_time
-from ...prepared.reading import PreparedDataset
-from ...prepared.splits import PAPER_FRACTIONS, split_prepared
-from ...prepared.writing import claim_output, prepare_cases
-from ...readers.atlas import default_processor, find_atlas_cases
+from ...prepared.splits import PAPER_FRACTIONS
+from ...readers.atlas import ATLAS
+from ...readers.reader import Found, Option
 from ..generated_folder import check_amount, claim_generated_folder, generate_missing
+from ..generator import Generator
 from ..template import TEMPLATE_LICENCE, load_template
 from .case import generate_case
 from .presets import find_preset
 
-__all__ = ["generate_strokes", "prepare_synthetic"]
+__all__ = ["Strokes", "generate_strokes"]
 
 _COHORT = "R900"  # no cohort of ATLAS has this number
 _SPACE = "space-MNI152NLin2009aSym"
@@ -71,8 +72,7 @@ def generate_strokes(
     """
     output = Path(output)
     check_amount("count", count, seed)
-    find_preset(preset).volume_ml(0.5, minimum_ml, maximum_ml)  # refuses limits that leave nothing
-    load_template(spacing)  # the errors of a missing template belong here, not into the workers
+    _check_strokes(preset, spacing, minimum_ml, maximum_ml)
     settings = {
         "seed": seed,
         "preset": preset,
@@ -88,66 +88,57 @@ def generate_strokes(
     return output
 
 
-@one_run_at_a_time("lesionseg prepare")
-def prepare_synthetic(
-    output: str | Path,
-    *,
-    count: int,
-    seed: int = 0,
-    preset: str = "atlas",
-    processor=None,
-    fractions: Mapping[str, float] = PAPER_FRACTIONS,
-    split_seed: int = 0,
-    spacing: int = 1,
-    minimum_ml: float | None = None,
-    maximum_ml: float | None = None,
-    workers: int = 0,
-    progress: bool = True,
-) -> PreparedDataset:
-    """Generate strokes into ``output/source`` and prepare them for training in ``output``.
+def _check_strokes(preset: str, spacing: int, minimum_ml: float | None, maximum_ml: float | None) -> None:
+    find_preset(preset).volume_ml(0.5, minimum_ml, maximum_ml)  # refuses limits that leave nothing
+    load_template(spacing)  # the errors of a missing template belong here, not into the workers
 
-    Parameters
-    ----------
-    processor : LesionImageProcessor; by default the one of CLCI-Net on ATLAS
-    fractions : share of each split, by name
-    split_seed : of the split
-    others : as for `generate_strokes`
 
-    Returns
-    -------
-    PreparedDataset, marked synthetic, with its splits
+@dataclass(frozen=True, kw_only=True)
+class Strokes(Generator):
+    """Generated strokes; the attributes are those of `generate_strokes`."""
+
+    command = "synthetic"
+    title = "generated strokes"
+    licence = TEMPLATE_LICENCE
+    help = """Generate T1w scans with strokes of known outline, and prepare them.
+
+    For tests, demonstrations and warm-up: everything made from them is marked synthetic.
+
+    `lesionseg prepare synthetic -o strokes --count 40 --minimum-ml 5 --workers 2`
     """
-    output = Path(output)
-    processor = processor or default_processor()
-    name = f"generated strokes ({preset})"
-    claim_output(output, processor, name=name, synthetic=True)
-    source = generate_strokes(
-        output / "source",
-        count=count,
-        seed=seed,
-        preset=preset,
-        spacing=spacing,
-        minimum_ml=minimum_ml,
-        maximum_ml=maximum_ml,
-        workers=workers,
-        progress=progress,
+    fractions = PAPER_FRACTIONS
+    recipe = "clci-net-atlas"
+
+    preset: Annotated[str, Option("Lesions as in chronic stroke (atlas, median 5 mL) or acute (median 10 mL).")] = (
+        "atlas"
     )
-    records, rejected = find_atlas_cases(source)
-    wanted = {_case_name(index) for index in range(count)}
-    dataset = prepare_cases(
-        [record for record in records if record.person in wanted],
-        output,
-        processor,
-        name=name,
-        synthetic=True,
-        licence=TEMPLATE_LICENCE,
-        source=source,
-        rejected=rejected,
-        workers=workers,
-        progress=progress,
-    )
-    split_prepared(dataset, fractions, split_seed)
-    return dataset
+    spacing: Annotated[int, Option("Voxel size of the scans in mm: 1, 2, 3 or 4.")] = 1
+    minimum_ml: Annotated[float | None, Option("Only lesions of at least this volume in mL.")] = None
+    maximum_ml: Annotated[float | None, Option("Only lesions of at most this volume in mL.")] = None
+
+    @property
+    def name(self) -> str:
+        """With the preset."""
+        return f"{self.title} ({self.preset})"
+
+    def default_processor(self, source: str | Path | None = None):
+        """Image processor of CLCI-Net on ATLAS."""
+        return ATLAS().default_processor()
+
+    def check(self) -> None:
+        """Preset, volumes and template, too."""
+        super().check()
+        _check_strokes(self.preset, self.spacing, self.minimum_ml, self.maximum_ml)
+
+    def generate(self, output: Path, *, workers: int, progress: bool) -> Path:
+        """As `generate_strokes`."""
+        return generate_strokes(output / "source", **vars(self), workers=workers, progress=progress)
+
+    def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
+        """The first ``count`` of the cases that are there."""
+        records, rejected = ATLAS().find(source)
+        wanted = {_case_name(index) for index in range(self.count)}
+        return [record for record in records if record.person in wanted], rejected
 
 
 def _case_name(index: int) -> str:

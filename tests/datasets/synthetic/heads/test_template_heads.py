@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from hf_lesionseg import LesionImageProcessor
-from hf_lesionseg.datasets.synthetic.heads.template_heads import SCANNERS, make_template_head, prepare_template_heads
+from hf_lesionseg.datasets.prepare import prepare
+from hf_lesionseg.datasets.synthetic.heads.template_heads import SCANNERS, TemplateHeads, make_template_head
 from hf_lesionseg.errors import DataError, UsageError
 from hf_lesionseg.training.recipe import load_recipe
 
@@ -82,7 +83,9 @@ def test_an_unknown_scanner_is_refused():
 
 
 def test_prepared_with_splits_and_only_with_its_own_settings(tmp_path, processor):
-    dataset = prepare_template_heads(tmp_path / "heads", processor, SHARES, count=3, scanner="low-field")
+    dataset = prepare(
+        TemplateHeads(count=3, scanner="low-field"), None, tmp_path / "heads", processor=processor, fractions=SHARES
+    )
     assert dataset.synthetic
     assert dataset.num_channels == 3
     assert {name: len(ids) for name, ids in dataset.splits().items()} == dict.fromkeys(SHARES, 1)
@@ -91,6 +94,12 @@ def test_prepared_with_splits_and_only_with_its_own_settings(tmp_path, processor
     (case,) = dataset.select("test")
     assert case.notes["scanner"] == "low-field"
     with pytest.raises(DataError, match="other settings"):
-        prepare_template_heads(tmp_path / "heads", processor, SHARES, count=3, scanner="low-field", seed=1)
+        prepare(
+            TemplateHeads(count=3, scanner="low-field", seed=1),
+            None,
+            tmp_path / "heads",
+            processor=processor,
+            fractions=SHARES,
+        )
     with pytest.raises(UsageError, match="scanner"):
-        prepare_template_heads(tmp_path / "others", processor, SHARES, count=3, scanner="pet")
+        prepare(TemplateHeads(count=3, scanner="pet"), None, tmp_path / "others", processor=processor, fractions=SHARES)

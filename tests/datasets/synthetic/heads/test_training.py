@@ -7,8 +7,9 @@ import yaml
 from accelerate.state import AcceleratorState
 from safetensors.numpy import load_file
 
+from hf_lesionseg.datasets.prepare import prepare
 from hf_lesionseg.datasets.prepared import PreparedDataset
-from hf_lesionseg.datasets.synthetic.heads.prepare import prepare_heads
+from hf_lesionseg.datasets.synthetic.heads.prepare import Heads
 from hf_lesionseg.errors import RecipeError, UsageError
 from hf_lesionseg.training.arguments import TrainingArguments
 from hf_lesionseg.training.loop import train
@@ -50,7 +51,8 @@ def prepared(head_sources, recipe, tmp_path_factory):
 
     processor = LesionImageProcessor(**load_recipe(str(recipe)).processor)
     output = tmp_path_factory.mktemp("heads") / "prepared"
-    return prepare_heads(head_sources, output, processor, render=2, spacing=(5.0, 6.0), progress=False)
+    heads = Heads(**vars(head_sources), count=2, spacing=(5.0, 6.0))
+    return prepare(heads, None, output, processor=processor, progress=False)
 
 
 def run(prepared, recipe, output, **options):
@@ -81,14 +83,12 @@ def test_the_folder_knows_its_catalogue(prepared, tmp_path, head_sources):
     assert not prepared.select("train")
     assert PreparedDataset(prepared.folder).fingerprint() == prepared.fingerprint()
     with pytest.raises(UsageError, match="--catalogue"):
-        prepare_heads(head_sources, tmp_path, prepared.processor(), catalogue=prepared.folder)
+        prepare(Heads(**vars(head_sources), catalogue=prepared.folder), None, tmp_path, processor=prepared.processor())
 
 
 def test_a_report_is_rendered_from_the_catalogue_and_has_none(prepared, tmp_path):
-    report = prepare_heads(
-        None, tmp_path / "report", prepared.processor(), catalogue=prepared.folder, render=2, split="report",
-        spacing=(5.0, 6.0), progress=False,
-    )  # fmt: skip
+    heads = Heads(catalogue=prepared.folder, count=2, split_of_heads="report", spacing=(5.0, 6.0))
+    report = prepare(heads, None, tmp_path / "report", processor=prepared.processor(), progress=False)
     assert report.heads is None
     assert [case.notes["split"] for case in report.select("test")] == ["report", "report"]
     people = {entry["id"]: entry["split"] for entry in prepared.heads.record["anatomies"]}

@@ -6,8 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from hf_lesionseg.datasets.prepare import prepare
 from hf_lesionseg.datasets.synthetic.organs.case import ATTRIBUTES, generate_organ
-from hf_lesionseg.datasets.synthetic.organs.generate import generate_organs, prepare_synthetic_organs
+from hf_lesionseg.datasets.synthetic.organs.generate import Organs, generate_organs
 from hf_lesionseg.errors import DataError
 
 SMALL = {"size": 64, "slices": 4, "progress": False}
@@ -62,7 +63,7 @@ def test_other_folders_are_refused(tmp_path):
 
 
 def test_prepared_with_attributes_marked_synthetic(tmp_path):
-    dataset = prepare_synthetic_organs(tmp_path / "out", count=4, seed=0, **SMALL)
+    dataset = prepare(Organs(count=4, size=64, slices=4), None, tmp_path / "out", progress=False)
     assert dataset.synthetic
     assert (dataset.num_channels, dataset.channel_names) == (3, ("ct",))
     assert sum(len(dataset.select(split)) for split in ("train", "validation", "test")) == 4
@@ -73,5 +74,5 @@ def test_prepared_with_attributes_marked_synthetic(tmp_path):
         assert len(case.lesion_slices) == case.notes["slices_with_organ"]
         assert case.pixel_values().shape == (4, 3, 64, 64)
         assert 0 <= case.pixel_values().min() < case.pixel_values().max() <= 1
-    again = prepare_synthetic_organs(tmp_path / "out", count=5, seed=0, **SMALL)
+    again = prepare(Organs(count=5, size=64, slices=4), None, tmp_path / "out", progress=False)
     assert len(again.cases) == 5

@@ -7,8 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hf_lesionseg.datasets.readers.isles2018 import find_isles2018_cases
-from hf_lesionseg.datasets.synthetic.perfusion.generate import generate_perfusion, prepare_synthetic_perfusion
+from hf_lesionseg.datasets.prepare import prepare
+from hf_lesionseg.datasets.readers.isles2018 import ISLES2018
+from hf_lesionseg.datasets.synthetic.perfusion.generate import Perfusion, generate_perfusion
 from hf_lesionseg.errors import DataError
 from hf_lesionseg.imaging import read_mask, read_scan
 from hf_lesionseg.imaging.perfusion.deconvolution import perfusion_maps
@@ -113,11 +114,11 @@ def test_the_first_release_has_other_names_and_the_later_one_no_diffusion(templa
 
 
 def test_the_reader_of_isles_2018_finds_the_cases(folder):
-    records, rejected = find_isles2018_cases(folder)
+    records, rejected = ISLES2018().find(folder)
     assert len(records) == len(cases_of(folder))
     assert not rejected
     assert {record.person for record in records} == {"Train_1", "Train_2", "Train_3"}
-    with_diffusion, _ = find_isles2018_cases(folder, channels=("tmax", "ctp", "dwi"))
+    with_diffusion, _ = ISLES2018().find(folder, channels=("tmax", "ctp", "dwi"))
     assert len(with_diffusion) == len(records)
 
 
@@ -150,13 +151,14 @@ def test_prepared_cases_stay_together_by_patient_and_have_no_margin(folder, tmp_
     processor = LesionImageProcessor(
         channel_names=("ctp_00", "ctp_10", "pwimax_p", "tmax"), size={"height": 256, "width": 64}
     )
-    options = {"seed": 1, "processor": processor, "fractions": {"train": 1, "test": 1}, **SMALL}
-    dataset = prepare_synthetic_perfusion(tmp_path / "out", patients=2, **options)
+    settings = {"seed": 1, "size": 64, "slices": 2, "frames": 40}
+    options = {"processor": processor, "fractions": {"train": 1, "test": 1}, "progress": False}
+    dataset = prepare(Perfusion(count=2, **settings), None, tmp_path / "out", **options)
     assert (dataset.synthetic, dataset.name) == (True, "generated CT perfusion")
     assert dataset.perfusion_maps == ["hf_lesionseg"]
     assert [case.person for case in dataset.cases] == ["Train_1", "Train_2", "Train_2"]
     assert {case.shape for case in dataset.cases} == {(2, 4, 64, 64)}, "256 rows would be a margin around 64"
     assert [len({case.person for case in dataset.select(split)}) for split in dataset.splits()] == [1, 1]
-    more = prepare_synthetic_perfusion(tmp_path / "out", patients=3, **options)
+    more = prepare(Perfusion(count=3, **settings), None, tmp_path / "out", **options)
     assert {case.person for case in more.cases} == {"Train_1", "Train_2", "Train_3"}
     assert max(case.lesion_ml for case in more.cases) > 1

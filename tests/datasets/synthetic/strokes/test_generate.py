@@ -6,9 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from hf_lesionseg.datasets.prepare import prepare
 from hf_lesionseg.datasets.prepared import PreparedDataset
-from hf_lesionseg.datasets.readers.atlas import find_atlas_cases
-from hf_lesionseg.datasets.synthetic.strokes.generate import generate_strokes, prepare_synthetic
+from hf_lesionseg.datasets.readers.atlas import ATLAS
+from hf_lesionseg.datasets.synthetic.strokes.generate import Strokes, generate_strokes
 from hf_lesionseg.errors import DataError
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 
@@ -26,7 +27,7 @@ def strokes(tmp_path_factory):
 
 
 def test_the_folder_is_read_as_atlas(strokes):
-    records, rejected = find_atlas_cases(strokes)
+    records, rejected = ATLAS().find(strokes)
     assert [record.id for record in records] == [f"sub-r900s000{number}_ses-1" for number in (1, 2, 3)]
     assert len({record.person for record in records}) == 3
     assert not rejected
@@ -36,7 +37,7 @@ def test_the_folder_is_read_as_atlas(strokes):
 
 
 def test_files_hold_what_their_record_says(strokes, template):
-    for record in find_atlas_cases(strokes)[0]:
+    for record in ATLAS().find(strokes)[0]:
         scan, mask = nib.load(record.images["t1w"]), nib.load(record.masks[0])
         sidecar = json.loads((record.images["t1w"].parent / (record.images["t1w"].name[:-7] + ".json")).read_text())
         assert sidecar["synthetic"] is True
@@ -95,9 +96,10 @@ def test_impossible_requests_are_refused_before_anything_is_written(options, mes
 
 def test_prepared_strokes_are_marked_synthetic_and_split(tmp_path):
     processor = LesionImageProcessor(normalization="fixed-range", size={"height": 64, "width": 48})
-    options = COARSE | {"count": 6, "seed": 2, "minimum_ml": 5, "processor": processor}
+    strokes = Strokes(count=6, seed=2, minimum_ml=5, spacing=4)
     fractions = {"train": 4, "validation": 1, "test": 1}
-    dataset = prepare_synthetic(tmp_path / "data", fractions=fractions, **options)
+    options = {"processor": processor, "fractions": fractions, "progress": False}
+    dataset = prepare(strokes, None, tmp_path / "data", **options)
     assert dataset.synthetic
     assert "Louis Collins" in dataset.licence
     assert "generated strokes" in dataset.name
@@ -110,6 +112,6 @@ def test_prepared_strokes_are_marked_synthetic_and_split(tmp_path):
     np.testing.assert_array_equal(
         case.truth().data > 0, nib.load(str(source).replace("T1w", "label-L_desc-T1lesion_mask")).get_fdata() > 0
     )
-    again = prepare_synthetic(tmp_path / "data", fractions=fractions, **options)
+    again = prepare(strokes, None, tmp_path / "data", **options)
     assert again.fingerprint() == dataset.fingerprint() == PreparedDataset(tmp_path / "data").fingerprint()
     assert again.splits() == dataset.splits()
