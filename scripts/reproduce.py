@@ -18,8 +18,8 @@ from pathlib import Path
 
 from hf_lesionseg.datasets.prepared import PreparedDataset
 from hf_lesionseg.errors import LesionSegError
-from hf_lesionseg.training.reproduce import Budget, Prepared, Synthetic, parse_duration, reproduce_tables
-from hf_lesionseg.training.tables import TABLES, find_tables
+from hf_lesionseg.reproduce import Budget, Prepared, Synthetic, parse_duration, reproduce_tables
+from hf_lesionseg.reproduce.tables import TABLES, find_tables
 
 SYNTHETIC = ["synthetic"]
 _CASES = 120

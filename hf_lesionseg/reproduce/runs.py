@@ -12,10 +12,10 @@ from pathlib import Path
 import yaml
 from transformers import AutoConfig
 
-from ...datasets.prepared import PreparedDataset
-from ...datasets.slices import SliceDataset
-from ...imaging.atomic import write_aside
-from ..recipe import load_recipe
+from ..datasets.prepared import PreparedDataset
+from ..datasets.slices import SliceDataset
+from ..imaging.atomic import write_aside
+from ..training.recipe import load_recipe
 from .budget import Budget
 from .command import run_command
 from .data import prepared_otherwise, slices_at_the_same_height

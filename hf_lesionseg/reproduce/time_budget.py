@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ...imaging.atomic import write_aside
+from ..imaging.atomic import write_aside
 from .pace import FEWEST_STEPS, Allowance, Cost, measure, steps_within
 
 VALIDATIONS = 3  # in each run; more would take the time of the steps

@@ -1,4 +1,4 @@
-"""Measure what runs cost, set up as they would be for training: ``python -m hf_lesionseg.training.reproduce.probe``.
+"""Measure what runs cost, set up as they would be for training: ``python -m hf_lesionseg.reproduce.probe``.
 
 Written as one line of JSON: for each run the seconds of one optimizer step, of segmenting and scoring one case and of
 writing a checkpoint, and the batches of an epoch.
@@ -11,14 +11,14 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader
 
-from ...datasets.prepared import PreparedDataset
-from ...datasets.slices import SliceDataset
-from ..launch import allow_unused_weights, make_accelerator
-from ..network import build_network, put_channels_last
-from ..recipe import load_recipe
-from ..setup import OPTIMIZERS
-from ..step import phases_of, step_over_batch
-from ..validation import validate_case
+from ..datasets.prepared import PreparedDataset
+from ..datasets.slices import SliceDataset
+from ..training.launch import allow_unused_weights, make_accelerator
+from ..training.network import build_network, put_channels_last
+from ..training.recipe import load_recipe
+from ..training.setup import OPTIMIZERS
+from ..training.step import phases_of, step_over_batch
+from ..training.validation import validate_case
 
 _WARM_UP = 2  # steps in which memory is claimed and kernels are chosen
 _MOST_STEPS = 50

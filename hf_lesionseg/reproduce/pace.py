@@ -14,14 +14,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import LesionSegError, UsageError
+from ..errors import LesionSegError, UsageError
 from .command import environment, launched
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _DRAWN = 3  # cases on the sheets of overlays of a run and of a table
 _RESERVE = 0.12  # of the time, for what was measured too short
 FEWEST_STEPS = 10  # of less nothing could be read
-_PROBE = "hf_lesionseg.training.reproduce.probe"
+_PROBE = "hf_lesionseg.reproduce.probe"
 
 
 def parse_duration(text):

@@ -2,10 +2,10 @@
 
 import csv
 
-from ...csv_numbers import short_numbers
-from ...imaging.atomic import write_aside
-from ...provenance import MARK
-from ..tables import COLUMNS
+from ..csv_numbers import short_numbers
+from ..imaging.atomic import write_aside
+from ..provenance import MARK
+from .tables import COLUMNS
 
 _FIELDS = (
     "table", "row", "column", "heading", "unit", "paper", "paper_sd", "ours", "low", "high", "sd", "n", "people",

@@ -4,9 +4,9 @@ import pytest
 from transformers import AutoConfig
 
 from hf_lesionseg.errors import UsageError
+from hf_lesionseg.reproduce import Budget
+from hf_lesionseg.reproduce.tables import find_table
 from hf_lesionseg.training.recipe import load_recipe
-from hf_lesionseg.training.reproduce import Budget
-from hf_lesionseg.training.tables import find_table
 
 
 @pytest.mark.parametrize(

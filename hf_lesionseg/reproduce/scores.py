@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...evaluation.auc import ScoreHistogram
-from ...evaluation.regions import MINIMUM_PIXELS, region_ious
-from ...evaluation.slicewise import count_slices, score_volume
-from ...imaging.atomic import write_aside
-from ...inference.loading import load_model
-from ...inference.slices import predict_slices
-from ...models.region_targets import component_boxes
+from ..evaluation.auc import ScoreHistogram
+from ..evaluation.regions import MINIMUM_PIXELS, region_ious
+from ..evaluation.slicewise import count_slices, score_volume
+from ..imaging.atomic import write_aside
+from ..inference.loading import load_model
+from ..inference.slices import predict_slices
+from ..models.region_targets import component_boxes
 from .case_values import CaseScore, values_of_cases
 from .runs import SCORES
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ...errors import DataError, UsageError
-from ...imaging.atomic import write_aside
-from ...provenance import GENERATED, marks
+from ..errors import DataError, UsageError
+from ..imaging.atomic import write_aside
+from ..provenance import GENERATED, marks
 from .conditions import conditions_of
 from .data import lacking_for_row
 from .figures import draw_table

@@ -1,9 +1,9 @@
 """The tables of the papers: which networks stand in their rows, and what the papers report for them.
 
 A paper has a module here, which ends in a tuple ``TABLES``. To add a table, write it there, or add a module of a new
-paper to ``_PAPERS``; a column that no table had so far goes into :mod:`~hf_lesionseg.training.tables.columns`, its
-figure of a case into :mod:`~hf_lesionseg.training.reproduce.case_values`.
-:mod:`hf_lesionseg.training.reproduce` runs any of them.
+paper to ``_PAPERS``; a column that no table had so far goes into :mod:`~hf_lesionseg.reproduce.tables.columns`, its
+figure of a case into :mod:`~hf_lesionseg.reproduce.case_values`.
+:mod:`hf_lesionseg.reproduce` runs any of them.
 """
 
 from ...errors import UsageError

@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from ...errors import LesionSegError
+from ..errors import LesionSegError
 
 _COMMAND = "hf_lesionseg.cli"
 

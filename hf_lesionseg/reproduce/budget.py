@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from ...errors import UsageError
+from ..errors import UsageError
 
 PUBLISHED_WIDTH = 64  # feature maps of the stem of every published ResNet
 _NARROWEST_STEM = 8

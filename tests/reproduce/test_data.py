@@ -5,11 +5,11 @@ import shutil
 
 from hf_lesionseg.datasets.prepared import PreparedDataset
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
+from hf_lesionseg.reproduce import Budget
+from hf_lesionseg.reproduce.data import Prepared, prepared_otherwise
+from hf_lesionseg.reproduce.runs import plan_run
+from hf_lesionseg.reproduce.tables import find_table
 from hf_lesionseg.training.recipe import load_recipe
-from hf_lesionseg.training.reproduce import Budget
-from hf_lesionseg.training.reproduce.data import Prepared, prepared_otherwise
-from hf_lesionseg.training.reproduce.runs import plan_run
-from hf_lesionseg.training.tables import find_table
 
 
 def test_true_dwi_alone_is_not_normalised_by_the_patterns_of_frames_and_maps(prepared, tmp_path):

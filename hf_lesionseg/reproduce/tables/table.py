@@ -55,7 +55,7 @@ class Table:
     recipe : str
         The packaged recipe that every row is trained by, but for its network.
     columns : tuple of str
-        Keys of :data:`~hf_lesionseg.training.tables.columns.COLUMNS`.
+        Keys of :data:`~hf_lesionseg.reproduce.tables.columns.COLUMNS`.
     rows : tuple of Row
     generator : {"organs", "strokes", "perfusion"}
         What stands in for the paper's data where they are synthetic.

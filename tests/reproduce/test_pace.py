@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from hf_lesionseg.errors import UsageError
-from hf_lesionseg.training.reproduce.pace import Allowance, Cost, parse_duration, steps_within
-from hf_lesionseg.training.reproduce.time_budget import TimeBudget, groups_that_share_runs
-from hf_lesionseg.training.tables import TABLES
+from hf_lesionseg.reproduce.pace import Allowance, Cost, parse_duration, steps_within
+from hf_lesionseg.reproduce.tables import TABLES
+from hf_lesionseg.reproduce.time_budget import TimeBudget, groups_that_share_runs
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ...errors import DataError
+from ..errors import DataError
 from .data import Prepared
 from .table_run import chosen_rows, plan_table, reproduce
 from .time_budget import choose_steps, groups_that_share_runs

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hf_lesionseg.training.reproduce import Budget
-from hf_lesionseg.training.tables import TABLES
+from hf_lesionseg.reproduce import Budget
+from hf_lesionseg.reproduce.tables import TABLES
 
-SCRIPT = Path(__file__).parents[3] / "scripts" / "reproduce.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "reproduce.py"
 
 
 def reproduce(*arguments, expected=0):
@@ -206,7 +206,7 @@ def test_nothing_is_trained_before_all_tables_are_looked_at(script, prepared, tm
     assert not list(tmp_path.iterdir())
     trained = []
     monkeypatch.setattr(
-        sys.modules["hf_lesionseg.training.reproduce.tables_run"],
+        sys.modules["hf_lesionseg.reproduce.tables_run"],
         "reproduce",
         lambda table, *_, **__: trained.append(table.id),
     )

@@ -3,9 +3,9 @@
 from rich.console import Console
 from rich.table import Table
 
-from ..tables import COLUMNS
 from .conditions import describe_conditions
 from .spreadsheets import mean_and_sd
+from .tables import COLUMNS
 
 
 def _heading(record):

@@ -7,10 +7,10 @@ import torch
 from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
 from hf_lesionseg.errors import UsageError
+from hf_lesionseg.reproduce import Budget
+from hf_lesionseg.reproduce.measured import first_stage_parameters
+from hf_lesionseg.reproduce.tables import COLUMNS, TABLES, find_table, find_tables
 from hf_lesionseg.training.recipe import load_recipe
-from hf_lesionseg.training.reproduce import Budget
-from hf_lesionseg.training.reproduce.measured import first_stage_parameters
-from hf_lesionseg.training.tables import COLUMNS, TABLES, find_table, find_tables
 
 EVERY_ROW = [pytest.param(table, row, id=f"{table.id}: {row.name}") for table in TABLES.values() for row in table.rows]
 

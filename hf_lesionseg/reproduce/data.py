@@ -8,11 +8,11 @@ from pathlib import Path
 import yaml
 from transformers import AutoConfig
 
-from ...datasets.prepared import PreparedDataset
-from ...imaging.atomic import link_or_copy, write_aside
-from ...models.image_processing_lesion import LesionImageProcessor
-from ..network import WITH_TARGETS, lacking_targets
-from ..recipe import load_recipe
+from ..datasets.prepared import PreparedDataset
+from ..imaging.atomic import link_or_copy, write_aside
+from ..models.image_processing_lesion import LesionImageProcessor
+from ..training.network import WITH_TARGETS, lacking_targets
+from ..training.recipe import load_recipe
 from .command import run_command
 
 _ATLAS_SLICES = 189  # what the slice ranges of the recipes count

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...evaluation.figures import compare_dice, compare_overlays, compare_runs, extract_panel
-from ...inference.loading import load_model
-from ...inference.slices import predict_slices
-from ..history import read_history
+from ..evaluation.figures import compare_dice, compare_overlays, compare_runs, extract_panel
+from ..inference.loading import load_model
+from ..inference.slices import predict_slices
+from ..training.history import read_history
 
 _CASES = 3  # rows of the sheet of overlays
 _BACKGROUNDS = ("t1w", "ct", "tmax")  # channels to draw on, where the first is none to look at

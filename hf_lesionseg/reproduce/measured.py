@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
-from ..tables import COLUMNS
 from .confidence import by_person, interval, paired_difference
+from .tables import COLUMNS
 
 _NONE = {"mean": None, "std": None, "sd": None, "low": None, "high": None, "n": 0, "people": 0}
 
@@ -18,10 +18,10 @@ def measure_column(column, row, scores):
     Parameters
     ----------
     column : str
-        Key of :data:`~hf_lesionseg.training.tables.COLUMNS`.
+        Key of :data:`~hf_lesionseg.reproduce.tables.COLUMNS`.
     row : Row
     scores : list of dict
-        Of :func:`~hf_lesionseg.training.reproduce.scores.score_run`, of each seed.
+        Of :func:`~hf_lesionseg.reproduce.scores.score_run`, of each seed.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...evaluation.metrics import (
+from ..evaluation.metrics import (
     CaseMetrics,
     VoxelCounts,
     dice,
@@ -18,7 +18,7 @@ from ...evaluation.metrics import (
     relative_volume_difference,
     volumetric_overlap_error,
 )
-from ...evaluation.presets import PRESETS, apply_preset
+from ..evaluation.presets import PRESETS, apply_preset
 
 
 @dataclass
