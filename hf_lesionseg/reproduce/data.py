@@ -18,6 +18,8 @@ from .command import run_command
 _ATLAS_SLICES = 189  # what the slice ranges of the recipes count
 _STROKE_MM = 3  # voxels of generated strokes
 _STROKE_SPLIT = {"train": 9, "validation": 1, "test": 2}  # the papers train on 55 or 60 %, of many more
+_GRID = ("channel_names", "slice_axis", "training_spacing", "size")
+_INTENSITIES = ("normalization", "intensity_range", "percentiles")
 _FIELD_OF_VIEW_MM = 220  # of generated perfusion
 
 
@@ -42,15 +44,16 @@ def generate_strokes(folder, *, count=90, seed=0, recipe="clci-net-atlas"):
     -------
     PreparedDataset
     """
-    small, full = load_recipe("clci-net-demo"), load_recipe(recipe)
-    plain = {name: value for name, value in small.processor.items() if name not in ("threshold", "minimum_lesion_ml")}
-    if full.processor["normalization"] != plain["normalization"]:
-        del plain["intensity_range"]
-        plain |= {name: full.processor[name] for name in ("normalization", "percentiles") if name in full.processor}
-    path = _write_recipe(folder, model_type=small.model_type, processor=plain, split=_STROKE_SPLIT)
+    path = _write_recipe(folder, model_type="clci-net", processor=processor_of_strokes(recipe), split=_STROKE_SPLIT)
     options = ("--count", count, "--spacing", _STROKE_MM, "--seed", seed, "--recipe", path)
     run_command("prepare", "synthetic", "-o", folder, *options)
     return PreparedDataset(folder)
+
+
+def processor_of_strokes(recipe):
+    """Settings that generated strokes are prepared by: their own grid, and a recipe's intensities."""
+    grid, full = load_recipe("clci-net-demo").processor, load_recipe(recipe).processor
+    return {name: grid[name] for name in _GRID} | {name: full[name] for name in _INTENSITIES if name in full}
 
 
 def generate_perfusion(folder, *, count=60, size=64, seed=0, recipe="ms-dcnn-isles2018", channels=()):

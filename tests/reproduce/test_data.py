@@ -3,12 +3,14 @@
 import json
 import shutil
 
+import pytest
+
 from hf_lesionseg.datasets.prepared import PreparedDataset
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 from hf_lesionseg.reproduce import Budget
-from hf_lesionseg.reproduce.data import Prepared, prepared_otherwise
+from hf_lesionseg.reproduce.data import Prepared, prepared_otherwise, processor_of_strokes
 from hf_lesionseg.reproduce.runs import plan_run
-from hf_lesionseg.reproduce.tables import find_table
+from hf_lesionseg.reproduce.tables import TABLES, find_table
 from hf_lesionseg.training.recipe import load_recipe
 
 
@@ -42,3 +44,16 @@ def test_of_folders_with_the_same_channel_a_row_takes_the_one_of_its_recipe(prep
     told = plan_run(table, table.rows[0], res_unet, tmp_path, Budget()).other_settings
     assert told.startswith("prepared with another ")
     assert {"size", "normalization"} <= set(told.removeprefix("prepared with another ").split(" and "))
+
+
+@pytest.mark.parametrize("name", sorted({table.recipe for table in TABLES.values() if table.generator == "strokes"}))
+def test_strokes_have_the_grid_of_the_demo_and_the_intensities_of_the_tables_recipe(name):
+    """Whatever the demo's own intensities are: CLCI-Net's are a fixed range, Residual U-Net's percentiles."""
+    found = LesionImageProcessor(**processor_of_strokes(name)).settings()
+    demo, full = (LesionImageProcessor(**load_recipe(each).processor).settings() for each in ("clci-net-demo", name))
+    for setting in found:
+        if setting in ("size", "training_spacing"):
+            assert found[setting] == demo[setting]
+        elif setting in ("normalization", "percentiles") or (setting, name) == ("intensity_range", "clci-net-atlas"):
+            assert found[setting] == full[setting]
+    assert found["threshold"] == LesionImageProcessor().threshold  # the demo's was chosen for its own network
