@@ -18,6 +18,7 @@ from . import (  # noqa: F401
     prepare_isles,
     prepare_template_heads,
     push,
+    reproduce,
     segment,
     submit,
     train,

@@ -7,6 +7,8 @@ from ..errors import UsageError
 
 PUBLISHED_WIDTH = 64  # feature maps of the stem of every published ResNet
 _NARROWEST_STEM = 8
+_PUBLISHED_SIZE = 512  # rows and columns of the papers' slices
+_FEW_EMPTY_SLICES = 0.2  # most slices are empty, and some hundred steps would see few lesions
 _LISTS_OF_WIDTHS = ("up_widths", "perceptual_widths")
 
 
@@ -76,6 +78,14 @@ class Budget:
     def published(cls, **others):
         """Width, batches, rate and epochs of the paper of each row, as its recipe has them."""
         return cls(**{"steps": None, "base_width": PUBLISHED_WIDTH, "batch_size": None, "validations": None} | others)
+
+    @classmethod
+    def generated(cls, size, *, in_a_hurry=False, **others):
+        """Short and narrow, for generated organs of ``size`` x ``size`` pixels; narrower still ``in_a_hurry``."""
+        settings = {"scale": size / _PUBLISHED_SIZE, "empty_slice_fraction": _FEW_EMPTY_SLICES}
+        if in_a_hurry:
+            settings["base_width"] = _NARROWEST_STEM
+        return cls(**settings | others)
 
     def batch_of(self, recipe):
         """Slices per step of each process; where they cannot share the recipe's, so many that no process has fewer."""

@@ -155,6 +155,17 @@ class Prepared:
 
     datasets: tuple[PreparedDataset, ...]
 
+    @classmethod
+    def of_folders(cls, folders):
+        """The data of these folders.
+
+        Raises
+        ------
+        DataError
+            If one of them holds none.
+        """
+        return cls(tuple(map(PreparedDataset, folders)))
+
     def of_row(self, table, row):
         """The data that a row is trained on, or None where no folder has its channels."""
         recipe, wanted = load_recipe(table.recipe_of(row)), channels_of_row(table, row)

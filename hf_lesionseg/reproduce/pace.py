@@ -1,27 +1,27 @@
-"""A table within a wall time: measure what each run costs, then give all of them the same number of steps.
+"""Tables within a wall time: measure what each run costs, then give all of them the same number of steps.
 
     total = sum over runs of (start + validations + scoring + steps * seconds of a step)
 
-is solved for the steps, with a reserve. When the machine turns out slower than it was, each run stops cleanly at its
-share of the time that is left; the same command then goes on.
+is solved for the steps, with a reserve. The choice is kept, so that the same command goes on with a table that was
+broken off. When the machine turns out slower than it was, each run stops cleanly at its share of the time that is left.
 """
 
 import json
 import re
-import subprocess
-import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ..errors import LesionSegError, UsageError
-from .command import environment, launched
+from ..errors import UsageError
+from ..imaging.atomic import write_aside
+from .probe import Cost, measure_runs
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
-_DRAWN = 3  # cases on the sheets of overlays of a run and of a table
-_RESERVE = 0.12  # of the time, for what was measured too short
 FEWEST_STEPS = 10  # of less nothing could be read
-_PROBE = "hf_lesionseg.reproduce.probe"
+VALIDATIONS = 3  # in each run; more would take the time of the steps
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_RESERVE = 0.12  # of the time, for what was measured too short
+_LONGEST_PROBE = 4.0  # seconds for each network
+_SHARE_FOR_PROBES = 0.06
 
 
 def parse_duration(text):
@@ -46,74 +46,6 @@ def parse_duration(text):
     if not whole or not seconds > 0:
         raise UsageError(f"budget {text!r} is no duration; give one such as 90s, 20m or 1h30m")
     return seconds
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Seconds that a run of one seed takes.
-
-    Attributes
-    ----------
-    step : float
-        Of an optimizer step, with its share of the checkpoint that each epoch writes.
-    before : float
-        Of the process until its first step, and of the validations between steps.
-    after : float
-        Of what follows the last step: the scores of the best weights, figures, the table's scores.
-    """
-
-    step: float
-    before: float
-    after: float
-
-    def total(self, steps):
-        """Of a run of so many steps."""
-        return self.before + steps * self.step + self.after
-
-
-def measure(runs, seconds=4.0):
-    """What each of several runs costs, from a short training in a process that leaves nothing behind.
-
-    Parameters
-    ----------
-    runs : list of Run
-        Of the same number of processes.
-    seconds : float
-        To spend on the steps of each.
-
-    Returns
-    -------
-    list of Cost
-
-    Raises
-    ------
-    LesionSegError
-        If one of them cannot be trained.
-    """
-    processes = runs[0].budget.processes
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "costs.json"
-        recipes = [run.write_recipe(Path(folder) / str(number)) for number, run in enumerate(runs)]
-        arguments = ["--recipe", *recipes]
-        arguments += ["--data_dir", *(run.dataset.folder for run in runs)]
-        arguments += ["--seconds", seconds, "--output", output]
-        command = launched(_PROBE, list(map(str, arguments)), processes)
-        done = subprocess.run(command, check=False, env=environment(processes), capture_output=True, text=True)
-        if done.returncode:
-            raise LesionSegError(f"the networks cannot be trained: status {done.returncode}: {done.stderr[-2000:]}")
-        found = json.loads(output.read_text())
-    start = time.monotonic() - started - found["seconds"]
-    return [_cost(run, start, **each) for run, each in zip(runs, found["runs"], strict=True)]
-
-
-def _cost(run, start, step, case, checkpoint, batches):
-    validation, test = (len(run.dataset.select(split)) for split in ("validation", "test"))
-    validations = run.budget.validations + 2  # some more, since they follow epochs
-    before = start + case * validations * validation / run.budget.processes
-    # The table measures the test cases once more, with distances, and both draw some of them; figures and the card take
-    # about as long as a start.
-    return Cost(step + checkpoint / batches, before, start + case * (validation + 2 * test + 2 * min(test, _DRAWN)))
 
 
 def steps_within(seconds, costs):
@@ -165,3 +97,132 @@ class Allowance:
         share = cost.total(self.steps) / sum(each.total(self.steps) for each in self.costs.values())
         del self.costs[run.folder, seed]
         return max(left * share - cost.after, cost.before + FEWEST_STEPS * cost.step) / 60
+
+
+@dataclass(frozen=True)
+class TimeBudget:
+    """Steps that were chosen for a wall time.
+
+    Attributes
+    ----------
+    seconds : float
+        That were asked for, for all the tables together.
+    tables : tuple of str
+        That share runs, and so one number of steps.
+    steps : int
+    costs : dict of str to Cost
+        By the name of the network and its number.
+    expected : float
+        Seconds that all runs take by these costs, of all seeds.
+    """
+
+    seconds: float
+    tables: tuple[str, ...]
+    steps: int
+    costs: dict
+    expected: float
+
+    @property
+    def is_short(self):
+        """Whether even the fewest steps take longer."""
+        return self.expected > self.seconds
+
+    def describe(self):
+        """In one sentence, for the reader of the table."""
+        shown = ", ".join(f"{name} {cost.step:.3f}" for name, cost in self.costs.items())
+        fewest = " (the fewest that are taken: the time is short)" if self.steps <= FEWEST_STEPS else ""
+        if self.is_short:
+            fewest = f" (the fewest that are taken: these rows need about {self.expected / 60:.0f} minutes)"
+        return (
+            f"{self.seconds / 60:g} minutes for {', '.join(self.tables)}: {self.steps} steps for every row{fewest}, "
+            f"from seconds per step of {shown}"
+        )
+
+
+def groups_that_share_runs(tables):
+    """Lists of the tables whose rows are trained by one recipe on the same generated data; they share runs."""
+    groups = {}
+    for table in tables:
+        groups.setdefault((table.generator, table.recipe), []).append(table)
+    return list(groups.values())
+
+
+def choose_steps(tables, runs_of, output, budget, seconds, started, console):
+    """Find the steps that all runs of some tables can take in a wall time.
+
+    Parameters
+    ----------
+    tables : list of Table
+    runs_of : callable
+        Gives the runs of all rows for a budget, each once, as a dict of their folder to (row, Run).
+    output : path
+        The choice is kept there, as ``<tables>-budget.json``, and taken again by the same command.
+    budget : Budget
+        Its steps are chosen here.
+    seconds : float
+    started : float
+        On :func:`time.monotonic`'s clock; making the data is part of the time.
+    console : rich.console.Console
+
+    Returns
+    -------
+    (Budget, TimeBudget, Allowance)
+    """
+    budget = replace(budget, validations=VALIDATIONS)
+    planned = runs_of(budget)
+    ids = tuple(table.id for table in tables)
+    path = Path(output) / f"{'+'.join(ids)}-budget.json"
+    names = {folder: f"{number + 1} {row.name}" for number, (folder, (row, _)) in enumerate(planned.items())}
+    identity = {
+        "seconds": seconds,
+        "rows": list(names.values()),
+        "budget": {name: value for name, value in asdict(budget).items() if name != "steps"},
+        "data": sorted({run.dataset.fingerprint() for _, run in planned.values()}),
+    }
+    identity = json.loads(json.dumps(identity))
+    chosen = _kept(path, identity, ids)
+    if chosen is None:
+        probe = min(_LONGEST_PROBE, _SHARE_FOR_PROBES * seconds / len(planned))
+        console.print(f"{', '.join(ids)}: measuring {len(planned)} networks, {probe:.1f} s each", style="bold")
+        found = measure_runs([run for _, run in planned.values()], probe)
+        costs = dict(zip(names.values(), found, strict=True))
+        left = seconds - (time.monotonic() - started)
+        steps = steps_within(left, [cost for cost in costs.values() for _ in budget.seeds])
+        chosen = TimeBudget(seconds, ids, steps, costs, seconds - left + _expected(costs, steps, budget.seeds))
+        _keep(path, identity, chosen)
+    console.print(chosen.describe(), style="yellow" if chosen.is_short else None)
+    budget = replace(budget, steps=chosen.steps)
+    to_come = {
+        (run.folder, seed): cost
+        for (_, run), cost in zip(runs_of(budget).values(), chosen.costs.values(), strict=True)
+        for seed in budget.seeds
+        if not run.is_finished(seed)
+    }
+    return budget, chosen, Allowance(started + seconds, to_come, chosen.steps)
+
+
+def _expected(costs, steps, seeds):
+    return len(seeds) * sum(cost.total(steps) for cost in costs.values())
+
+
+def _kept(path, identity, ids):
+    """What was chosen before for the same thing, or None."""
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text())
+    if found["identity"] != identity or "expected" not in found:
+        return None
+    costs = {name: Cost(**cost) for name, cost in found["costs"].items()}
+    return TimeBudget(identity["seconds"], ids, found["steps"], costs, found["expected"])
+
+
+def _keep(path, identity, chosen):
+    record = {
+        "steps": chosen.steps,
+        "expected": chosen.expected,
+        "costs": {name: asdict(cost) for name, cost in chosen.costs.items()},
+        "identity": identity,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_aside(path) as aside:
+        aside.write_text(json.dumps(record, indent=1) + "\n")

@@ -1,11 +1,87 @@
-"""A reproduced table for the eye: in the terminal, and as Markdown."""
+"""A reproduced table for its reader: in the terminal, as Markdown and as CSV, with what its rows were trained with."""
+
+import csv
 
 from rich.console import Console
 from rich.table import Table
+from transformers import AutoConfig
 
-from .conditions import describe_conditions
-from .spreadsheets import mean_and_sd
-from .tables import COLUMNS
+from ..csv_numbers import short_numbers
+from ..imaging.atomic import write_aside
+from ..provenance import MARK
+from .table import COLUMNS
+
+_CURVES = {"cosine": "cosine", "linear": "line"}
+_FIELDS = (
+    "table", "row", "column", "heading", "unit", "paper", "paper_sd", "ours", "low", "high", "sd", "n", "people",
+    "seeds", "seed_sd", "compared_with", "difference", "difference_low", "difference_high", "steps", "finished",
+    "synthetic",
+)  # fmt: skip
+
+
+def conditions_of(run):
+    """What a run was trained with, each in a few words.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    dict of str to str
+        Empty where there is nothing to say.
+    """
+    settings, defaults = run.settings, AutoConfig.for_model(run.settings["model_type"])
+    width = settings["model"].get("base_width", defaults.base_width)
+    processes = run.budget.processes
+    fraction = 1.0 if settings["slices"] == "lesion" else settings["empty_slice_fraction"]
+    return {
+        "width": "full width" if width == defaults.base_width else f"width {width} for {defaults.base_width}",
+        "steps": f"{run.steps} steps of {settings['batch_size'] * processes} slices"
+        + (f" in {processes} processes" if processes > 1 else ""),
+        "rate": f"a rate of {settings['learning_rate']:g} {_course(settings)}",
+        "slices": "" if fraction == 1 else f"{100 * fraction:g} % of the slices without lesion in each epoch",
+        "encoders": f"encoders from {settings['encoder_weights'] or 'scratch'}",
+        "data": run.other_settings,
+    }
+
+
+def describe_conditions(rows):
+    """The conditions of a table's rows: what they share once, what differs with the names of the rows.
+
+    Parameters
+    ----------
+    rows : list of dict
+        With ``row`` and ``conditions``.
+
+    Returns
+    -------
+    list of str
+    """
+    shown = []
+    for name in rows[0]["conditions"]:
+        found = {}
+        for row in rows:
+            found.setdefault(row["conditions"][name], []).append(row["row"])
+        if len(found) == 1:
+            shown.append(next(iter(found)))
+        else:
+            shown.append(", ".join(f"{value} ({', '.join(names)})" for value, names in found.items() if value))
+    return list(filter(None, shown))
+
+
+def _course(settings):
+    """How the learning rate goes on."""
+    scheduler, epochs = settings["scheduler"], settings["epochs"]
+    if scheduler == "plateau":
+        return f"times {settings['plateau_factor']:g} where the validation stalls, {epochs} epochs at most"
+    if scheduler in ("step", "multistep"):
+        if scheduler == "step":
+            when = f"every {settings['step_epochs']} epochs"
+        else:
+            when = f"at epochs {' and '.join(map(str, settings['milestones']))}"
+        return f"times {settings['step_factor']:g} {when}, of {epochs}"
+    return "that stays" if scheduler == "constant" else f"falling to 0 along a {_CURVES[scheduler]}"
 
 
 def _heading(record):
@@ -139,3 +215,83 @@ def markdown_table(record):
     for name, text in record["figures"].items():
         lines += ["", f"![{text}]({name})"]
     return "\n".join(lines) + "\n"
+
+
+def write_tidy(record, path):
+    """One line for each row and column of a table; shares in percent, intervals of 95 %.
+
+    Intervals are over ``people``, ``sd`` is between the ``n`` cases, ``seed_sd`` between the seeds; ``difference`` is
+    from the row ``compared_with``, the first, on the same cases. Lines that the paper alone reports have no ours.
+    """
+    lines = []
+    for row in (*record["rows"], *record["reported_only"]):
+        for column in record["columns"]:
+            measured = row.get("columns", {}).get(column, {})
+            paper, paper_sd = mean_and_sd(row["reported"].get(column))
+            difference = measured.get("difference") or [None] * 3
+            lines.append(
+                {
+                    "table": record["table"],
+                    "row": row["row"],
+                    "column": column,
+                    "heading": COLUMNS[column].heading,
+                    "unit": "percent" if COLUMNS[column].unit == "share" else COLUMNS[column].unit,
+                    "paper": paper,
+                    "paper_sd": paper_sd,
+                    "ours": measured.get("mean"),
+                    **{name: measured.get(name) for name in ("low", "high", "sd", "n", "people")},
+                    "seeds": len(row.get("runs", ())),
+                    "seed_sd": measured.get("std"),
+                    "compared_with": record["rows"][0]["row"] if measured.get("difference") else None,
+                    **dict(zip(("difference", "difference_low", "difference_high"), difference, strict=True)),
+                    "steps": min(row["steps"]) if row.get("steps") else None,
+                    "finished": row.get("finished"),
+                    "synthetic": record["synthetic"],
+                    **_mark(record),
+                }
+            )
+    _write(path, (*_FIELDS, *_mark(record)), lines)
+
+
+def write_cases(record, path):
+    """One line for each row, seed and test case: its own figure of each column, empty where it has none."""
+    columns = [column for column in record["columns"] if COLUMNS[column].unit != "parameters"]
+    lines = []
+    for row in record["rows"]:
+        for run, score in zip(row["runs"], row["scores"], strict=True):
+            for case in score["cases"]:
+                values = {column: case["values"].get(column, (0, 0)) for column in columns}
+                figures = {
+                    column: (100 if COLUMNS[column].unit == "share" else 1) * total / count if count else None
+                    for column, (total, count) in values.items()
+                }
+                lines.append(
+                    {
+                        "table": record["table"],
+                        "row": row["row"],
+                        "run": run,
+                        "case": case["case"],
+                        "person": case.get("person"),
+                        **figures,
+                        "synthetic": record["synthetic"],
+                        **_mark(record),
+                    }
+                )
+    _write(path, ("table", "row", "run", "case", "person", *columns, "synthetic", *_mark(record)), lines)
+
+
+def mean_and_sd(reported):
+    """A figure of the paper, and its standard deviation where it has one."""
+    return reported if isinstance(reported, (tuple, list)) else (reported, None)
+
+
+def _mark(record):
+    """What the last column of every line says of figures of generated data."""
+    return {"notice": MARK} if record["synthetic"] else {}
+
+
+def _write(path, fields, lines):
+    with write_aside(path) as aside, aside.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fields)
+        writer.writeheader()
+        writer.writerows(short_numbers(line) for line in lines)

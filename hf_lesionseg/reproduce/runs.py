@@ -6,16 +6,18 @@ A run that was stopped goes on where it was; one that is finished is not trained
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 from transformers import AutoConfig
 
 from ..datasets.prepared import PreparedDataset
-from ..datasets.slices import SliceDataset
 from ..imaging.atomic import write_aside
+from ..training.arguments import TrainingArguments
+from ..training.data import load_data
 from ..training.recipe import load_recipe
+from ..training.setup import training_slices
 from .budget import Budget
 from .command import run_command
 from .data import prepared_otherwise, slices_at_the_same_height
@@ -74,18 +76,28 @@ class Run:
             aside.write_text(yaml.safe_dump(self.settings, sort_keys=False))
         return path
 
+    def options(self, seed, folder=None):
+        """The training arguments of a seed, by name; its recipe is written into the run's folder, or another one."""
+        folder = folder or self.folder
+        return {
+            "recipe": str(self.write_recipe(folder)),
+            "data_dir": str(self.dataset.folder),
+            "output_dir": str(folder / f"seed-{seed}"),
+            "max_steps": self.steps,
+            "seed": seed,
+        }
+
     def train(self, seed, minutes=None):
         """Train, or go on with it, for so many minutes at most; returns the folder of the model."""
         folder = self.seed_folder(seed)
         if self.is_finished(seed):
             return folder
-        recipe = self.write_recipe()
         (folder / SCORES).unlink(missing_ok=True)  # of the weights before
-        run_command(
-            "train", "--recipe", recipe, "--data_dir", self.dataset.folder, "--output_dir", folder,
-            "--max_steps", self.steps, "--seed", seed, "--resume_from_checkpoint", "latest",
-            *(() if minutes is None else (_LATE, f"{minutes:.4f}")), processes=self.budget.processes,
-        )  # fmt: skip
+        options = self.options(seed) | {"resume_from_checkpoint": "latest"}
+        if minutes is not None:
+            options["max_minutes"] = f"{minutes:.4f}"
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        run_command("train", *words, processes=self.budget.processes)
         return folder
 
 
@@ -154,13 +166,14 @@ def _pixels(size):
 
 
 def _batches_of_an_epoch(recipe, slice_range, dataset, budget):
-    slices = SliceDataset(
-        dataset.select("train"),
-        slices=recipe.slices,
+    """How many each process goes through, of the slices that training would take."""
+    taken = replace(
+        recipe,
         slice_range=slice_range,
         empty_slice_fraction=budget.empty_slices_of(recipe),
         copies=1 if budget.steps else recipe.copies,
     )
+    slices = training_slices(taken, load_data(TrainingArguments(data_dir=str(dataset.folder), output_dir="")))
     return math.ceil(len(slices) / (budget.batch_of(recipe) * budget.processes))
 
 

@@ -4,8 +4,8 @@ import pytest
 from transformers import AutoConfig
 
 from hf_lesionseg.errors import UsageError
-from hf_lesionseg.reproduce import Budget
-from hf_lesionseg.reproduce.tables import find_table
+from hf_lesionseg.reproduce.budget import Budget
+from hf_lesionseg.reproduce.papers import find_table
 from hf_lesionseg.training.recipe import load_recipe
 
 

@@ -3,10 +3,10 @@
 import pytest
 
 from hf_lesionseg.datasets.prepared import PreparedDataset
-from hf_lesionseg.reproduce import Budget
-from hf_lesionseg.reproduce.conditions import conditions_of, describe_conditions
+from hf_lesionseg.reproduce.budget import Budget
+from hf_lesionseg.reproduce.papers import find_table
+from hf_lesionseg.reproduce.report import conditions_of, describe_conditions
 from hf_lesionseg.reproduce.runs import plan_run
-from hf_lesionseg.reproduce.tables import find_table
 
 
 @pytest.fixture

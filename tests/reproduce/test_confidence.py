@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hf_lesionseg.reproduce.confidence import interval, paired_difference
+from hf_lesionseg.reproduce.means import interval, paired_difference
 
 
 def test_three_cases_by_hand():

@@ -7,10 +7,10 @@ import pytest
 
 from hf_lesionseg.datasets.prepared import PreparedDataset
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
-from hf_lesionseg.reproduce import Budget
+from hf_lesionseg.reproduce.budget import Budget
 from hf_lesionseg.reproduce.data import Prepared, prepared_otherwise, processor_of_strokes
+from hf_lesionseg.reproduce.papers import TABLES, find_table
 from hf_lesionseg.reproduce.runs import plan_run
-from hf_lesionseg.reproduce.tables import TABLES, find_table
 from hf_lesionseg.training.recipe import load_recipe
 
 

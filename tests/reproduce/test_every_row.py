@@ -5,10 +5,11 @@ import shlex
 import pytest
 
 from hf_lesionseg.cli import main
-from hf_lesionseg.reproduce import Budget, Synthetic
 from hf_lesionseg.reproduce import data as reproduce_data
-from hf_lesionseg.reproduce.table_run import plan_table
-from hf_lesionseg.reproduce.tables import TABLES
+from hf_lesionseg.reproduce.budget import Budget
+from hf_lesionseg.reproduce.data import Synthetic
+from hf_lesionseg.reproduce.papers import TABLES
+from hf_lesionseg.reproduce.tables_run import plan_table
 from hf_lesionseg.training.network import build_network
 from hf_lesionseg.training.recipe import load_recipe
 

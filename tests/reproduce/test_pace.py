@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from hf_lesionseg.errors import UsageError
-from hf_lesionseg.reproduce.pace import Allowance, Cost, parse_duration, steps_within
-from hf_lesionseg.reproduce.tables import TABLES
-from hf_lesionseg.reproduce.time_budget import TimeBudget, groups_that_share_runs
+from hf_lesionseg.reproduce.pace import Allowance, TimeBudget, groups_that_share_runs, parse_duration, steps_within
+from hf_lesionseg.reproduce.papers import TABLES
+from hf_lesionseg.reproduce.probe import Cost
 
 
 @pytest.mark.parametrize(

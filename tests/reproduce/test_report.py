@@ -5,9 +5,7 @@ import io
 
 from rich.console import Console
 
-from hf_lesionseg.reproduce.conditions import describe_conditions
-from hf_lesionseg.reproduce.report import markdown_table, print_table
-from hf_lesionseg.reproduce.spreadsheets import write_cases, write_tidy
+from hf_lesionseg.reproduce.report import describe_conditions, markdown_table, print_table, write_cases, write_tidy
 
 NOTHING = {"mean": None, "std": None, "sd": None, "low": None, "high": None, "n": 0, "people": 0}
 

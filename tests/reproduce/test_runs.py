@@ -8,10 +8,11 @@ from transformers import AutoConfig
 from hf_lesionseg.datasets.prepared import PreparedDataset
 from hf_lesionseg.datasets.slices import SliceDataset
 from hf_lesionseg.errors import DataError, UsageError
-from hf_lesionseg.reproduce import Budget, Prepared
+from hf_lesionseg.reproduce.budget import Budget
+from hf_lesionseg.reproduce.data import Prepared
+from hf_lesionseg.reproduce.papers import TABLES, find_table
 from hf_lesionseg.reproduce.runs import plan_run
-from hf_lesionseg.reproduce.table_run import plan_table
-from hf_lesionseg.reproduce.tables import TABLES, find_table
+from hf_lesionseg.reproduce.tables_run import plan_table
 from hf_lesionseg.training.recipe import load_recipe
 
 

@@ -5,11 +5,15 @@ import pytest
 
 from hf_lesionseg.evaluation.metrics import VoxelCounts, case_metrics
 from hf_lesionseg.evaluation.surface import SurfaceDistances
-from hf_lesionseg.reproduce.case_values import CaseScore
-from hf_lesionseg.reproduce.confidence import interval, paired_difference
-from hf_lesionseg.reproduce.measured import cases_of_column, compare_with_first, measure_column
-from hf_lesionseg.reproduce.scores import summarize_scores
-from hf_lesionseg.reproduce.tables import find_table
+from hf_lesionseg.reproduce.means import (
+    cases_of_column,
+    compare_with_first,
+    interval,
+    measure_column,
+    paired_difference,
+)
+from hf_lesionseg.reproduce.papers import find_table
+from hf_lesionseg.reproduce.scores import CaseScore, summarize_scores
 
 #: true positive, false positive, false negative of six slices
 SLICES = [

@@ -7,9 +7,10 @@ import torch
 from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
 from hf_lesionseg.errors import UsageError
-from hf_lesionseg.reproduce import Budget
-from hf_lesionseg.reproduce.measured import first_stage_parameters
-from hf_lesionseg.reproduce.tables import COLUMNS, TABLES, find_table, find_tables
+from hf_lesionseg.reproduce.budget import Budget
+from hf_lesionseg.reproduce.means import first_stage_parameters
+from hf_lesionseg.reproduce.papers import TABLES, find_table, find_tables
+from hf_lesionseg.reproduce.table import COLUMNS
 from hf_lesionseg.training.recipe import load_recipe
 
 EVERY_ROW = [pytest.param(table, row, id=f"{table.id}: {row.name}") for table in TABLES.values() for row in table.rows]

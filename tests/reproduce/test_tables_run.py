@@ -1,7 +1,6 @@
 """A table from generated organs to the printed page, with the command that the README gives."""
 
 import csv
-import importlib.util
 import json
 import os
 import signal
@@ -9,19 +8,20 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from hf_lesionseg.reproduce import Budget
-from hf_lesionseg.reproduce.tables import TABLES
+from hf_lesionseg.cli import main
+from hf_lesionseg.reproduce import tables_run
+from hf_lesionseg.reproduce.budget import Budget
+from hf_lesionseg.reproduce.papers import TABLES
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "reproduce.py"
+COMMAND = (sys.executable, "-m", "hf_lesionseg.cli", "reproduce")
 
 
 def reproduce(*arguments, expected=0):
-    done = subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == expected, done.stdout[-2000:] + done.stderr[-2000:]
     return done
 
@@ -34,7 +34,7 @@ def read(path):
 @pytest.mark.slow  # trains two networks, each in a process of its own
 def test_a_table_is_trained_scored_and_written_once(tmp_path):
     options = ("--data", "synthetic", "--output", tmp_path, "--cases", 12, "--size", 64)
-    options += ("--steps", 2, "--base_width", 4, "--batch_size", 4)
+    options += ("--steps", 2, "--base-width", 4, "--batch-size", 4)
     done = reproduce("l-snet-3", *options)
     assert "SYNTHETIC" in done.stdout
     record = json.loads((tmp_path / "l-snet-3.json").read_text())
@@ -71,15 +71,15 @@ def test_a_table_is_trained_scored_and_written_once(tmp_path):
     # L-Net's row is also one of Table 2; nothing is trained again.
     folders = sorted((tmp_path / "runs").iterdir())
     weights = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")}
-    reproduce("l-snet-2", *options, "--rows", "+ L-Net")
+    reproduce("l-snet-2", *options, "--row", "+ L-Net")
     assert sorted((tmp_path / "runs").iterdir()) == folders
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")} == weights
 
 
 @pytest.mark.slow  # trains two networks, each in a process of its own
 def test_a_table_on_strokes(tmp_path):
-    options = ("--data", "synthetic", "--output", tmp_path, "--cases", 6, "--steps", 2, "--base_width", 4)
-    done = reproduce("clci-net-1", *options, "--batch_size", 4, "--rows", "PSPNet", "Baseline")
+    options = ("--data", "synthetic", "--output", tmp_path, "--cases", 6, "--steps", 2, "--base-width", 4)
+    done = reproduce("clci-net-1", *options, "--batch-size", 4, "--row", "PSPNet", "--row", "Baseline")
     assert "generated strokes" in done.stdout
     assert "VOE here" in done.stdout  # the table is not squeezed into 80 columns
     assert "not prepared as" not in done.stderr
@@ -100,15 +100,15 @@ def test_a_table_on_strokes(tmp_path):
     assert "| Baseline | 54.00 |" in (tmp_path / "clci-net-1.md").read_text()
 
 
-RES_UNET = ("res-unet-1", "--data", "synthetic", "--cases", 6, "--base_width", 4, "--batch_size", 4)
+RES_UNET = ("res-unet-1", "--data", "synthetic", "--cases", 6, "--base-width", 4, "--batch-size", 4)
 
 
 @pytest.mark.slow  # trains two networks, the second one twice
 def test_a_table_that_was_broken_off_goes_on(tmp_path):
     """Killed, as a machine that goes down would, in the middle of the second run."""
-    options = (*RES_UNET, "--output", tmp_path, "--steps", 60, "--rows", "U-Net", "Residual U-Net")
+    options = (*RES_UNET, "--output", tmp_path, "--steps", 60, "--row", "U-Net", "--row", "Residual U-Net")
     process = subprocess.Popen(
-        [sys.executable, SCRIPT, *map(str, options)],
+        [*COMMAND, *map(str, options)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 400
@@ -146,7 +146,7 @@ def _runs_with_checkpoints(folder, but):
 
 @pytest.mark.slow  # tries and trains a network
 def test_a_wall_time_chooses_the_steps_and_keeps_them(tmp_path):
-    options = (*RES_UNET, "--output", tmp_path, "--rows", "U-Net", "--budget", "45s")
+    options = (*RES_UNET, "--output", tmp_path, "--row", "U-Net", "--budget", "45s")
     done = reproduce(*options)
     assert "measuring 1 networks" in done.stdout
     chosen = json.loads((tmp_path / "res-unet-1-budget.json").read_text())
@@ -163,20 +163,18 @@ def test_a_wall_time_chooses_the_steps_and_keeps_them(tmp_path):
 
 @pytest.mark.slow  # trains a network in two processes
 def test_several_processes_share_the_slices_of_a_step(tmp_path):
-    reproduce(*RES_UNET, "--output", tmp_path, "--rows", "U-Net", "--steps", 3, "--num_processes", 2)
+    reproduce(*RES_UNET, "--output", tmp_path, "--row", "U-Net", "--steps", 3, "--num-processes", 2)
     record = json.loads((tmp_path / "res-unet-1.json").read_text())
     summary = json.loads((tmp_path / record["rows"][0]["runs"][0] / "training_summary.json").read_text())
     assert (summary["run"]["processes"], summary["run"]["steps"], summary["recipe"]["batch_size"]) == (2, 3, 2)
     assert "3 steps of 4 slices in 2 processes" in (tmp_path / "res-unet-1.md").read_text()
 
 
-@pytest.fixture(scope="module")
-def script():
-    """The script as a module, for what needs no process of its own."""
-    specification = importlib.util.spec_from_file_location("reproduce_script", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def run(*arguments):
+    """The command in this process, for what needs none of its own; returns its exit status."""
+    with pytest.raises(SystemExit) as ended:
+        main(["reproduce", *map(str, arguments)])
+    return ended.value.code
 
 
 @pytest.mark.parametrize(
@@ -185,61 +183,58 @@ def script():
         (("l-snet-9", "--data", "synthetic"), 2, "no table is called 'l-snet-9'; use one of l-snet-1"),
         (("l-snet-1", "--data", "nowhere"), 1, "holds no prepared data"),
         (("all", "--data", "synthetic", "--budget", "soon"), 2, "budget 'soon' is no duration"),
-        (("all", "--data", "synthetic", "--num_processes", "3"), 2, "8 slices for 3 processes"),
-        (("l-snet-1", "--data", "synthetic", "--rows", "V-Net"), 2, "l-snet-1 has no row 'V-Net'; its rows: U-Net"),
+        (("all", "--data", "synthetic", "--num-processes", "3"), 2, "8 slices for 3 processes"),
+        (("l-snet-1", "--data", "synthetic", "--row", "V-Net"), 2, "l-snet-1 has no row 'V-Net'; its rows: U-Net"),
+        (("l-snet-1", "--data", "synthetic", "--budget", "1m", "--steps", "9"), 2, "--budget chooses the steps"),
     ],
 )
-def test_wrong_arguments_are_named(script, tmp_path, monkeypatch, capsys, arguments, status, message):
+def test_wrong_arguments_are_named(tmp_path, monkeypatch, capsys, arguments, status, message):
     monkeypatch.chdir(tmp_path)
-    assert script.main(arguments) == status
+    assert run(*arguments) == status
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_is_trained_before_all_tables_are_looked_at(script, prepared, tmp_path, monkeypatch, capsys):
+def test_nothing_is_trained_before_all_tables_are_looked_at(prepared, tmp_path, monkeypatch, capsys):
     """A row that the second table lacks, and a table that there are no data for."""
     monkeypatch.chdir(tmp_path)
-    assert script.main(["clci-net-1", "clci-net-2", "--data", str(prepared), "--rows", "PSPNet"]) == 2
+    assert run("clci-net-1", "clci-net-2", "--data", prepared, "--row", "PSPNet") == 2
     assert "clci-net-2 has no row 'PSPNet'" in capsys.readouterr().err
-    assert script.main(["ms-dcnn-1", "egs-net-1", "--data", str(prepared)]) == 1
+    assert run("ms-dcnn-1", "egs-net-1", "--data", prepared) == 1
     assert "ms-dcnn-1: there is nothing to train" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
     trained = []
-    monkeypatch.setattr(
-        sys.modules["hf_lesionseg.reproduce.tables_run"],
-        "reproduce",
-        lambda table, *_, **__: trained.append(table.id),
-    )
-    assert script.main(["ms-dcnn-1", "clci-net-1", "--data", str(prepared)]) == 0
+    monkeypatch.setattr(tables_run, "reproduce_table", lambda table, *_, **__: trained.append(table.id))
+    assert run("ms-dcnn-1", "clci-net-1", "--data", prepared) == 0
     assert trained == ["clci-net-1"]
     assert "left out: ms-dcnn-1: there is nothing to train" in " ".join(capsys.readouterr().out.split())
 
 
-def test_what_is_not_asked_for_depends_on_the_data(script):
+def test_what_is_not_asked_for_depends_on_the_data(prepared, tmp_path, monkeypatch):
     def budget(*arguments):
-        return script.make_budget(script.parse_arguments(["res-unet-1", "--data", *arguments]))
+        found = []
+        monkeypatch.setattr(tables_run, "reproduce_tables", lambda *given, **_: found.append(given[3]))
+        assert run("res-unet-1", "-o", tmp_path, "--data", *arguments) == 0
+        return found[0]
 
     by_recipe = Budget(steps=None, base_width=64, batch_size=None, validations=None)
-    assert budget("prepared") == by_recipe
-    assert budget("prepared", "--steps", "9", "--seeds", "1", "2") == replace(by_recipe, steps=9, seeds=(1, 2))
+    assert budget(prepared) == by_recipe
+    assert budget(prepared, "--steps", "9", "--seed", "1", "--seed", "2") == replace(by_recipe, steps=9, seeds=(1, 2))
     short = Budget(empty_slice_fraction=0.2)
-    assert budget("prepared", "--budget", "1h") == by_recipe
+    assert budget(prepared, "--budget", "1h") == by_recipe
     assert budget("synthetic", "--budget", "1h") == replace(short, base_width=8, scale=0.25)
     assert budget("synthetic") == replace(short, scale=0.25)
-    assert budget("synthetic", "--empty_slices", "1", "--base_width", "64", "--scale", "1") == Budget(
+    assert budget("synthetic", "--empty-slices", "1", "--base-width", "64", "--scale", "1") == Budget(
         base_width=64, empty_slice_fraction=1.0
     )
 
 
-def test_steps_are_given_or_chosen(script, capsys):
-    with pytest.raises(SystemExit):
-        script.main(["l-snet-1", "--data", "synthetic", "--budget", "1m", "--steps", "10"])
-    assert "--budget chooses the steps" in capsys.readouterr().err
-
-
-def test_help_lists_the_tables(script, capsys):
-    with pytest.raises(SystemExit):
-        script.main(["--help"])
-    text = capsys.readouterr().out
+def test_help_lists_the_tables_without_loading_what_trains_them():
+    program = (
+        "import sys, contextlib; from hf_lesionseg.cli import main\n"
+        "with contextlib.suppress(SystemExit): main(['reproduce', '--help'])\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     for table in TABLES.values():
-        assert table.title in text
+        assert f"{table.id}: {table.title}" in " ".join(done.stdout.split())
