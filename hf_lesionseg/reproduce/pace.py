@@ -210,7 +210,7 @@ def _kept(path, identity, ids):
     if not path.is_file():
         return None
     found = json.loads(path.read_text())
-    if found["identity"] != identity or "expected" not in found:
+    if found["identity"] != identity:
         return None
     costs = {name: Cost(**cost) for name, cost in found["costs"].items()}
     return TimeBudget(identity["seconds"], ids, found["steps"], costs, found["expected"])

@@ -22,8 +22,6 @@ from .budget import Budget
 from .command import run_command
 from .data import prepared_otherwise, slices_at_the_same_height
 
-#: Fields of a recipe that came after the first tables; nothing by default.
-_LATER_FIELDS = ("slice_range", "augmentation", "milestones", "warmup_epochs", "target_channels")
 _LATE = "--max_minutes"  # how training says that it was stopped for want of time
 SCORES = "scores.json"
 
@@ -118,41 +116,31 @@ def plan_run(table, row, dataset, runs, budget):
     Run
     """
     recipe = load_recipe(table.recipe_of(row))
-    defaults = AutoConfig.for_model(row.model_type)
-    lengths = {name: value for name, value in budget.in_proportion().items() if hasattr(defaults, name)}
-    if hasattr(defaults, "dwi_weight"):  # of a 2-norm over the slice, which grows with the root of its pixels
-        published, prepared = _pixels(recipe.processor["size"]), _pixels(dataset.processor().settings()["size"])
-        lengths["dwi_weight"] = defaults.dwi_weight * math.sqrt(published / prepared)
-    model = budget.narrowed(defaults) | lengths | row.model
-    slice_range = slices_at_the_same_height(recipe.slice_range, dataset)
-    batches = _batches_of_an_epoch(recipe, slice_range, dataset, budget)
+    slices = {
+        "slice_range": slices_at_the_same_height(recipe.slice_range, dataset),
+        "empty_slice_fraction": budget.empty_slices_of(recipe),
+        "copies": 1 if budget.steps else recipe.copies,  # else they decide nothing but what counts as an epoch
+    }
+    batches = _batches_of_an_epoch(replace(recipe, **slices), dataset, budget)
     steps = budget.steps or recipe.epochs * batches
-    if hasattr(defaults, "batch_norm_momentum"):
-        # Keras' 0.01 lags behind the weights in a run of a few hundred steps.
-        model.setdefault("batch_norm_momentum", max(defaults.batch_norm_momentum, min(0.1, 20 / steps)))
-    settings = recipe.to_dict() | {
+    others = prepared_otherwise(recipe, dataset)
+    told = "" if dataset.synthetic or row.channels or not others else f"prepared with another {' and '.join(others)}"
+    settings = {
+        **recipe.to_dict(),
+        **slices,
         "model_type": row.model_type,
-        "model": model,
+        "model": _network(row, recipe, dataset, budget, steps),
         "batch_size": budget.batch_of(recipe),
         "learning_rate": budget.rate_of(recipe, row.narrow_rate or table.narrow_rate),
         "encoder_weights": budget.weights_to_start_from(recipe),
         "channels_last": True,  # as fast or faster for all of them; training ignores it where it is not safe
-        "slice_range": slice_range,
-        "empty_slice_fraction": budget.empty_slices_of(recipe),
+        "processor": recipe.processor | others,
+        **_schedule(recipe, math.ceil(steps / batches)),
     }
     if row.channels:
         settings["target_channels"] = []
-    others = prepared_otherwise(recipe, dataset)
-    settings["processor"] = recipe.processor | others
-    told = "" if dataset.synthetic or row.channels or not others else f"prepared with another {' and '.join(others)}"
-    for name in _LATER_FIELDS:
-        if not settings.get(name):
-            settings.pop(name, None)  # runs from before this field was keep their folders
-    settings |= _schedule(recipe, math.ceil(steps / batches))
     if budget.validations:
         settings["validation_every"] = max(1, settings["epochs"] // budget.validations)
-    if budget.steps:  # then they decide nothing but what counts as an epoch
-        settings.pop("copies")
     identity = [settings, steps, dataset.fingerprint()]
     if budget.processes > 1:
         identity.append(budget.processes)
@@ -161,19 +149,27 @@ def plan_run(table, row, dataset, runs, budget):
     return Run(Path(runs) / name, settings | {"name": name}, dataset, budget, steps, told)
 
 
+def _network(row, recipe, dataset, budget, steps):
+    """A row's settings of its network, at the width of the budget and the size of the slices."""
+    defaults = AutoConfig.for_model(row.model_type)
+    lengths = {name: value for name, value in budget.in_proportion().items() if hasattr(defaults, name)}
+    if hasattr(defaults, "dwi_weight"):  # of a 2-norm over the slice, which grows with the root of its pixels
+        published, prepared = _pixels(recipe.processor["size"]), _pixels(dataset.processor().settings()["size"])
+        lengths["dwi_weight"] = defaults.dwi_weight * math.sqrt(published / prepared)
+    model = budget.narrowed(defaults) | lengths | row.model
+    if hasattr(defaults, "batch_norm_momentum"):
+        # Keras' 0.01 lags behind the weights in a run of a few hundred steps.
+        model.setdefault("batch_norm_momentum", max(defaults.batch_norm_momentum, min(0.1, 20 / steps)))
+    return model
+
+
 def _pixels(size):
     return size["height"] * size["width"]
 
 
-def _batches_of_an_epoch(recipe, slice_range, dataset, budget):
+def _batches_of_an_epoch(recipe, dataset, budget):
     """How many each process goes through, of the slices that training would take."""
-    taken = replace(
-        recipe,
-        slice_range=slice_range,
-        empty_slice_fraction=budget.empty_slices_of(recipe),
-        copies=1 if budget.steps else recipe.copies,
-    )
-    slices = training_slices(taken, load_data(TrainingArguments(data_dir=str(dataset.folder), output_dir="")))
+    slices = training_slices(recipe, load_data(TrainingArguments(data_dir=str(dataset.folder), output_dir="")))
     return math.ceil(len(slices) / (budget.batch_of(recipe) * budget.processes))
 
 

@@ -252,14 +252,11 @@ def score_folder(folder, run, console=None):
     """
     path = Path(folder) / SCORES
     if path.is_file():
-        scores = json.loads(path.read_text())
-        # A number in those from before confidence intervals, without people in those after.
-        if isinstance(scores["cases"], list) and all("person" in case for case in scores["cases"]):
-            return scores
+        return json.loads(path.read_text())
     started = time.monotonic()
     model = load_model(folder).model
     smallest = run.budget.in_proportion()["minimum_component_pixels"]
-    slice_range = run.settings.get("slice_range")
+    slice_range = run.settings["slice_range"]
     scores = score_run(model, run.dataset, minimum_pixels=smallest, slice_range=slice_range)
     scores["parameters"] = model.num_parameters()
     with write_aside(path) as aside:

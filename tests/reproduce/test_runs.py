@@ -65,7 +65,7 @@ def test_milestones_and_warm_up_keep_their_shares(dataset, tmp_path):
     recipe = load_recipe("egs-net-isles2018")
     table = find_table("egs-net-1")
     short = plan_run(table, table.rows[0], dataset, tmp_path, Budget(steps=20)).settings
-    assert (short["scheduler"], short.get("warmup_epochs", 0)) == ("cosine", 0)
+    assert (short["scheduler"], short["warmup_epochs"]) == ("cosine", 0)
     per_epoch = -(-sum(case.num_slices for case in dataset.select("train")) // 8)
     long = plan_run(table, table.rows[0], dataset, tmp_path, Budget(steps=720 * per_epoch)).settings
     assert (long["epochs"], long["milestones"]) == (2 * recipe.epochs, [360, 600])
@@ -111,7 +111,7 @@ def test_copies_count_only_where_epochs_do(dataset, tmp_path):
     assert published.settings["copies"] == 3  # "repeated 3 times"
     once = SliceDataset(dataset.select("train"), slice_range=published.settings["slice_range"])
     assert published.steps == 100 * -(-3 * len(once) // 2)
-    assert "copies" not in plan_run(table, table.rows[0], dataset, tmp_path, Budget(steps=5)).settings
+    assert plan_run(table, table.rows[0], dataset, tmp_path, Budget(steps=5)).settings["copies"] == 1
 
 
 def test_the_dwi_loss_weighs_an_error_alike_at_every_size(dataset, tmp_path):
