@@ -30,14 +30,15 @@ def _training(text: str, **settings: Any) -> Any:
 @app.command(cls=_ListsTables)
 def reproduce(
     tables: Annotated[
-        list[str], typer.Argument(metavar="TABLE...", help="Tables of those below, or `all`.", show_default=False)
+        list[str],
+        typer.Argument(metavar="TABLE...", help="Tables to train, by the names below, or `all`.", show_default=False),
     ],
     data: Annotated[
         list[str],
         typer.Option(
             metavar="DIR",
-            help="Folder of `lesionseg prepare`, or `synthetic` to generate what the tables need. Repeat it for rows "
-            "that take in other channels, such as a DWI.",
+            help="Folder of `lesionseg prepare`, or `synthetic` to generate what the tables need. Repeat the option "
+            "for rows that take other channels, such as a DWI.",
             show_default=False,
         ),
     ],
@@ -46,74 +47,80 @@ def reproduce(
     ] = Path("reproduced"),
     row: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Train only this row of the tables; may be repeated.", show_default=False),
+        typer.Option(metavar="NAME", help="Train only this row. Repeat the option for more rows.", show_default=False),
     ] = None,
-    seed: Annotated[list[int], typer.Option(help="Train every row with this seed; may be repeated.")] = [0],  # noqa: B006
+    seed: Annotated[
+        list[int], typer.Option(help="Seed of each run. Repeat the option to train every row once per seed.")
+    ] = [0],  # noqa: B006
     budget: Annotated[
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Wall time of each table, such as 90s, 20m or 1h30m, in place of --steps: every network is tried for "
-            "seconds, and all rows get the number of steps that fits. Tables that share runs put their time together.",
+            help="Wall time per table, such as 90s, 20m or 1h30m, in place of --steps. The command tries every network "
+            "for a few seconds and gives all rows the steps that fit. Tables that share runs share their time.",
             show_default=False,
         ),
     ] = None,
     steps: Annotated[
         int | None,
-        _training("Optimizer steps of each run. Default: the epochs of the row's recipe; 1500 if synthetic."),
+        _training("Optimizer steps per run. Default: the epochs of the row's recipe; 1500 if synthetic."),
     ] = None,
     base_width: Annotated[
         int | None,
         _training(
-            "Feature maps where the paper has 64, other widths in proportion. Default: 64; 16 if synthetic, 8 with "
-            "--budget."
+            "Feature maps where the paper has 64; other widths shrink in proportion. Default: 64; 16 if synthetic, 8 "
+            "with --budget."
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, _training("Slices of a step, of all processes together. Default: the recipe's; 8 if synthetic.")
+        int | None, _training("Slices per step, over all processes. Default: the recipe's; 8 if synthetic.")
     ] = None,
     learning_rate: Annotated[
         float | None,
-        _training("At the beginning. Default: the recipe's; below the paper's width one that suits narrow networks."),
+        _training("Learning rate at the start. Default: the recipe's; the table's own for narrow networks."),
     ] = None,
     empty_slices: Annotated[
         float | None,
         _training(
-            "Share of the slices without lesion that an epoch takes, 0 to 1. Default: the recipe's; 0.2 if synthetic.",
+            "Share of the slices without lesion that each epoch draws, 0 to 1. Default: the recipe's; 0.2 if "
+            "synthetic.",
             metavar="SHARE",
         ),
     ] = None,
     encoder_weights: Annotated[
         str | None,
-        _training("ResNets to start from, `none` for none. Default: ImageNet's at --base-width 64, none below."),
+        _training("ResNet weights to start from, or `none`. Default: the recipe's at --base-width 64, none below."),
     ] = None,
     scale: Annotated[
         float | None,
-        _training("Size of the slices by 512: lengths in pixels, such as a margin, are brought to it."),
+        _training(
+            "Factor for lengths in pixels, such as a margin: size of the slices / 512. Default: 1; --size / 512 if "
+            "synthetic."
+        ),
     ] = None,
     num_processes: Annotated[
         int,
         typer.Option(
-            help="Processes that train a run together, on a GPU each or on the CPU where there is none; they share the "
-            "slices of a step.",
+            help="Processes that share the slices of a step, each on a GPU of its own, or all on the CPU.",
             rich_help_panel=_TRAINING,
         ),
     ] = 1,
     cases: Annotated[
         int,
-        typer.Option(help="Volumes to generate; of perfusion half as many people.", rich_help_panel=_GENERATED),
+        typer.Option(help="Volumes to generate; half as many people for perfusion.", rich_help_panel=_GENERATED),
     ] = 120,
-    size: Annotated[int, typer.Option(help="Rows and columns of slices of organs.", rich_help_panel=_GENERATED)] = 128,
+    size: Annotated[
+        int, typer.Option(help="Rows and columns of the slices of generated organs.", rich_help_panel=_GENERATED)
+    ] = 128,
 ) -> None:
     """Train the rows of a paper's table, and print the paper's figures beside yours.
 
-    On a folder of `lesionseg prepare` every row is trained as its paper says: width, batches, learning rate and epochs
-    of its recipe, and published weights in the encoders where the paper has them. That takes days on a GPU for most
-    tables. `--data synthetic` generates scans and trains narrow networks for minutes; everything that is written says
-    SYNTHETIC.
+    On prepared data each row follows its recipe: the paper's width, batches, learning rate and epochs, and published
+    weights in the encoders where the paper has them. Most tables take days on one GPU. `--data synthetic` generates
+    scans and trains narrow networks for minutes, and marks every file SYNTHETIC.
 
-    Beside the table (Markdown, JSON, CSV, a CSV of the test cases) lie its figures. Rows that tables share are trained
-    once. A run that was stopped goes on where it was: give the same command again.
+    The command writes the table as Markdown, JSON and CSV, one line per test case, and figures. It trains a row that
+    several tables share once. Give the same command again to go on with a run that was stopped.
 
     `lesionseg reproduce l-snet-1 --data synthetic --budget 20m`
 

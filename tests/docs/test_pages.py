@@ -206,7 +206,7 @@ def test_links_lead_somewhere(page):
 
 def test_the_index_lists_every_page():
     listed = set(re.findall(r"\]\(([\w./-]+\.md)\)", read("docs/README.md")))
-    assert listed == {str(page.relative_to(DOCS)) for page in DOCS.glob("*.md")} - {"README.md"}
+    assert listed == {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
     linked = {
         ((REPOSITORY / page).parent / target).resolve()
         for page in PAGES
