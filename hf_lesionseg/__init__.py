@@ -29,7 +29,19 @@ _PUBLIC = {
     "read_scan": ".imaging",
     "write_mask": ".imaging",
 }
-_ROOMS = ("datasets", "errors", "evaluation", "hub", "imaging", "inference", "models", "ops", "pretrained", "training")
+_ROOMS = (
+    "datasets",
+    "errors",
+    "evaluation",
+    "hub",
+    "imaging",
+    "inference",
+    "models",
+    "ops",
+    "pretrained",
+    "reproduce",
+    "training",
+)
 
 __all__ = ["__version__", *_PUBLIC]
 

@@ -12,6 +12,40 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 
 @pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """Seven people, one scan each of 20x24x6 voxels with a bright noisy block as its lesion."""
+    import nibabel as nib
+
+    from hf_lesionseg.datasets.prepared.records import CaseRecord, Origin
+    from hf_lesionseg.datasets.prepared.splits import make_splits, save_splits
+    from hf_lesionseg.datasets.prepared.writing import prepare_cases
+    from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
+
+    folder = tmp_path_factory.mktemp("tiny")
+    generator = np.random.default_rng(0)
+    records = []
+    for index in range(7):
+        image = generator.uniform(20, 60, (20, 24, 6)).astype(np.float32)
+        mask = np.zeros(image.shape, np.uint8)
+        mask[4 + index : 9 + index, 6:13, 1:4] = 1
+        image[mask > 0] += 35
+        paths = []
+        for kind, data in (("T1w", image), ("mask", mask)):
+            paths.append(folder / f"p{index}_{kind}.nii.gz")
+            nib.save(nib.Nifti1Image(data, np.diag([1, 1, 2, 1])), paths[-1])
+        records.append(CaseRecord(id=f"p{index}", person=f"p{index}", images={"t1w": paths[0]}, masks=[paths[1]]))
+    processor = LesionImageProcessor(
+        size={"height": 32, "width": 32}, normalization="fixed-range", intensity_range=(0, 100)
+    )
+    dataset = prepare_cases(records, folder / "prepared", processor, Origin("tiny", synthetic=True))
+    save_splits(
+        folder / "prepared" / "splits.json",
+        make_splits(dataset.cases, {"train": 4, "validation": 2, "test": 1}, seed=0),
+    )
+    return folder / "prepared"
+
+
+@pytest.fixture(scope="session")
 def write_slice():
     """Return a function that writes one DICOM slice of CT: 0.8 mm between rows, 0.7 mm between columns."""
     pytest.importorskip("pydicom", reason='DICOM files need pydicom: pip install "hf-lesionseg[dicom]"')

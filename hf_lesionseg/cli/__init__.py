@@ -15,6 +15,7 @@ from . import (  # noqa: F401
     perfusion,
     prepare,
     push,
+    reproduce,
     segment,
     submit,
     train,

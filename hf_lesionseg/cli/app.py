@@ -14,8 +14,8 @@ INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
 
 #: In the order of a project's life; what is not named here comes last.
 ORDER = (
-    "segment", "models", "perfusion", "prepare", "folds", "train", "ensemble", "evaluate", "submit", "push", "demo",
-    "doctor",
+    "segment", "models", "perfusion", "prepare", "folds", "train", "ensemble", "evaluate", "reproduce", "submit",
+    "push", "demo", "doctor",
 )  # fmt: skip
 
 

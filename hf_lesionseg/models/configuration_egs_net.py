@@ -1,4 +1,4 @@
-"""Configuration of EGS-Net, and the settings of every row of its ablation table."""
+"""Configuration of EGS-Net."""
 
 from huggingface_hub.dataclasses import strict
 
@@ -161,50 +161,3 @@ class EGSNetConfig(SegmenterConfig):
         for name in ("heat_map_peak", *weights):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
-
-
-_FOUR_MAPS = ("cbf", "cbv", "mtt", "tmax")
-_PLAIN = {
-    "map_channels": _FOUR_MAPS,
-    "extractor": False,
-    "generator": False,
-    "squeeze_excitation": False,
-    "normalization": "batch",
-    "input_norm": False,
-    "perceptual": "none",
-    "loss": "bce",
-    "heat_map": False,
-}
-_STEPS = (
-    ("U-Net + CE", _PLAIN),
-    ("+ GD", {"loss": "generalized-dice-ce"}),
-    ("AU-Net", {"squeeze_excitation": True}),
-    ("+ G", {"generator": True, "map_channels": (*_FOUR_MAPS, "pwimax_p")}),
-    ("+ SDF", {"heat_map": True}),
-    ("+ SN", {"normalization": "switch"}),
-    ("+ E", {"extractor": True, "extractor_channels": FRAMES[::2]}),
-    ("+ BN", {"perceptual": "twin", "input_norm": True, "extractor_channels": FRAMES, "map_channels": MAPS}),
-)
-
-
-def ablation_rows():
-    """Settings of each row of the paper's ablation table, in its order: each row keeps what those before it added.
-
-    Returns
-    -------
-    dict of str to dict
-        The last cumulative row is the network itself. "true DWI" is the segmentor on a true DWI, whose ``pixel_values``
-        are one channel of that name: the paper's upper bound.
-    """
-    rows, settings = {}, {}
-    for name, added in _STEPS:
-        settings = settings | added
-        rows[name] = settings
-    rows["true DWI"] = {
-        "num_channels": 1,
-        "channel_names": ("dwi",),
-        "map_channels": ("dwi",),
-        "extractor": False,
-        "generator": False,
-    }
-    return rows

@@ -32,10 +32,10 @@ SMALLER = (
     (r"mine_hard_negatives\.py", "--slices 32"),
     (r"prepare template-heads", "--count 3"),
     (r"measure_fine_tuning\.py", "--cases 4 --epochs 1"),
-    (r"reproduce\.py .*synthetic", "--steps 1 --base_width 4 --batch_size 2 --cases 12 --size 64"),
-    (r"reproduce\.py l-snet", "--rows U-Net --steps 1 --base_width 4 --batch_size 2"),
-    (r"reproduce\.py clci", "--rows Baseline --steps 1 --base_width 4 --batch_size 2"),
-    (r"reproduce\.py ms-dcnn", "--steps 1 --base_width 4 --batch_size 2"),
+    (r"lesionseg reproduce (?!--help)", "--steps 1 --base-width 4 --batch-size 2"),
+    (r"reproduce .*synthetic", "--cases 12 --size 64"),
+    (r"reproduce l-snet", "--row U-Net"),
+    (r"reproduce clci", "--row Baseline"),
     (r"benchmark_kernels\.py", "--repeats 2 --only roi_paste"),
 )
 SMALLER_IN_PROGRAMS = (("patients=60", "patients=1"),)
@@ -206,7 +206,7 @@ def test_links_lead_somewhere(page):
 
 def test_the_index_lists_every_page():
     listed = set(re.findall(r"\]\(([\w./-]+\.md)\)", read("docs/README.md")))
-    assert listed == {str(page.relative_to(DOCS)) for page in DOCS.glob("*.md")} - {"README.md"}
+    assert listed == {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
     linked = {
         ((REPOSITORY / page).parent / target).resolve()
         for page in PAGES

@@ -5,7 +5,6 @@ import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -272,12 +271,11 @@ def test_an_output_that_cannot_be_made(folders, tmp_path):
         evaluate_folders(*folders[:2], tmp_path / "file", progress=False)
 
 
-def test_the_script_and_its_exit_status(folders):
+def test_the_command_and_its_exit_status(folders):
     predictions, truths, output = folders
-    script = Path(__file__).parents[2] / "scripts" / "evaluate.py"
 
     def run(*arguments):
-        command = [sys.executable, str(script), str(predictions), str(truths), "-o", str(output), *arguments]
+        command = [sys.executable, "-m", "hf_lesionseg.cli", "evaluate", predictions, truths, "-o", output, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     done = run()

@@ -258,23 +258,23 @@ def test_a_broken_folder_is_refused_before_anything_is_sent(hub, push, folder, n
 
 
 @pytest.mark.slow  # two fresh processes
-def test_the_script_prints_the_address_or_one_line_and_a_status(hub, api, folder, tmp_path):
+def test_the_command_prints_the_address_or_one_line_and_a_status(hub, api, folder, tmp_path):
     repository = Path(__file__).parents[2]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
     environment |= {"PYTHONPATH": str(repository)}
 
-    def script(*arguments):
-        command = [sys.executable, repository / "scripts" / "push_to_hub.py", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True)
+    def command(*arguments):
+        words = [sys.executable, "-m", "hf_lesionseg.cli", "push", *arguments]
+        return subprocess.run(words, env=environment, capture_output=True, text=True)
 
-    done = script(folder, REPO, "--token", hub.token, "--license", "mit")
+    done = command(folder, REPO, "--token", hub.token, "--license", "mit")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"{hub.endpoint}/{REPO}"
     assert "model.safetensors" in done.stderr  # the client's progress bar
     assert api.model_info(REPO).card_data.license == "mit"
 
-    refused = script(folder, REPO, "--token", "hf_wrong")
+    refused = command(folder, REPO, "--token", "hf_wrong")
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1].startswith("error: http://127.0.0.1")
     assert "Traceback" not in refused.stderr

@@ -9,7 +9,7 @@ import pytest
 
 from hf_lesionseg.cli import main
 from hf_lesionseg.datasets.prepared.reading import PreparedDataset
-from hf_lesionseg.datasets.prepared.records import CaseRecord
+from hf_lesionseg.datasets.prepared.records import CaseRecord, Origin
 from hf_lesionseg.datasets.prepared.splits import make_splits, save_splits
 from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
@@ -39,7 +39,7 @@ def data(tmp_path_factory):
     processor = LesionImageProcessor(
         size={"height": 32, "width": 32}, training_spacing=(1.0, 1.0), normalization="z-score"
     )
-    dataset = prepare_cases(records, folder / "prepared", processor, name="tiny", synthetic=True, source=source)
+    dataset = prepare_cases(records, folder / "prepared", processor, Origin("tiny", synthetic=True, source=source))
     save_splits(
         folder / "prepared" / "splits.json",
         make_splits(dataset.cases, {"train": 2, "validation": 2, "test": 2}, seed=0),
