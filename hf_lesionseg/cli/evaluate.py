@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .app import app
+from .mask import mask_options
 
 
 @app.command()
@@ -80,19 +81,18 @@ def evaluate(
     """
     from ..evaluation import evaluate_folders, print_summary
 
+    mask = mask_options(threshold=threshold, minimum_lesion_ml=minimum_lesion_ml, keep_largest=keep_largest)
     summary = evaluate_folders(
         predictions,
         truths,
         output,
         scans=scans,
-        threshold=threshold,
+        mask=mask,
         splits=splits,
         only_split=only_split,
         slice_axis=slice_axis,
         distances=distances,
         preset=preset,
-        minimum_lesion_ml=minimum_lesion_ml,
-        keep_largest=keep_largest,
         label=label,
         prediction_label=prediction_label,
         self_check=self_check,

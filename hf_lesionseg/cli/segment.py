@@ -2,15 +2,16 @@
 
 import sys
 import traceback
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..errors import LesionSegError
+from ..errors import LesionSegError, UsageError
 from ..pretrained import DEFAULT, packaged_model
 from .app import app
+from .mask import mask_options
 
 _NETWORK, _MASK, _RUN = "Network", "Mask", "Run"
 
@@ -150,11 +151,36 @@ def segment(
 
     `lesionseg segment sub-01_T1w.nii.gz sub-02_T1w.nii.gz --model org/clci-net -o results`
     """
+    from ..inference import Computing, ModelSource, SeriesOptions, segment_cases
+
+    if overwrite and skip_existing:
+        raise UsageError("overwrite and skip-existing exclude each other; give one")
+    options = {
+        "mask": mask_options(
+            threshold=threshold,
+            minimum_lesion_ml=minimum_lesion_ml,
+            keep_largest=keep_largest,
+            median_filter=median_filter,
+        ),
+        "computing": Computing(precision, batch_size, deterministic),
+        "series": SeriesOptions(frame_seconds, trust_frame_order),
+        "existing": "overwrite" if overwrite else "keep" if skip_existing else "refuse",
+    }
+    network = ModelSource(model or packaged_model(), revision, token, device, trust_remote_code)
+    with _slices_bar() as on_slices:
+        run = segment_cases(inputs, network, output, **options, on_case=_tell, on_slices=on_slices)
+    _print_table(run, output)
+    if run.notice:
+        print(run.notice)
+    raise typer.Exit(run.exit_status)
+
+
+@contextmanager
+def _slices_bar():
+    """Show a bar of the slices of each case on a terminal; gives what is to be called as they are done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from transformers.utils.logging import disable_progress_bar
-
-    from ..inference import segment_cases
 
     disable_progress_bar()  # "Loading weights" is over before it can be read
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("slices"))
@@ -167,32 +193,7 @@ def segment(
         bar.update(task, description=case, completed=done, total=total)
 
     with bar if console.is_terminal else nullcontext():  # a disabled bar of an older rich still ends its line
-        run = segment_cases(
-            inputs,
-            model or packaged_model(),
-            output,
-            revision=revision,
-            token=token,
-            device=device,
-            trust_remote_code=trust_remote_code,
-            precision=precision,
-            batch_size=batch_size,
-            threshold=threshold,
-            minimum_lesion_ml=minimum_lesion_ml,
-            frame_seconds=frame_seconds,
-            trust_frame_order=trust_frame_order,
-            keep_largest=keep_largest,
-            median_filter=median_filter,
-            deterministic=deterministic,
-            overwrite=overwrite,
-            skip_existing=skip_existing,
-            on_case=_tell,
-            on_slices=on_slices,
-        )
-    _print_table(run, output)
-    if run.notice:
-        print(run.notice)
-    raise typer.Exit(run.exit_status)
+        yield on_slices
 
 
 def _tell(outcome) -> None:

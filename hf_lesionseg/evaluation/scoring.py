@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import ScanError, UsageError
+from ..errors import ScanError
 from ..imaging import Scan
 from ..imaging.scan import read_label_map, read_probability
-from ..models.lesion_cleanup import clean_lesions
+from ..models.mask_options import MaskOptions, clean_mask
+from ..models.volume_geometry import plan_slices
 from .label_choice import LabelChoice
 from .matching import TruthCase
 from .metrics import CaseMetrics, failed_case
 from .presets import Preset
 from .slicewise import score_volume
-
-
-@dataclass(frozen=True)
-class CleanUp:
-    """What is dropped from every predicted mask before it is scored; lesions are 26-connected.
-
-    Attributes
-    ----------
-    minimum_lesion_ml : float
-        Lesions below this volume in mL go.
-    keep_largest : int
-        So many of the largest lesions stay; 0 keeps all.
-    """
-
-    minimum_lesion_ml: float = 0.0
-    keep_largest: int = 0
-
-    def __post_init__(self):
-        if not self.minimum_lesion_ml >= 0:
-            raise UsageError(f"minimum lesion volume {self.minimum_lesion_ml} mL cannot be; give 0 to keep all lesions")
-        if self.keep_largest < 0:
-            raise UsageError(f"keep-largest {self.keep_largest} is no number of lesions; give 0 to keep all")
 
 
 def read_prediction(
@@ -86,29 +64,31 @@ def _read_prediction(path, truth, threshold, values, rounds=False):
 def score_case(
     truth: TruthCase,
     prediction: Path | None,
-    threshold: float | None = None,
+    mask: MaskOptions | None = None,
     slice_axis: str = "axial",
     *,
     distances: bool = False,
-    clean_up: CleanUp = CleanUp(),
     labels: LabelChoice | None = None,
     preset: Preset | None = None,
 ) -> CaseMetrics:
     """Score one case; a prediction that is missing, unreadable or on another grid gives a failed case.
 
-    Two volumes are in memory at a time. ``labels`` tells which labels are lesion, and learns which there are. Of a
+    Two volumes are in memory at a time. With a threshold in ``mask`` the predictions are probabilities; what else it
+    holds is done to the predicted mask. ``labels`` tells which labels are lesion, and learns which there are. Of a
     ``preset`` its rule for lesions counts here, and its rounding;
     :func:`~hf_lesionseg.evaluation.presets.apply_preset` gives its values to empty masks.
     """
     if prediction is None:
         return failed_case(truth.case, "no prediction", truth.person)
+    mask = mask or MaskOptions()
     labels, rounds = labels or LabelChoice(), preset is not None and preset.rounds
     try:
         true_mask, reading = read_label_map(truth.path, values=labels.truth, rounds=rounds)
         labels.truths.add(truth.case, reading.labels, labels.truth, reading.warnings)
-        predicted, found = _read_prediction(prediction, true_mask, threshold, labels.prediction, rounds)
+        predicted, found = _read_prediction(prediction, true_mask, mask.threshold, labels.prediction, rounds)
         labels.predictions.add(truth.case, found, labels.prediction)
-        clean_lesions(predicted, true_mask.voxel_ml, clean_up.minimum_lesion_ml, clean_up.keep_largest)
+        across = plan_slices(true_mask.shape, true_mask.affine, slice_axis=slice_axis).file_slice_axis
+        clean_mask(predicted, mask.over(), true_mask.voxel_ml, across)
     except ScanError as error:
         return failed_case(truth.case, str(error), truth.person)
     rule = {} if preset is None else {"lesion_rule": preset.lesions}

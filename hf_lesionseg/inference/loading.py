@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,29 @@ class LoadedModel:
             "model_type": self.model.config.model_type,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
         }
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a network is to be found; :meth:`load` finds it.
+
+    Attributes
+    ----------
+    id_or_folder, revision, token, device, trust_remote_code
+        As for :func:`load_model`.
+    """
+
+    id_or_folder: str | Path
+    revision: str | None = None
+    token: str | None = field(default=None, repr=False)
+    device: str = "auto"
+    trust_remote_code: bool = False
+
+    def load(self) -> LoadedModel:
+        """Load the network, see :func:`load_model`."""
+        return load_model(
+            self.id_or_folder, self.revision, self.token, self.device, trust_remote_code=self.trust_remote_code
+        )
 
 
 def choose_device(device: str = "auto") -> torch.device:
