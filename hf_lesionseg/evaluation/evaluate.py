@@ -154,7 +154,7 @@ def evaluate_folders(
     copies = [] if self_check else copies_of_truths(matched, truth_set, scored)
     summary["notes"] = [*labels.remarks(), *told_copies(copies)]
     synthetic = MARK if "training_data" in notice else truth_set.synthetic
-    drawn = {"scans": backgrounds, "threshold": threshold, "labels": labels, "synthetic": synthetic}
+    drawn = {"scans": backgrounds, "options": mask, "slice_axis": slice_axis, "labels": labels, "synthetic": synthetic}
     summary["notes"] += _draw_figures(cases, truth_set, matched, output, **drawn)
     record = {
         "format_version": FORMAT_VERSION,
@@ -219,7 +219,8 @@ def _draw_figures(
     output: Path,
     *,
     scans: Mapping[str, Path] | None,
-    threshold: float | None,
+    options: MaskOptions,
+    slice_axis: str,
     labels: LabelChoice,
     synthetic: bool | str,
 ) -> list[str]:
@@ -227,7 +228,7 @@ def _draw_figures(
     n_failed = sum(case.failed for case in cases)
     dice_distribution([case.dice for case in cases], output / DICE_FIGURE, n_failed=n_failed, synthetic=synthetic)
     lesion_volume_histograms(_volumes_by_split(cases, truth_set), output / VOLUMES_FIGURE, synthetic=synthetic)
-    drawn = {"scans": scans, "threshold": threshold, "labels": labels, "synthetic": synthetic}
+    drawn = {"scans": scans, "options": options, "slice_axis": slice_axis, "labels": labels, "synthetic": synthetic}
     return draw_gallery(cases, truth_set, matched, output / OVERLAYS_FIGURE, **drawn)
 
 

@@ -20,20 +20,26 @@ from .slicewise import score_volume
 
 
 def read_prediction(
-    path: str | Path, truth: Scan, threshold: float | None = None, values: Sequence[int] | None = None
+    path: str | Path,
+    truth: Scan,
+    mask: MaskOptions | None = None,
+    values: Sequence[int] | None = None,
+    slice_axis: str = "axial",
 ) -> np.ndarray:
     """Read a predicted mask on the truth's grid.
 
     Parameters
     ----------
     path : path
-        A mask (any value above 0 is lesion), or with ``threshold`` a map of probabilities.
+        A mask (any value above 0 is lesion), or with a threshold in ``mask`` a map of probabilities.
     truth : Scan
         Whose grid the prediction must lie on.
-    threshold : float, optional
-        Voxels above it are lesion.
+    mask : MaskOptions, optional
+        What is done to the prediction before it is scored; nothing where it holds nothing.
     values : sequence of int, optional
         Of a map of several labels: those that are lesion.
+    slice_axis : {"axial", "coronal", "sagittal"}
+        Of the slices that a median filter smooths.
 
     Returns
     -------
@@ -48,17 +54,21 @@ def read_prediction(
     GridMismatchError
         It lies on another grid than the truth.
     """
-    return _read_prediction(path, truth, threshold, values)[0]
+    return _read_prediction(path, truth, mask or MaskOptions(), values, slice_axis)[0]
 
 
-def _read_prediction(path, truth, threshold, values, rounds=False):
+def _read_prediction(path, truth, options, values, slice_axis, rounds=False):
     """Mask of a prediction, and its labels; fractions only where values are rounded."""
-    if threshold is not None:
-        return read_probability(path, truth).data > threshold, ()
-    mask, reading = read_label_map(path, truth, values, rounds=rounds)
-    if reading.warnings and not rounds:
-        raise ScanError(f"{path}: looks like probabilities, not a mask; give a threshold, for example 0.5")
-    return mask.data > 0, reading.labels
+    if options.threshold is not None:
+        mask, labels = read_probability(path, truth).data > options.threshold, ()
+    else:
+        found, reading = read_label_map(path, truth, values, rounds=rounds)
+        if reading.warnings and not rounds:
+            raise ScanError(f"{path}: looks like probabilities, not a mask; give a threshold, for example 0.5")
+        mask, labels = found.data > 0, reading.labels
+    across = plan_slices(truth.shape, truth.affine, slice_axis=slice_axis).file_slice_axis
+    clean_mask(mask, options.over(), truth.voxel_ml, across)
+    return mask, labels
 
 
 def score_case(
@@ -85,10 +95,8 @@ def score_case(
     try:
         true_mask, reading = read_label_map(truth.path, values=labels.truth, rounds=rounds)
         labels.truths.add(truth.case, reading.labels, labels.truth, reading.warnings)
-        predicted, found = _read_prediction(prediction, true_mask, mask.threshold, labels.prediction, rounds)
+        predicted, found = _read_prediction(prediction, true_mask, mask, labels.prediction, slice_axis, rounds)
         labels.predictions.add(truth.case, found, labels.prediction)
-        across = plan_slices(true_mask.shape, true_mask.affine, slice_axis=slice_axis).file_slice_axis
-        clean_mask(predicted, mask.over(), true_mask.voxel_ml, across)
     except ScanError as error:
         return failed_case(truth.case, str(error), truth.person)
     rule = {} if preset is None else {"lesion_rule": preset.lesions}
