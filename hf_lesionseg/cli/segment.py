@@ -22,10 +22,10 @@ def segment(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="One case each: a scan (.nii.gz, .nii, .hdr/.img), a folder with one scan per channel, "
-            "or tmax=a.nii.gz,cbf=b.nii.gz by the names of the network's channels. For a network of CT perfusion also "
-            "the raw 4-D series, as a file or as ctp=series.nii.gz (with brain=mask.nii.gz): maps and frames that are "
-            "not given are made from it.",
+            help="One case each: a scan (.nii.gz, .nii, .hdr/.img, .mgz, .mgh, .nrrd, .mha), a folder with one scan "
+            "per channel, or tmax=a.nii.gz,cbf=b.nii.gz by the names of the network's channels. For a network of CT "
+            "perfusion also the raw 4-D series, as a file or as ctp=series.nii.gz (with brain=mask.nii.gz): maps and "
+            "frames that are not given are made from it.",
             show_default=False,
         ),
     ],

@@ -18,7 +18,7 @@ from ..imaging import PerfusionOptions, perfusion_maps, read_mask, read_perfusio
 from ..imaging.atomic import write_aside
 from ..imaging.file_identity import scan_sha256
 from ..imaging.folder_lock import one_run_at_a_time
-from .case_input import scan_stem
+from ..models.scan_formats import scan_stem
 from .record import peak_memory, versions
 
 #: Map -> unit; also what the description in the header of its file says.

@@ -150,7 +150,7 @@ class LesionSegmentationPipeline(Pipeline):
             given = ", ".join(case) or "none"
             raise ScanError(f"the case has channels {given}; this network needs {', '.join(names)}")
         scans = {name: _as_scan(case[name]) for name in names}
-        images = {name: _named_image(scan) for name, scan in scans.items()}
+        images = {name: scan.to_nibabel() for name, scan in scans.items()}
         features = self.image_processor.preprocess(images if len(names) > 1 else images[names[0]])
         (geometry,) = features["geometry"]
         origins = map_origins(scans, (perfusion or {}).get("channels", ()))
@@ -236,14 +236,6 @@ def _as_scan(case: Any) -> Scan:
         raise ScanError(str(error)) from error
     header = nib.Nifti1Image(volume.data, volume.affine).header if volume.header is None else volume.header
     return Scan(Path(name), volume.data, volume.affine, header, volume.warnings)
-
-
-def _named_image(scan: Scan) -> nib.Nifti1Image:
-    """The scan as the processor takes it, under its file's name, so that messages say which file."""
-    image = scan.to_nibabel()
-    if scan.path.name.lower().endswith((".nii", ".nii.gz")):
-        image.set_filename(str(scan.path))
-    return image
 
 
 def register_pipeline() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ...errors import DataError
+from ...models.scan_formats import scan_stem
 from ..prepared.reading import PreparedDataset
 from ..prepared.records import CaseRecord, RejectedCase
 from ..synthetic.template import TEMPLATE_LICENCE
@@ -126,8 +127,8 @@ def find_isles2018_cases(
             continue
         copy = keep_volume(case, kind, path, source)
         if copy is not None:
-            same = (case.mask if kind == "mask" else case.images[kind]).name.split(".nii")[0]
-            if same == path.name.split(".nii")[0]:
+            same = scan_stem(case.mask if kind == "mask" else case.images[kind])
+            if same == scan_stem(path):
                 rejected.append(copy)
             else:
                 case.problem = f"{same} and {path.name} are both its {match['kind']}; keep one"
@@ -249,5 +250,5 @@ def _case_folder(path: Path, source: Path) -> Path:
             return folder
         if folder == source:
             break
-    own = path.name.split(".nii")[0]
+    own = scan_stem(path)
     return path.parent.parent if path.parent.name == own and path.parent != source else path.parent

@@ -19,10 +19,11 @@ from ...imaging.file_identity import scan_sha256
 from ...imaging.scan import on_grid_of
 from ...models.grid_storage import bring_onto_grid
 from ...models.intensity import apply_normalization, measure_intensity, plan_normalization
+from ...models.scan_formats import scan_stem
 from ...models.volume_geometry import SliceGeometry, to_planes
 from ..prepared.records import CaseRecord, RejectedCase
 from .bids_names import is_modality
-from .case_names import says_mask, scan_stem
+from .case_names import says_mask
 from .file_search import NIFTI, walk_files
 
 __all__ = [
@@ -151,7 +152,7 @@ def _shows_another(path: Path, case: str) -> bool:
 
 
 def _belongs(path: Path, folder: Path, case: str) -> bool:
-    names = [re.split(r"\.nii", path.name)[0], *path.relative_to(folder).parts[:-1]]
+    names = [scan_stem(path), *path.relative_to(folder).parts[:-1]]
     own = re.compile(re.escape(case) + r"(?![A-Za-z0-9])", re.IGNORECASE)
     return any(own.match(name) for name in names)
 
