@@ -12,7 +12,8 @@ from ..errors import DataError, ScanError
 from ..imaging import Scan, read_mask, read_scan
 from ..imaging.scan import on_grid_of
 from ..models.mask_options import MaskOptions
-from ..models.volume_geometry import VolumeError, restore_planes
+from ..models.slice_planes import restore_planes
+from ..models.volume_geometry import VolumeError
 from .figures import OverlayPanel, extract_panel, overlay_sheet
 from .label_choice import LabelChoice
 from .matching import TruthCase, TruthSet

@@ -12,7 +12,8 @@ from .intensity import apply_normalization, measure_intensity, normalization_of,
 from .label_values import read_labels
 from .padding import without_padding
 from .plane_window import centre_window, stretch_notes, tissue_footprint
-from .volume_geometry import VolumeError, mask_to_planes, plan_slices, to_planes, with_window
+from .slice_planes import mask_to_planes, to_planes
+from .volume_geometry import VolumeError, plan_slices, with_window
 
 
 def slice_case(case, affine, name, processor):

@@ -12,8 +12,9 @@ from .label_values import check_probabilities
 from .mask_options import MASK_DEFAULTS, MaskOptions, MaskSettings, make_mask
 from .outputs import lesion_probability
 from .processor_settings import check_settings
+from .slice_planes import restore_planes
 from .slice_stack import stack_slices, stacked_channels
-from .volume_geometry import SliceGeometry, VolumeError, restore_planes
+from .volume_geometry import SliceGeometry, VolumeError
 
 #: what transformers and the Hub keep in preprocessor_config.json beside the settings
 _SERVICE_KEYS = (

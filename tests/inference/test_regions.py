@@ -16,7 +16,8 @@ from hf_lesionseg.inference.preview import _planes, write_preview
 from hf_lesionseg.inference.regions import canonical_edges, region_on_scan
 from hf_lesionseg.inference.slices import Region
 from hf_lesionseg.models.outputs import LesionSegmenterOutput
-from hf_lesionseg.models.volume_geometry import plan_slices, restore_planes, with_window
+from hf_lesionseg.models.slice_planes import restore_planes
+from hf_lesionseg.models.volume_geometry import plan_slices, with_window
 
 
 @dataclass

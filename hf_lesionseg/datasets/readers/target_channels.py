@@ -20,7 +20,8 @@ from ...imaging.scan import on_grid_of
 from ...models.grid_storage import bring_onto_grid
 from ...models.intensity import apply_normalization, measure_intensity, plan_normalization
 from ...models.scan_formats import scan_stem
-from ...models.volume_geometry import SliceGeometry, to_planes
+from ...models.slice_planes import to_planes
+from ...models.volume_geometry import SliceGeometry
 from ..prepared.records import CaseRecord, RejectedCase
 from .bids_names import is_modality
 from .case_names import says_mask
