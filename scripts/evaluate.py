@@ -6,6 +6,7 @@ The same as ``lesionseg evaluate``, as a script to read and to change.
 import argparse
 import sys
 
+from hf_lesionseg.cli.mask import mask_options
 from hf_lesionseg.errors import LesionSegError
 from hf_lesionseg.evaluation import evaluate_folders, print_summary
 
@@ -30,6 +31,7 @@ def main(arguments=None) -> int:
     """Return the exit status: 0 all scored, 1 a case failed, 2 wrong usage."""
     options = vars(parse_arguments(arguments))
     try:
+        options["mask"] = mask_options(threshold=options.pop("threshold"))
         summary = evaluate_folders(options.pop("predictions"), options.pop("truths"), options.pop("output"), **options)
     except LesionSegError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -288,5 +288,5 @@ def test_the_script_and_its_exit_status(folders):
     assert "failed: a: no prediction" in failed.stdout
     wrong = run("--threshold", "7")
     assert wrong.returncode == 2
-    assert wrong.stderr.startswith("error: threshold 7.0")
+    assert wrong.stderr.startswith("error: threshold=7.0")
     assert len(wrong.stderr.splitlines()) == 1
