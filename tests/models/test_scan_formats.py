@@ -354,7 +354,7 @@ def test_writers():
 @pytest.mark.parametrize("ending", ["mgh", "mgz", "nrrd", "mha"])
 def test_damaged_headers_give_a_typed_error_or_a_volume(tmp_path, ending):
     whole = save(tmp_path, ending, AFFINES["oblique"]).read_bytes()
-    path, rng, read = tmp_path / f"damaged.{ending}", np.random.default_rng(5), 0
+    path, rng, read, told = tmp_path / f"damaged.{ending}", np.random.default_rng(5), 0, []
     for _ in range(150):
         content = bytearray(whole)
         for place in rng.integers(min(len(whole), 300), size=rng.integers(1, 4)):
@@ -364,6 +364,7 @@ def test_damaged_headers_give_a_typed_error_or_a_volume(tmp_path, ending):
             assert read_nifti(path).data.ndim == 3
             read += 1
         except VolumeError as error:
-            assert str(path) in str(error)
-            assert "\n" not in str(error)
-    assert 0 < read < 150
+            told.append(str(error))
+    assert all(str(path) in line and "\n" not in line for line in told)
+    assert read
+    assert told
