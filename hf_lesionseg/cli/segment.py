@@ -2,7 +2,6 @@
 
 import sys
 import traceback
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from ..errors import LesionSegError, UsageError
 from ..pretrained import DEFAULT, packaged_model
 from .app import app
 from .mask import mask_options
+from .progress import progress_bar
 
 _NETWORK, _MASK, _RUN = "Network", "Mask", "Run"
 
@@ -151,6 +151,8 @@ def segment(
 
     `lesionseg segment sub-01_T1w.nii.gz sub-02_T1w.nii.gz --model org/clci-net -o results`
     """
+    from transformers.utils.logging import disable_progress_bar
+
     from ..inference import Computing, ModelSource, SeriesOptions, segment_cases
 
     if overwrite and skip_existing:
@@ -167,33 +169,13 @@ def segment(
         "existing": "overwrite" if overwrite else "keep" if skip_existing else "refuse",
     }
     network = ModelSource(model or packaged_model(), revision, token, device, trust_remote_code)
-    with _slices_bar() as on_slices:
+    disable_progress_bar()  # "Loading weights" is over before it can be read
+    with progress_bar("loading the network", "slices") as on_slices:
         run = segment_cases(inputs, network, output, **options, on_case=_tell, on_slices=on_slices)
     _print_table(run, output)
     if run.notice:
         print(run.notice)
     raise typer.Exit(run.exit_status)
-
-
-@contextmanager
-def _slices_bar():
-    """Show a bar of the slices of each case on a terminal; gives what is to be called as they are done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()  # "Loading weights" is over before it can be read
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("slices"))
-    # On the error stream, so that the table alone can be piped.
-    console = Console(stderr=True)
-    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
-    task = bar.add_task("loading the network", total=None)
-
-    def on_slices(case: str, done: int, total: int) -> None:
-        bar.update(task, description=case, completed=done, total=total)
-
-    with bar if console.is_terminal else nullcontext():  # a disabled bar of an older rich still ends its line
-        yield on_slices
 
 
 def _tell(outcome) -> None:
