@@ -18,6 +18,7 @@ from .volume_geometry import VolumeError
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LONGEST_HEADER = 1 << 20
 _UNITS = {"m": "meter", "meter": "meter", "um": "micron", "µm": "micron", "micron": "micron"}
+_READERS = {".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
 #: By ending: what ends the text header in front of the voxels, what says that these are compressed or plain, and what
 #: says where left is.
 _HEADER_END = {".nrrd": rb"\r?\n\r?\n", ".mha": rb"(?m)^ElementDataFile\s*=\s*LOCAL[ \t\r]*\n"}
@@ -42,6 +43,7 @@ def open_itk(path, streams):
     header, start = _text_header(path, kind)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
+    reader.SetImageIO(_READERS[kind])  # by itself ITK would not know .MHA
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
