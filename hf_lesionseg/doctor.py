@@ -18,6 +18,7 @@ EXTRAS = {
     "nilearn": "generated strokes: pip install 'hf-lesionseg[synthetic]'",
     "trackio": "tracking of trainings: pip install 'hf-lesionseg[tracking]'",
     "pydicom": "DICOM series: pip install 'hf-lesionseg[dicom]'",
+    "SimpleITK": "scans as .nrrd and .mha: pip install 'hf-lesionseg[formats]'",
     "openpyxl": "metadata in .xlsx files: pip install 'hf-lesionseg[xlsx]'",
 }
 LITTLE_MEMORY_GB, LITTLE_DISK_GB = 4.0, 2.0

@@ -73,7 +73,7 @@ def _points():
 
 def _score(processor, probability, geometry, truth, scored):
     for threshold, smallest in _points():
-        mask = processor.mask_from_probability(probability, geometry, threshold, smallest)
+        mask = processor.mask_from_probability(probability, geometry, threshold, minimum_lesion_ml=smallest)
         marked = float(mask.sum()) * geometry.voxel_ml
         if truth is None or not truth.any():
             scored[threshold, smallest].append((0.0, marked))

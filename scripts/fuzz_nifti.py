@@ -141,7 +141,9 @@ class Fuzz:
         self.masks = {}
         for name, content in self.bases:
             path = self._write(name, gzip.compress(content, 1) if name.endswith(".gz") else content)
-            (outcome,) = segment_cases([path], self.loaded, self.folder / "out", preview=False, overwrite=True).outcomes
+            (outcome,) = segment_cases(
+                [path], self.loaded, self.folder / "out", preview=False, existing="overwrite"
+            ).outcomes
             if outcome.status != "done":
                 raise RuntimeError(f"{name} itself fails: {outcome.reason}")
             scan = read_scan(path)
@@ -181,7 +183,9 @@ class Fuzz:
             scan, refusal = None, str(error)
             if "\n" in refusal or str(path) not in refusal:
                 return f"the error is no line that names the file: {refusal!r}"
-        (outcome,) = segment_cases([path], self.loaded, self.folder / "out", preview=False, overwrite=True).outcomes
+        (outcome,) = segment_cases(
+            [path], self.loaded, self.folder / "out", preview=False, existing="overwrite"
+        ).outcomes
         self.last = outcome.status
         if outcome.status == "failed":
             if isinstance(outcome.error, TimeoutError):

@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperCommand
 
 from .app import app
+from .mask import mask_options
 
 
 class _NamesMetrics(TyperCommand):
@@ -90,19 +91,18 @@ def evaluate(
     """
     from ..evaluation import evaluate_folders, print_summary
 
+    mask = mask_options(threshold=threshold, minimum_lesion_ml=minimum_lesion_ml, keep_largest=keep_largest)
     summary = evaluate_folders(
         predictions,
         truths,
         output,
         scans=scans,
-        threshold=threshold,
+        mask=mask,
         splits=splits,
         only_split=only_split,
         slice_axis=slice_axis,
         distances=distances,
         preset=preset,
-        minimum_lesion_ml=minimum_lesion_ml,
-        keep_largest=keep_largest,
         label=label,
         prediction_label=prediction_label,
         self_check=self_check,

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from ..errors import UsageError
 from .app import app
+from .progress import progress_bar
 
 _INPUT, _METHOD = "Input", "Method"
 
@@ -95,9 +95,6 @@ def perfusion(
 
     `lesionseg perfusion ctp.nii.gz -o maps`
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     from ..imaging import PerfusionOptions
     from ..inference.perfusion_maps import write_perfusion_maps
 
@@ -112,11 +109,7 @@ def perfusion(
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, console=console, transient=True)
-    task = bar.add_task("reading", total=None)
-    with bar if console.is_terminal else nullcontext():  # a disabled bar of an older rich still ends its line
+    with progress_bar("reading") as update:
         files = write_perfusion_maps(
             series,
             output,
@@ -126,7 +119,7 @@ def perfusion(
             arterial_input=arterial_input,
             options=options,
             overwrite=overwrite,
-            progress=lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total),
+            progress=update,
         )
     _tell(files)
 

@@ -2,15 +2,16 @@
 
 import sys
 import traceback
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..errors import LesionSegError
+from ..errors import LesionSegError, UsageError
 from ..pretrained import DEFAULT, packaged_model
 from .app import app
+from .mask import mask_options
+from .progress import progress_bar
 
 _NETWORK, _MASK, _RUN = "Network", "Mask", "Run"
 
@@ -21,10 +22,10 @@ def segment(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="One case each: a scan (.nii.gz, .nii, .hdr/.img), a folder with one scan per channel, "
-            "or tmax=a.nii.gz,cbf=b.nii.gz by the names of the network's channels. For a network of CT perfusion also "
-            "the raw 4-D series, as a file or as ctp=series.nii.gz (with brain=mask.nii.gz): maps and frames that are "
-            "not given are made from it.",
+            help="One case each: a scan (.nii.gz, .nii, .hdr/.img, .mgz, .mgh, .nrrd, .mha), a folder with one scan "
+            "per channel, or tmax=a.nii.gz,cbf=b.nii.gz by the names of the network's channels. For a network of CT "
+            "perfusion also the raw 4-D series, as a file or as ctp=series.nii.gz (with brain=mask.nii.gz): maps and "
+            "frames that are not given are made from it.",
             show_default=False,
         ),
     ],
@@ -150,45 +151,27 @@ def segment(
 
     `lesionseg segment sub-01_T1w.nii.gz sub-02_T1w.nii.gz --model org/clci-net -o results`
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from transformers.utils.logging import disable_progress_bar
 
-    from ..inference import segment_cases
+    from ..inference import Computing, ModelSource, SeriesOptions, segment_cases
 
-    disable_progress_bar()  # "Loading weights" is over before it can be read
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("slices"))
-    # On the error stream, so that the table alone can be piped.
-    console = Console(stderr=True)
-    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
-    task = bar.add_task("loading the network", total=None)
-
-    def on_slices(case: str, done: int, total: int) -> None:
-        bar.update(task, description=case, completed=done, total=total)
-
-    with bar if console.is_terminal else nullcontext():  # a disabled bar of an older rich still ends its line
-        run = segment_cases(
-            inputs,
-            model or packaged_model(),
-            output,
-            revision=revision,
-            token=token,
-            device=device,
-            trust_remote_code=trust_remote_code,
-            precision=precision,
-            batch_size=batch_size,
+    if overwrite and skip_existing:
+        raise UsageError("overwrite and skip-existing exclude each other; give one")
+    options = {
+        "mask": mask_options(
             threshold=threshold,
             minimum_lesion_ml=minimum_lesion_ml,
-            frame_seconds=frame_seconds,
-            trust_frame_order=trust_frame_order,
             keep_largest=keep_largest,
             median_filter=median_filter,
-            deterministic=deterministic,
-            overwrite=overwrite,
-            skip_existing=skip_existing,
-            on_case=_tell,
-            on_slices=on_slices,
-        )
+        ),
+        "computing": Computing(precision, batch_size, deterministic),
+        "series": SeriesOptions(frame_seconds, trust_frame_order),
+        "existing": "overwrite" if overwrite else "keep" if skip_existing else "refuse",
+    }
+    network = ModelSource(model or packaged_model(), revision, token, device, trust_remote_code)
+    disable_progress_bar()  # "Loading weights" is over before it can be read
+    with progress_bar("loading the network", "slices") as on_slices:
+        run = segment_cases(inputs, network, output, **options, on_case=_tell, on_slices=on_slices)
     _print_table(run, output)
     if run.notice:
         print(run.notice)

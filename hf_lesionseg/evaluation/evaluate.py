@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import DataError, OutputError, UsageError
 from ..imaging.atomic import write_aside
+from ..models.mask_options import MaskOptions
 from ..provenance import GENERATED, MARK, SYNTHETIC_TRUTHS, marks
 from .figures import dice_distribution, lesion_volume_histograms
 from .gallery import draw_gallery
@@ -28,7 +29,7 @@ from .prediction_records import made_from_generated_data
 from .presets import apply_preset, find_preset
 from .report import csv_table, markdown_report
 from .scored_case import CaseMetrics
-from .scoring import CleanUp, score_case
+from .scoring import score_case
 from .slicewise import check_slice_axis
 from .summary import summarize
 
@@ -45,14 +46,12 @@ def evaluate_folders(
     output: str | os.PathLike,
     *,
     scans: str | os.PathLike | None = None,
-    threshold: float | None = None,
+    mask: MaskOptions | None = None,
     splits: str | os.PathLike | Mapping[str, Sequence[str]] | None = None,
     only_split: str | None = None,
     slice_axis: str = "axial",
     distances: bool = True,
     preset: str | None = None,
-    minimum_lesion_ml: float = 0.0,
-    keep_largest: int = 0,
     progress: bool = True,
     label: str | int | None = None,
     prediction_label: str | int | None = None,
@@ -73,8 +72,9 @@ def evaluate_folders(
         Folder for the results; made if missing.
     scans : path, optional
         Folder of scans to draw the overlays on. A prepared folder brings its own.
-    threshold : float, optional
-        The predictions are probabilities; voxels above the threshold, between 0 and 1, are lesion.
+    mask : MaskOptions, optional
+        With a threshold the predictions are probabilities. What else it holds is done to each predicted mask before it
+        is scored, and nothing where it holds nothing.
     splits : path or mapping of split name to case names, optional
         A ``splits.json``; a prepared folder brings its own.
     only_split : str, optional
@@ -86,8 +86,6 @@ def evaluate_folders(
         (:mod:`hf_lesionseg.evaluation.lesionwise`), too.
     preset : {"isles2018", "isles2022", "isles2024", "atlas-r2"}, optional
         Count as that challenge's evaluator does (:mod:`hf_lesionseg.evaluation.presets`).
-    minimum_lesion_ml, keep_largest
-        What is dropped from the predictions before they are scored (:class:`~hf_lesionseg.evaluation.scoring.CleanUp`).
     progress : bool
         Show a progress bar on stderr.
     label : str or int, optional
@@ -110,15 +108,13 @@ def evaluate_folders(
         A folder is missing or empty, two files are the same case, no prediction belongs to any truth, a prediction is
         the file of a truth, or a label occurs in no case.
     UsageError
-        The threshold, the split, the slice axis, the preset, the clean-up or the label cannot be, or one folder is
-        given for both.
+        The split, the slice axis, the preset or the label cannot be, or one folder is given for both.
     OutputError
         The output folder cannot be written to.
     """
-    if threshold is not None and not 0 < threshold < 1:
-        raise UsageError(f"threshold {threshold} cannot be; probabilities are cut between 0 and 1, usually at 0.5")
     check_slice_axis(slice_axis)
-    challenge, clean_up = find_preset(preset), CleanUp(minimum_lesion_ml, keep_largest)
+    mask = mask or MaskOptions()
+    challenge, threshold = find_preset(preset), mask.threshold
     if challenge is not None and not distances:
         raise UsageError(f"preset {preset} reports distances or single lesions; evaluate with distances")
     if not self_check:
@@ -143,8 +139,8 @@ def evaluate_folders(
     output = Path(output)
     _make_folder(output)
 
-    options = {"distances": distances, "clean_up": clean_up, "labels": labels, "preset": challenge}
-    cases = _score_all(truth_set.cases, matched, threshold, slice_axis, options, progress=progress)
+    options = {"distances": distances, "labels": labels, "preset": challenge}
+    cases = _score_all(truth_set.cases, matched, mask, slice_axis, options, progress=progress)
     cases = [apply_preset(case, challenge) for case in cases]
     labels.check()
     _remove_former(output)
@@ -159,20 +155,18 @@ def evaluate_folders(
     copies = [] if self_check else copies_of_truths(matched, truth_set, scored)
     summary["notes"] = [*labels.remarks(), *told_copies(copies)]
     synthetic = MARK if "training_data" in notice else truth_set.synthetic
-    drawn = {"scans": backgrounds, "threshold": threshold, "labels": labels, "synthetic": synthetic}
+    drawn = {"scans": backgrounds, "options": mask, "slice_axis": slice_axis, "labels": labels, "synthetic": synthetic}
     summary["notes"] += _draw_figures(cases, truth_set, matched, output, **drawn)
     record = {
         "format_version": FORMAT_VERSION,
         **notice,
         "predictions": os.fspath(predictions),
         "truths": os.fspath(truths),
-        "threshold": threshold,
+        **{**mask.over().to_dict(), "threshold": threshold},  # None: the predictions are masks
         "only_split": only_split,
         "slice_axis": slice_axis,
         "distances": distances,
         "preset": preset,
-        "minimum_lesion_ml": minimum_lesion_ml,
-        "keep_largest": keep_largest,
         "labels": {"truth": labels.truth, "prediction": labels.prediction},
         "self_check": self_check,
         "synthetic": truth_set.synthetic,
@@ -226,7 +220,8 @@ def _draw_figures(
     output: Path,
     *,
     scans: Mapping[str, Path] | None,
-    threshold: float | None,
+    options: MaskOptions,
+    slice_axis: str,
     labels: LabelChoice,
     synthetic: bool | str,
 ) -> list[str]:
@@ -234,7 +229,7 @@ def _draw_figures(
     n_failed = sum(case.failed for case in cases)
     dice_distribution([case.dice for case in cases], output / DICE_FIGURE, n_failed=n_failed, synthetic=synthetic)
     lesion_volume_histograms(_volumes_by_split(cases, truth_set), output / VOLUMES_FIGURE, synthetic=synthetic)
-    drawn = {"scans": scans, "threshold": threshold, "labels": labels, "synthetic": synthetic}
+    drawn = {"scans": scans, "options": options, "slice_axis": slice_axis, "labels": labels, "synthetic": synthetic}
     return draw_gallery(cases, truth_set, matched, output / OVERLAYS_FIGURE, **drawn)
 
 
@@ -255,7 +250,7 @@ def _volumes_by_split(cases: Sequence[CaseMetrics], truth_set: TruthSet) -> dict
 def _score_all(
     truths: Sequence[TruthCase],
     matched: Mapping[str, Path],
-    threshold: float | None,
+    mask: MaskOptions,
     slice_axis: str,
     options: Mapping,
     *,
@@ -267,7 +262,7 @@ def _score_all(
     # As a context: a bar left open by Ctrl-C would keep the terminal.
     with Progress(console=Console(stderr=True), disable=not progress) as bar:
         return [
-            score_case(truth, matched.get(truth.case), threshold, slice_axis, **options)
+            score_case(truth, matched.get(truth.case), mask, slice_axis, **options)
             for truth in bar.track(truths, description="scoring")
         ]
 

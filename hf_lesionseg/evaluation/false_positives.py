@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import DataError
+from ..imaging.scan_search import scans_below
 
 __all__ = ["healthy_scans"]
 
@@ -26,7 +27,7 @@ def healthy_scans(catalogue, split: str, folders: Sequence[Path]) -> list[Path]:
     wanted = {
         each["sha256"] for each in catalogue.record["anatomies"] if each["split"] == split and each["kind"] != "labels"
     }
-    files = sorted(path for folder in folders for path in Path(folder).rglob("*.nii*"))
+    files = sorted(path for folder in folders for path in scans_below(folder))
     found = [path for path in files if hashlib.sha256(path.read_bytes()).hexdigest() in wanted]
     if folders and not found:
         raise DataError(f"{folders[0]}: holds none of the catalogue's real scans of the split {split}")

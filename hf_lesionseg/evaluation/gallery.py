@@ -11,7 +11,9 @@ import numpy as np
 from ..errors import DataError, ScanError
 from ..imaging import Scan, read_mask, read_scan
 from ..imaging.scan import on_grid_of
-from ..models.volume_geometry import VolumeError, restore_planes
+from ..models.mask_options import MaskOptions
+from ..models.slice_planes import restore_planes
+from ..models.volume_geometry import VolumeError
 from .figures import OverlayPanel, extract_panel, overlay_sheet
 from .label_choice import LabelChoice
 from .matching import TruthCase, TruthSet
@@ -78,7 +80,8 @@ def draw_gallery(
     path: str | Path,
     *,
     scans: Mapping[str, Path] | None = None,
-    threshold: float | None = None,
+    options: MaskOptions | None = None,
+    slice_axis: str = "axial",
     labels: LabelChoice | None = None,
     synthetic: bool | str = False,
 ) -> list[str]:
@@ -96,7 +99,9 @@ def draw_gallery(
         PNG to write.
     scans : mapping of case name to file, optional
         Backgrounds; without it those of a prepared folder, else none.
-    threshold : float, optional
+    options : MaskOptions, optional
+        What is done to a prediction before it is scored, and so before it is drawn.
+    slice_axis : {"axial", "coronal", "sagittal"}
         As for :func:`~hf_lesionseg.evaluation.scoring.read_prediction`.
     labels : LabelChoice, optional
         Which labels are lesion.
@@ -125,7 +130,7 @@ def draw_gallery(
                 affine=mask.affine,
                 scan=background,
                 truth=mask.data,
-                prediction=read_prediction(predictions[case.case], mask, threshold, labels.prediction),
+                prediction=read_prediction(predictions[case.case], mask, options, labels.prediction, slice_axis),
             )
         )
     if panels:

@@ -12,7 +12,8 @@ from ..datasets.prepared.label_tables import choose_values
 from ..errors import DataError, UsageError
 from ..imaging.label_census import LabelCensus
 from ..models.label_values import in_words
-from .matching import TruthSet, scan_stem
+from ..models.scan_formats import scan_stem
+from .matching import TruthSet
 
 _NAMED_AS_TRUTH = ("truth", "gt")
 _SELF_CHECK = "--self-check (self_check=True) scores them, as a check of names and grids"

@@ -18,15 +18,15 @@ from ..datasets.readers.case_names import (
     CONTENT_WORDS,
     MASK_WORDS,
     PROBABILITY_WORDS,
-    SCAN_SUFFIXES,
     case_name,
     content_word,
     files_by_case,
     person_name,
-    scan_stem,
 )
 from ..datasets.readers.lesion_masks import LabelTables, is_mask, shows_something_else, unite
 from ..errors import DataError
+from ..imaging.scan_search import scans_below
+from ..models.scan_formats import endings_in_words, scan_stem
 from .pairing import TruthCase, match_predictions
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ __all__ = [
     "is_prepared",
     "match_predictions",
     "person_name",
-    "scan_stem",
 ]
 
 
@@ -91,16 +90,10 @@ def find_scans(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         what = "is a file" if folder.is_file() else "no such folder"
-        raise DataError(f"{folder}: {what}; give a folder of NIfTI files")
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.name.lower().endswith(SCAN_SUFFIXES)
-        and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
-        and not path.is_dir()  # a link to nothing is a case that fails, with its reason
-    )
+        raise DataError(f"{folder}: {what}; give a folder of scans")
+    found = scans_below(folder)  # a link to nothing is a case that fails, with its reason
     if not found:
-        raise DataError(f"{folder}: no scan in this folder; expected {', '.join(SCAN_SUFFIXES)} files")
+        raise DataError(f"{folder}: no scan in this folder; expected {endings_in_words()} files")
     return found
 
 

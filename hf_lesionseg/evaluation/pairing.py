@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from ..datasets.readers.case_names import looser_names, same_acquisition, scan_stem
+from ..datasets.readers.case_names import looser_names, same_acquisition
 from ..errors import DataError
+from ..models.scan_formats import scan_stem
 
 __all__ = ["TruthCase", "match_predictions"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..models.scan_formats import scan_stem
 from ..provenance import GENERATED, of_record
-from .matching import scan_stem
 
 
 def made_from_generated_data(predictions: Iterable[Path]) -> bool:

@@ -3,58 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import ScanError, UsageError
+from ..errors import ScanError
 from ..imaging import Scan
 from ..imaging.scan import read_label_map, read_probability
-from ..models.lesion_cleanup import clean_lesions
+from ..models.mask_options import MaskOptions, clean_mask
+from ..models.volume_geometry import plan_slices
 from .label_choice import LabelChoice
 from .matching import TruthCase
 from .presets import Preset
 from .scored_case import CaseMetrics, failed_case, score_volume
 
 
-@dataclass(frozen=True)
-class CleanUp:
-    """What is dropped from every predicted mask before it is scored; lesions are 26-connected.
-
-    Attributes
-    ----------
-    minimum_lesion_ml : float
-        Lesions below this volume in mL go.
-    keep_largest : int
-        So many of the largest lesions stay; 0 keeps all.
-    """
-
-    minimum_lesion_ml: float = 0.0
-    keep_largest: int = 0
-
-    def __post_init__(self):
-        if not self.minimum_lesion_ml >= 0:
-            raise UsageError(f"minimum lesion volume {self.minimum_lesion_ml} mL cannot be; give 0 to keep all lesions")
-        if self.keep_largest < 0:
-            raise UsageError(f"keep-largest {self.keep_largest} is no number of lesions; give 0 to keep all")
-
-
 def read_prediction(
-    path: str | Path, truth: Scan, threshold: float | None = None, values: Sequence[int] | None = None
+    path: str | Path,
+    truth: Scan,
+    mask: MaskOptions | None = None,
+    values: Sequence[int] | None = None,
+    slice_axis: str = "axial",
 ) -> np.ndarray:
     """Read a predicted mask on the truth's grid.
 
     Parameters
     ----------
     path : path
-        A mask (any value above 0 is lesion), or with ``threshold`` a map of probabilities.
+        A mask (any value above 0 is lesion), or with a threshold in ``mask`` a map of probabilities.
     truth : Scan
         Whose grid the prediction must lie on.
-    threshold : float, optional
-        Voxels above it are lesion.
+    mask : MaskOptions, optional
+        What is done to the prediction before it is scored; nothing where it holds nothing.
     values : sequence of int, optional
         Of a map of several labels: those that are lesion.
+    slice_axis : {"axial", "coronal", "sagittal"}
+        Of the slices that a median filter smooths.
 
     Returns
     -------
@@ -69,45 +53,49 @@ def read_prediction(
     GridMismatchError
         It lies on another grid than the truth.
     """
-    return _read_prediction(path, truth, threshold, values)[0]
+    return _read_prediction(path, truth, mask or MaskOptions(), values, slice_axis)[0]
 
 
-def _read_prediction(path, truth, threshold, values, rounds=False):
+def _read_prediction(path, truth, options, values, slice_axis, rounds=False):
     """Mask of a prediction, and its labels; fractions only where values are rounded."""
-    if threshold is not None:
-        return read_probability(path, truth).data > threshold, ()
-    mask, reading = read_label_map(path, truth, values, rounds=rounds)
-    if reading.warnings and not rounds:
-        raise ScanError(f"{path}: looks like probabilities, not a mask; give a threshold, for example 0.5")
-    return mask.data > 0, reading.labels
+    if options.threshold is not None:
+        mask, labels = read_probability(path, truth).data > options.threshold, ()
+    else:
+        found, reading = read_label_map(path, truth, values, rounds=rounds)
+        if reading.warnings and not rounds:
+            raise ScanError(f"{path}: looks like probabilities, not a mask; give a threshold, for example 0.5")
+        mask, labels = found.data > 0, reading.labels
+    across = plan_slices(truth.shape, truth.affine, slice_axis=slice_axis).file_slice_axis
+    clean_mask(mask, options.over(), truth.voxel_ml, across)
+    return mask, labels
 
 
 def score_case(
     truth: TruthCase,
     prediction: Path | None,
-    threshold: float | None = None,
+    mask: MaskOptions | None = None,
     slice_axis: str = "axial",
     *,
     distances: bool = False,
-    clean_up: CleanUp = CleanUp(),
     labels: LabelChoice | None = None,
     preset: Preset | None = None,
 ) -> CaseMetrics:
     """Score one case; a prediction that is missing, unreadable or on another grid gives a failed case.
 
-    Two volumes are in memory at a time. ``labels`` tells which labels are lesion, and learns which there are. Of a
+    Two volumes are in memory at a time. With a threshold in ``mask`` the predictions are probabilities; what else it
+    holds is done to the predicted mask. ``labels`` tells which labels are lesion, and learns which there are. Of a
     ``preset`` its rule for lesions counts here, and its rounding;
     :func:`~hf_lesionseg.evaluation.presets.apply_preset` gives its values to empty masks.
     """
     if prediction is None:
         return failed_case(truth.case, "no prediction", truth.person)
+    mask = mask or MaskOptions()
     labels, rounds = labels or LabelChoice(), preset is not None and preset.rounds
     try:
         true_mask, reading = read_label_map(truth.path, values=labels.truth, rounds=rounds)
         labels.truths.add(truth.case, reading.labels, labels.truth, reading.warnings)
-        predicted, found = _read_prediction(prediction, true_mask, threshold, labels.prediction, rounds)
+        predicted, found = _read_prediction(prediction, true_mask, mask, labels.prediction, slice_axis, rounds)
         labels.predictions.add(truth.case, found, labels.prediction)
-        clean_lesions(predicted, true_mask.voxel_ml, clean_up.minimum_lesion_ml, clean_up.keep_largest)
     except ScanError as error:
         return failed_case(truth.case, str(error), truth.person)
     rule = {} if preset is None else {"lesion_rule": preset.lesions}

@@ -1,6 +1,8 @@
-"""NIfTI files in and out: read and checked, written aside and renamed; perfusion series and the maps made of them."""
+"""Scan files in and out: read and checked, written aside and renamed; perfusion series and the maps made of them."""
 
 from .atomic import replace_folder_aside, write_aside
+from .mask_writers import mask_writer
+from .metaimage import write_metaimage
 from .perfusion.channels import perfusion_channels
 from .perfusion.deconvolution import PerfusionMaps, PerfusionOptions, perfusion_maps
 from .perfusion.series import PerfusionSeries, read_perfusion_series
@@ -12,6 +14,7 @@ __all__ = [
     "PerfusionOptions",
     "PerfusionSeries",
     "Scan",
+    "mask_writer",
     "perfusion_channels",
     "perfusion_maps",
     "read_mask",
@@ -20,5 +23,6 @@ __all__ = [
     "replace_folder_aside",
     "write_aside",
     "write_mask",
+    "write_metaimage",
     "write_volume",
 ]

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-_PAIRS = {".hdr": ".img", ".img": ".hdr", ".hdr.gz": ".img.gz", ".img.gz": ".hdr.gz"}
+from hf_lesionseg.models.scan_formats import ending_of, other_half, scan_stem
 
 
 def file_sha256(path):
@@ -47,23 +47,15 @@ def parts_of(path):
     path = Path(path)
     if path.is_dir():
         return sorted(part for part in path.rglob("*") if part.is_file() and not part.name.startswith("."))
-    for suffix, other in _PAIRS.items():
-        if path.name.lower().endswith(suffix):
-            stem = path.name[: -len(suffix)]
-            beside = [entry for entry in path.parent.glob("*") if entry.name.lower() == (stem + other).lower()]
-            return sorted([path, *beside], key=lambda part: part.name.lower())
-    return [path]
+    other = other_half(path)
+    return [path] if other is None else sorted([path, other], key=lambda part: part.name.lower())
 
 
 def sidecar_of(path):
     """Return the JSON file that describes a scan, as BIDS names it, or None."""
     path = Path(path)
-    name = path.name
-    for suffix in (".nii.gz", ".nii", *_PAIRS):
-        if name.lower().endswith(suffix):
-            sidecar = path.with_name(name[: -len(suffix)] + ".json")
-            return sidecar if sidecar.is_file() else None
-    return None
+    sidecar = path.with_name(scan_stem(path) + ".json")
+    return sidecar if ending_of(path) and sidecar.is_file() else None
 
 
 def _sha256(paths):

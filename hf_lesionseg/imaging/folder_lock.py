@@ -24,14 +24,12 @@ from pathlib import Path
 import psutil
 
 from hf_lesionseg.errors import FolderInUseError, OutputError, UsageError
+from hf_lesionseg.models.scan_formats import scan_endings
 
 from .atomic import FileSystemWarning, remedy_of
 
 LOCK_FILE = ".lesionseg.lock"
-_FILE_ENDINGS = (
-    ".nii", ".nii.gz", ".hdr", ".img", ".mgz", ".mgh", ".mha", ".mhd", ".nrrd", ".dcm", ".png", ".json", ".csv",
-    ".safetensors",
-)  # fmt: skip
+_OTHER_FILES = (".mhd", ".nhdr", ".dcm", ".png", ".json", ".csv", ".safetensors")
 _NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOLCK, errno.ENXIO)
 _TRIES = 20
 _EMPTY_FOR_S = 10  # a lock without content is one that is being written, or whose writer was killed in that moment
@@ -106,7 +104,7 @@ def one_run_at_a_time(run, argument="output"):
 
 
 def _check_name(folder):
-    ending = next((ending for ending in _FILE_ENDINGS if folder.name.lower().endswith(ending)), None)
+    ending = next((ending for ending in (*scan_endings(), *_OTHER_FILES) if folder.name.lower().endswith(ending)), None)
     if ending is not None and not folder.exists():
         raise UsageError(
             f"{folder}: is the name of a file ({ending}), and the output is a folder; name a folder, in which results "

@@ -1,4 +1,4 @@
-"""Scans and lesion masks read from NIfTI files, checked."""
+"""Scans and lesion masks read from files, checked."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from hf_lesionseg.errors import GridMismatchError, ScanError
 from hf_lesionseg.models.grid_storage import advice_on_forms, bring_onto_grid, grid_difference
 from hf_lesionseg.models.label_values import check_probabilities, read_labels
 from hf_lesionseg.models.nifti_volume import check_varies, read_nifti
+from hf_lesionseg.models.scan_formats import ending_of
 from hf_lesionseg.models.volume_geometry import VolumeError
 
 
@@ -25,7 +26,8 @@ class Scan:
     affine : numpy.ndarray of shape (4, 4)
         Voxel indices to world mm, for computing. Equals the file's, but where an identity sform hides the voxel size.
     header : nibabel.Nifti1Header or nibabel.Nifti2Header
-        As the file has it, to the byte; what is written on this grid gets it back.
+        As the file has it, to the byte; what is written on this grid gets it back. Of other formats one that is made of
+        the affine.
     warnings : tuple of str
         What was odd in the file and how it was read.
     """
@@ -55,8 +57,8 @@ class Scan:
         """Return an image of the checked data with the affine to compute with; no copy of the data."""
         image = nib.Nifti1Image(self.data, self.affine)
         image.header.set_xyzt_units("mm")
-        if self.path.name.lower().endswith((".nii", ".nii.gz")):
-            image.set_filename(str(self.path))  # later errors name the file
+        if ending_of(self.path):
+            image.file_map["image"].filename = str(self.path)  # later errors name the file
         return image
 
 
@@ -66,7 +68,8 @@ def read_scan(path):
     Accepted, with an entry in ``warnings``: a 4-D file of one volume; NaN and Inf voxels, read as 0 (maps are often
     NaN outside the brain) as long as some voxel is finite; qform and sform that differ (the sform counts); neither
     of them set; an identity sform with a real voxel size; sheared axes. Accepted as they are: any axis order and
-    direction, oblique and left-handed grids, any byte order and integer scaling, NIfTI-1 and -2, ``.hdr/.img``.
+    direction, oblique and left-handed grids, any byte order and integer scaling, and every format of
+    :mod:`~hf_lesionseg.models.scan_formats`.
 
     Parameters
     ----------

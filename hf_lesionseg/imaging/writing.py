@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 
 from hf_lesionseg.errors import GridMismatchError, OutputError
+from hf_lesionseg.models.scan_formats import ending_of, is_gzipped
 
 from .atomic import write_aside
 
@@ -65,7 +66,7 @@ def write_volume(path, data, like, dtype=np.float32):
 
 def _write(path, data, like, dtype, display_range):
     path = Path(path)
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
+    if ending_of(path) not in (".nii", ".nii.gz"):
         raise OutputError(f"{path}: name an output .nii or .nii.gz")
     if data.shape != like.shape:
         raise GridMismatchError(f"{path}: shape {data.shape} on the grid of {like.path}, which has {like.shape}")
@@ -78,7 +79,7 @@ def _write(path, data, like, dtype, display_range):
     header.set_data_offset(header.single_vox_offset + header.extensions.get_sizeondisk())
     stored = dtype.newbyteorder(header.endianness)
     with write_aside(path) as aside, aside.open("wb") as file:
-        if path.name.lower().endswith(".gz"):
+        if is_gzipped(path):
             # no name and no time inside: the same mask gives the same bytes
             with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as stream:
                 _write_to(stream, header, data, stored)

@@ -11,11 +11,15 @@ _PUBLIC = {
     "CaseInput": ".case_input",
     "parse_cases": ".case_input",
     "LoadedModel": ".loading",
+    "MaskOptions": "..models.mask_options",
+    "ModelSource": ".loading",
     "load_model": ".loading",
     "LesionSegmentationPipeline": ".pipeline",
     "register_pipeline": ".pipeline",
-    "CaseOutcome": ".segment",
-    "SegmentationRun": ".segment",
+    "CaseOutcome": ".outcomes",
+    "SegmentationRun": ".outcomes",
+    "Computing": ".run_options",
+    "SeriesOptions": ".run_options",
     "segment_cases": ".segment",
 }
 

@@ -12,31 +12,17 @@ from pathlib import Path
 
 from ..errors import ScanError, UsageError
 from ..imaging.perfusion.channels import FIRST_PASS_NAMES, MAP_NAMES, SERIES
+from ..imaging.scan_search import scans_below
 from ..models.file_diagnosis import describe_address, dicom_files_in, is_file, is_folder, what_is, why_not_there
 from ..models.nifti_volume import read_shape
+from ..models.scan_formats import endings_in_words, scan_stem
 from ..models.volume_geometry import VolumeError
 
 #: Name beside the network's channels and SERIES, a raw CT perfusion series: a mask of the brain to make maps in.
 BRAIN = "brain"
 _SERIES_WORDS = (SERIES, "4dpwi")  # as ISLES 2024 and 2018 name it
-SCAN_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img")
 _SPACE = re.compile(r"_space-[A-Za-z0-9]+(?=_|$)", re.IGNORECASE)
 _CHANNEL = re.compile(r"[A-Za-z][A-Za-z0-9_-]*=")
-
-
-def scan_stem(path: str | Path) -> str:
-    """Return the file's name without the suffix of a scan.
-
-    Examples
-    --------
-    >>> scan_stem("data/sub-01_T1w.nii.gz")
-    'sub-01_T1w'
-    """
-    name = Path(path).name
-    for suffix in SCAN_SUFFIXES:
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return name
 
 
 @dataclass(frozen=True)
@@ -128,7 +114,7 @@ class CaseInput:
         if self.path is not None:
             from ..datasets.readers.isles import challenge_of
 
-            others = {challenge_of(path.name) for path in _scans_below(self.path)} - {None}
+            others = {challenge_of(path.name) for path in scans_below(self.path)} - {None}
             if len(others) == 1:
                 text += f"; these files are named as in {others.pop()[0]}"
         return text
@@ -241,21 +227,8 @@ def _is_series(path: Path) -> bool:
         return True
 
 
-def _scans_below(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.name.lower().endswith(SCAN_SUFFIXES)
-        and not path.is_dir()  # a link to nothing is told as such when it is read
-        # Finder's litter ("._scan.nii.gz", __MACOSX) looks like scans.
-        and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
-        # An .img is the second half of its .hdr.
-        and not (path.suffix.lower() == ".img" and path.with_suffix(".hdr").exists())
-    )
-
-
 def _find_channels(folder: Path, channel_names: Sequence[str]) -> dict[str, Path]:
-    scans = _scans_below(folder)
+    scans = scans_below(folder)
     if not scans:
         raise ScanError(f"{folder}: {_instead_of_scans(folder)}")
     scans = _without_masks(scans, channel_names)
@@ -302,7 +275,7 @@ def _instead_of_scans(folder: Path) -> str:
         )
     others = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     found = next((f"; {path.name} {reason}" for path in others[:20] if (reason := what_is(path))), "")
-    return f"no scan in this folder; expected .nii.gz, .nii or .hdr/.img files{found}"
+    return f"no scan in this folder; expected {endings_in_words()} files{found}"
 
 
 def _the_only(named: Sequence[Path], channel: str, folder: Path) -> Path:

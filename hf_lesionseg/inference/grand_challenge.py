@@ -17,9 +17,8 @@ import shutil
 from pathlib import Path
 
 from ..errors import LesionSegError, OutputError, UsageError
-from ..imaging import read_mask, write_mask
+from ..imaging import mask_writer, read_mask
 from ..imaging.atomic import replace_folder_aside, write_aside
-from ..imaging.metaimage import write_metaimage
 from ..provenance import marks, of_record
 from .submission import Submission, find_results, notice_of, read_inputs
 
@@ -77,8 +76,7 @@ def export_grand_challenge(
             place = Path("output") / "images" / slug / name
             with replace_folder_aside(output / case) as aside:
                 (aside / place).parent.mkdir(parents=True)
-                write = write_metaimage if file_format == "mha" else write_mask
-                write(aside / place, mask.data, like=mask)
+                mask_writer(place)(aside / place, mask.data, like=mask)
             written[case] = output / case / place
             predictions.append(_prediction(case, inputs, slug, name) | marks(of_record(record)))
         except OutputError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,29 @@ class LoadedModel:
         }
 
 
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a network is to be found; :meth:`load` finds it.
+
+    Attributes
+    ----------
+    id_or_folder, revision, token, device, trust_remote_code
+        As for :func:`load_model`.
+    """
+
+    id_or_folder: str | Path
+    revision: str | None = None
+    token: str | None = field(default=None, repr=False)
+    device: str = "auto"
+    trust_remote_code: bool = False
+
+    def load(self) -> LoadedModel:
+        """Load the network, see :func:`load_model`."""
+        return load_model(
+            self.id_or_folder, self.revision, self.token, self.device, trust_remote_code=self.trust_remote_code
+        )
+
+
 def choose_device(device: str = "auto") -> torch.device:
     """Return the device of that name; "auto" is the first CUDA device, or the CPU.
 
@@ -129,25 +152,9 @@ def load_model(
         Nothing usable is there; the message tells what is missing and what to do.
     """
     import torch
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
     from transformers import AutoModelForSemanticSegmentation
 
-    # Not `from transformers`: before 5.18 that spelling is refused where torchvision is absent.
-    from transformers.models.auto.image_processing_auto import AutoImageProcessor
-
     import hf_lesionseg  # noqa: F401  (fills the Auto factories)
-
-    unusable = (
-        OSError,
-        ValueError,
-        RuntimeError,
-        TypeError,
-        KeyError,
-        ImportError,
-        SafetensorError,
-        StrictDataclassError,
-    )
 
     if dtype not in ("float32", "bfloat16", "float16"):
         raise UsageError(f"dtype {dtype!r} is unknown; use float32, bfloat16 or float16")
@@ -175,21 +182,14 @@ def load_model(
         model, info = AutoModelForSemanticSegmentation.from_pretrained(
             origin, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **where
         )
-    except unusable as error:
+    except _unusable() as error:
         if cached is not None and unreachable:
             raise ModelError(f"{source}: not all of it is in the local cache, and {unreachable}") from error
         for path in () if cached is None else cached.glob("model*.safetensors"):
             _check_file(path, what_weights_are)
         raise ModelError(f"{source}: the network cannot be loaded ({_in_short(error)}); {_REMEDY}") from error
     _check_weights(source, info)
-    try:
-        processor = AutoImageProcessor.from_pretrained(origin, **where)
-    except unusable as error:
-        above = folder.resolve().parent / _PROCESSOR
-        remedy = f"copy {above} there" if cached is None and is_file(above) else (
-            "save the LesionImageProcessor of the training beside the network"
-        )  # fmt: skip
-        raise ModelError(f"{source}: {_PROCESSOR} is missing or unreadable ({_in_short(error)}); {remedy}") from error
+    processor = _load_processor(source, origin, where, folder if cached is None else None)
     _check_processor(source, processor, model.config)
     weights = None if commit else _weights_sha256(folder, config.get("members"))
     if not commit and of_network(model.config) is None and (known := of_folder(folder)):
@@ -198,6 +198,38 @@ def load_model(
         model.to(chosen).eval(), processor, source, revision, commit, weights,
         packaged=packaged.name if packaged else None,
     )  # fmt: skip
+
+
+def _unusable() -> tuple[type[Exception], ...]:
+    """What transformers raises for a folder or repository that holds no network of its kind."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    return (
+        OSError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+        KeyError,
+        ImportError,
+        SafetensorError,
+        StrictDataclassError,
+    )
+
+
+def _load_processor(source: str, origin: str, where: dict, folder: Path | None) -> Any:
+    """The image processor beside a network; ``folder`` is None for one on the Hub."""
+    # Not `from transformers`: before 5.18 that spelling is refused where torchvision is absent.
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
+    try:
+        return AutoImageProcessor.from_pretrained(origin, **where)
+    except _unusable() as error:
+        above = None if folder is None else folder.resolve().parent / _PROCESSOR
+        remedy = f"copy {above} there" if above is not None and is_file(above) else (
+            "save the LesionImageProcessor of the training beside the network"
+        )  # fmt: skip
+        raise ModelError(f"{source}: {_PROCESSOR} is missing or unreadable ({_in_short(error)}); {remedy}") from error
 
 
 _REMEDY = "give a folder or a Hub id that holds a network of hf_lesionseg"

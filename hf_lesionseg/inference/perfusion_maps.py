@@ -18,7 +18,7 @@ from ..imaging import PerfusionOptions, perfusion_maps, read_mask, read_perfusio
 from ..imaging.atomic import write_aside
 from ..imaging.file_identity import scan_sha256
 from ..imaging.folder_lock import one_run_at_a_time
-from .case_input import scan_stem
+from ..models.scan_formats import scan_stem
 from .record import peak_memory, versions
 
 #: Map -> unit; also what the description in the header of its file says.
@@ -96,33 +96,41 @@ def write_perfusion_maps(
              for name, path in (("brain", brain), ("arterial_input", arterial_input)) if path is not None}  # fmt: skip
     masks = {name: mask.data > 0 for name, mask in drawn.items()}
     maps = perfusion_maps(read, options, masks.get("brain"), masks.get("arterial_input"), progress)
-    record = {
+    told = [*read.warnings, *(told for mask in drawn.values() for told in mask.warnings), *maps.warnings]
+    given = {"brain": brain, "arterial_input": arterial_input}
+    record = _describe(read, maps, options, given) | {
+        "warnings": told,
+        "versions": versions(),
+        "seconds": round(time.perf_counter() - start, 3),
+        "peak_memory": peak_memory(),
+    }
+    _write(targets, read, maps, record, stem)
+    return {name: path for name, path in targets.items() if name != "picture" or path.is_file()}
+
+
+def _describe(series, maps, options, masks) -> dict:
+    """What the record says of a series and of the maps that were made of it."""
+    return {
         "format_version": 1,
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "purpose": "research use only",
-        "input": {"file": str(series), "sha256": scan_sha256(series), "shape": list(read.data.shape)},
+        "input": {"file": str(series.path), "sha256": scan_sha256(series.path), "shape": list(series.data.shape)},
         "masks": {name: None if path is None else {"file": str(path), "sha256": scan_sha256(path)}
-                  for name, path in (("brain", brain), ("arterial_input", arterial_input))},
-        "frame_seconds": read.frame_seconds,
-        "trust_frame_order": trust_frame_order,
+                  for name, path in masks.items()},
+        "frame_seconds": series.frame_seconds,
+        "trust_frame_order": series.order_is_sure,
         "options": dataclasses.asdict(options),
         "units": UNITS,
         "brain_voxels": int(maps.brain.sum()),
         "first_pass": maps.first_pass.to_dict(),
-        "arterial_input": maps.vascular_input.describe(read),
+        "arterial_input": maps.vascular_input.describe(series),
         "curves": {
             "brain_hu": _rounded(maps.curve),
             "arterial_hu_above_baseline": _rounded(maps.vascular_input.arterial),
             "venous_hu_above_baseline": _rounded(maps.vascular_input.venous),
         },
         "median_of_brain": {name: _median(getattr(maps, name), maps.cbf) for name in UNITS},
-        "warnings": [*read.warnings, *(told for mask in drawn.values() for told in mask.warnings), *maps.warnings],
-        "versions": versions(),
-        "seconds": round(time.perf_counter() - start, 3),
-        "peak_memory": peak_memory(),
     }  # fmt: skip
-    _write(targets, read, maps, record, stem)
-    return {name: path for name, path in targets.items() if name != "picture" or path.is_file()}
 
 
 def _write(targets, series, maps, record, stem) -> None:

@@ -16,6 +16,7 @@ from ..errors import ScanError
 from ..imaging import Scan, read_scan
 from ..imaging.perfusion.channels import SERIES
 from ..imaging.perfusion.map_origin import map_origins, origin_notes
+from ..models.mask_options import MaskOptions
 from ..models.nifti_volume import check_varies, volume_from_image
 from ..models.volume_geometry import VolumeError
 from ..pretrained import DEFAULT, FOLDER
@@ -45,18 +46,13 @@ class LesionSegmentationPipeline(Pipeline):
         Slices per step; by default 4 on a CPU and 32 on a GPU.
     precision : {"float32", "bfloat16", "float16"}
         Autocast for the network.
-    threshold : float, optional
-        Probability above which a voxel is lesion; by default the image processor's.
-    minimum_lesion_ml : float, optional
-        Lesions below this volume in mL are dropped; by default the image processor's.
-    keep_largest : int, optional
-        Keep so many of the largest lesions only, 0 all; by default the image processor's.
-    median_filter : int, optional
-        Side in voxels of the median filter of each slice of the mask, 0 none; by default the image processor's.
     deterministic : bool
         Equal bytes on every run.
     return_probability : bool
         Also return the probability of lesion on the scan's grid.
+    **mask
+        The options of :class:`~hf_lesionseg.models.mask_options.MaskOptions` by name, such as ``threshold``; by default
+        the image processor's.
 
     Examples
     --------
@@ -122,11 +118,8 @@ class LesionSegmentationPipeline(Pipeline):
         precision: str | None = None,
         deterministic: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
-        threshold: float | None = None,
-        minimum_lesion_ml: float | None = None,
-        keep_largest: int | None = None,
-        median_filter: int | None = None,
         return_probability: bool | None = None,
+        **mask: Any,
     ) -> tuple[dict, dict, dict]:
         forward = {
             "batch_size": slices_per_batch,
@@ -134,15 +127,12 @@ class LesionSegmentationPipeline(Pipeline):
             "deterministic": deterministic,
             "progress": progress,
         }
-        postprocess = {
-            "threshold": threshold,
-            "minimum_lesion_ml": minimum_lesion_ml,
-            "keep_largest": keep_largest,
-            "median_filter": median_filter,
-            "return_probability": return_probability,
-        }
-        given = [{k: v for k, v in group.items() if v is not None} for group in (forward, postprocess)]
-        return {}, *given
+        given = {name: value for name, value in forward.items() if value is not None}
+        # by name, since what is given for one call goes over what was given for the pipeline
+        postprocess = MaskOptions(**mask).given()
+        if return_probability is not None:
+            postprocess["return_probability"] = return_probability
+        return {}, given, postprocess
 
     def preprocess(self, input_: Any) -> dict:
         """Turn one case into slices: ``pixel_values`` float32 (slices, channels, height, width) and their geometry."""
@@ -160,7 +150,7 @@ class LesionSegmentationPipeline(Pipeline):
             given = ", ".join(case) or "none"
             raise ScanError(f"the case has channels {given}; this network needs {', '.join(names)}")
         scans = {name: _as_scan(case[name]) for name in names}
-        images = {name: _named_image(scan) for name, scan in scans.items()}
+        images = {name: scan.to_nibabel() for name, scan in scans.items()}
         features = self.image_processor.preprocess(images if len(names) > 1 else images[names[0]])
         (geometry,) = features["geometry"]
         origins = map_origins(scans, (perfusion or {}).get("channels", ()))
@@ -181,25 +171,13 @@ class LesionSegmentationPipeline(Pipeline):
         passed_on = {name: model_inputs[name] for name in ("geometry", "scan", "perfusion", "warnings")}
         return {"prediction": prediction, **passed_on}
 
-    def postprocess(
-        self,
-        model_outputs: dict,
-        threshold: float | None = None,
-        minimum_lesion_ml: float | None = None,
-        keep_largest: int | None = None,
-        median_filter: int | None = None,
-        return_probability: bool = False,
-    ) -> dict:
-        """Bring the slices' probabilities back to the file's grid, cut at the threshold, and find the lesions."""
+    def postprocess(self, model_outputs: dict, return_probability: bool = False, **mask: Any) -> dict:
+        """Bring the slices' probabilities back to the file's grid, make the mask of them, and find the lesions."""
         processor, geometry = self.image_processor, model_outputs["geometry"]
         scan, prediction = model_outputs["scan"], model_outputs["prediction"]
-        threshold = processor.threshold if threshold is None else threshold
-        minimum_lesion_ml = processor.minimum_lesion_ml if minimum_lesion_ml is None else minimum_lesion_ml
-        # only what was asked for, since the processor of a repository's own code may not know the later settings
-        later = {"keep_largest": keep_largest, "median_filter": median_filter}
-        later = {name: value for name, value in later.items() if value is not None}
         probability = processor.restore_probability(prediction.probability, geometry)
-        mask = processor.mask_from_probability(probability, geometry, threshold, minimum_lesion_ml, **later)
+        chosen = MaskOptions(**mask).differing_from(processor)
+        mask = processor.mask_from_probability(probability, geometry, **chosen)
         lesions, labels = find_lesions(mask, scan.affine, scan.voxel_ml)
         result = {
             "mask": mask,
@@ -258,14 +236,6 @@ def _as_scan(case: Any) -> Scan:
         raise ScanError(str(error)) from error
     header = nib.Nifti1Image(volume.data, volume.affine).header if volume.header is None else volume.header
     return Scan(Path(name), volume.data, volume.affine, header, volume.warnings)
-
-
-def _named_image(scan: Scan) -> nib.Nifti1Image:
-    """The scan as the processor takes it, under its file's name, so that messages say which file."""
-    image = scan.to_nibabel()
-    if scan.path.name.lower().endswith((".nii", ".nii.gz")):
-        image.set_filename(str(scan.path))
-    return image
 
 
 def register_pipeline() -> None:

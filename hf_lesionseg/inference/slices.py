@@ -165,11 +165,7 @@ def predict_slices(
                 warnings.append(f"memory ran out with {len(chosen)} slices at once; went on with {batch_size}")
                 continue
             values, found, made = output
-            if np.isnan(values).any():
-                raise ModelError(
-                    f"the network gives NaN for slice {chosen[np.isnan(values).any(axis=(1, 2))][0]}; "
-                    + ("use precision float32" if precision != "float32" else "its weights are damaged, train it again")
-                )
+            _refuse_nan(values, chosen, precision)
             probability[chosen] = values
             if keep_generated and made is not None:
                 generated = np.full_like(probability, np.nan) if generated is None else generated
@@ -190,6 +186,12 @@ def predict_slices(
         without,
         generated,
     )
+
+
+def _refuse_nan(values: np.ndarray, chosen: np.ndarray, precision: str) -> None:
+    if np.isnan(values).any():
+        remedy = "use precision float32" if precision != "float32" else "its weights are damaged, train it again"
+        raise ModelError(f"the network gives NaN for slice {chosen[np.isnan(values).any(axis=(1, 2))][0]}; {remedy}")
 
 
 def _forward(

@@ -31,18 +31,14 @@ _SIGNATURES = (
     (b"7z\xbc\xaf", "a 7z archive", "unpack it and give what is in it"),
     (b"%PDF", "a PDF", "give the file itself"),
     (b"\x93NUMPY", "a NumPy array, which has no voxel size", "save it as NIfTI with the affine of its scan"),
-    (b"NRRD", "an NRRD file", "convert it to .nii.gz, such as with SimpleITK"),
-    (b"ObjectType", "a MetaImage (.mha, .mhd)", "convert it to .nii.gz, such as with SimpleITK"),
+    (b"NRRD", "an NRRD file", "give it a name that ends in .nrrd"),
+    (b"ObjectType", "a MetaImage", "give it a name that ends in .mha"),
     (b"\x89HDF", "an HDF5 file (also MINC 2)", "convert it to .nii.gz (MINC: mnc2nii)"),
     (b"CDF", "a MINC file", "convert it to .nii.gz (mnc2nii)"),
 )
 _NAMED = {
-    (".mgz", ".mgh"): (
-        "is of FreeSurfer's format ({}), which is not read yet",
-        "convert it: mri_convert {name} {stem}.nii.gz",
-    ),
-    (".nrrd", ".nhdr"): ("is an NRRD file", "convert it to .nii.gz, such as with SimpleITK"),
-    (".mha", ".mhd"): ("is a MetaImage", "convert it to .nii.gz, such as with SimpleITK"),
+    (".nhdr",): ("is the header of an NRRD file in two parts", "save it as one .nrrd file, or as .nii.gz"),
+    (".mhd",): ("is the header of a MetaImage in two parts", "save it as one .mha file, or as .nii.gz"),
     (".mnc",): ("is a MINC file", "convert it to .nii.gz (mnc2nii)"),
     (".dcm", ".ima"): ("is one DICOM slice", "convert its whole series to NIfTI: dcm2niix -z y -o OUT FOLDER"),
     (".npy", ".npz"): ("is a NumPy array, which has no voxel size", "save it as NIfTI with the affine of its scan"),

@@ -1,40 +1,20 @@
 """Scans in, slices for the network out, and masks back on the grid of the scan."""
 
-import os
-import warnings
-from dataclasses import replace
 from typing import TypedDict
 
 import numpy as np
 import torch
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
-from .case_volumes import load_channels, load_volume
-from .grid_storage import bring_onto_grid
-from .intensity import (
-    apply_normalization,
-    measure_intensity,
-    modality_settings,
-    normalization_of,
-    plan_normalization,
-    tissue_range,
-)
-from .label_values import check_probabilities, read_labels
-from .lesion_cleanup import clean_lesions, filter_slices
+from .case_slices import slice_case, slice_labels
+from .intensity import modality_settings
+from .label_values import check_probabilities
+from .mask_options import MASK_DEFAULTS, MaskOptions, MaskSettings, make_mask
 from .outputs import lesion_probability
-from .padding import without_padding
-from .plane_window import centre_window, stretch_notes, tissue_footprint
 from .processor_settings import check_settings
+from .slice_planes import restore_planes
 from .slice_stack import stack_slices, stacked_channels
-from .volume_geometry import (
-    SliceGeometry,
-    VolumeError,
-    mask_to_planes,
-    plan_slices,
-    restore_planes,
-    to_planes,
-    with_window,
-)
+from .volume_geometry import SliceGeometry, VolumeError
 
 #: what transformers and the Hub keep in preprocessor_config.json beside the settings
 _SERVICE_KEYS = (
@@ -46,9 +26,7 @@ _SERVICE_KEYS = (
 )
 
 
-class LesionImageProcessorKwargs(TypedDict, total=False):
-    """Settings of :class:`LesionImageProcessor`, as they stand in ``preprocessor_config.json``."""
-
+class _SliceSettings(TypedDict, total=False):
     channel_names: tuple[str, ...]
     slice_axis: str
     training_spacing: tuple[float, float] | None
@@ -60,10 +38,10 @@ class LesionImageProcessorKwargs(TypedDict, total=False):
     percentiles: tuple[float, float]
     intensity_range: tuple[float, float]
     slice_stack: str
-    threshold: float
-    minimum_lesion_ml: float
-    keep_largest: int
-    median_filter: int
+
+
+class LesionImageProcessorKwargs(_SliceSettings, MaskSettings, total=False):
+    """Settings of :class:`LesionImageProcessor`, as they stand in ``preprocessor_config.json``."""
 
 
 class LesionImageProcessor(BaseImageProcessor):
@@ -99,15 +77,9 @@ class LesionImageProcessor(BaseImageProcessor):
     intensity_range : (low, high), default (0, 100), and (-100, 240) where CT is cut to a window by default
     slice_stack : {"single", "repeat", "neighbours"}
         Each slice by itself; three times (encoders of colour images); or the slice below, itself and the one above.
-    threshold : float, default 0.5
-        Lesion where the probability is greater.
-    minimum_lesion_ml : float, default 0
-        Smaller lesions (26-connected) are dropped from masks.
-    keep_largest : int, default 0
-        Keep so many of a mask's largest lesions (26-connected) only; 0 keeps all.
-    median_filter : int, default 0
-        Side in voxels, odd, of the median filter that smooths each slice of a mask on the file grid, before lesions are
-        dropped; 0 for none.
+    **mask
+        The options of :class:`~hf_lesionseg.models.mask_options.MaskOptions`: threshold, minimum_lesion_ml,
+        keep_largest, median_filter.
 
     Raises
     ------
@@ -137,15 +109,12 @@ class LesionImageProcessor(BaseImageProcessor):
     percentiles = (0.5, 99.5)
     intensity_range = (0.0, 100.0)
     slice_stack = "single"
-    threshold = 0.5
-    minimum_lesion_ml = 0.0
-    keep_largest = 0
-    median_filter = 0
 
     def __init__(self, **kwargs):
         super().__init__()
         service = {key: kwargs.pop(key) for key in _SERVICE_KEYS if key in kwargs}
-        defaults = {name: getattr(type(self), name) for name in self.valid_kwargs.__annotations__}
+        slicing = {name: getattr(type(self), name) for name in _SliceSettings.__annotations__}
+        defaults = {**slicing, **MASK_DEFAULTS}
         if "normalization" not in kwargs and "intensity_range" not in kwargs:
             defaults |= modality_settings(kwargs.get("channel_names", self.channel_names))
         for name, value in check_settings(kwargs, defaults).items():
@@ -228,7 +197,7 @@ class LesionImageProcessor(BaseImageProcessor):
 
         pixel_values, labels, geometries = [], [], []
         for index, (case, lesion_map, case_affine) in enumerate(zip(cases, maps, affines, strict=True)):
-            values, geometry = self._slice_case(case, case_affine, f"case {index}" if len(cases) > 1 else "scan")
+            values, geometry = slice_case(case, case_affine, f"case {index}" if len(cases) > 1 else "scan", self)
             values = stack_slices(values, self.slice_stack)
             if geometries and values.shape[2:] != pixel_values[0].shape[2:]:
                 raise VolumeError(
@@ -238,7 +207,7 @@ class LesionImageProcessor(BaseImageProcessor):
             pixel_values.append(values)
             geometries.append(geometry)
             if lesion_map is not None:
-                labels.append(_label_planes(lesion_map, geometry, f"segmentation map {index}"))
+                labels.append(slice_labels(lesion_map, geometry, f"segmentation map {index}"))
         data = {"pixel_values": _joined(pixel_values)}
         if return_tensors == "pt":
             data["pixel_values"] = np.ascontiguousarray(data["pixel_values"])  # torch takes no repeated view
@@ -248,16 +217,7 @@ class LesionImageProcessor(BaseImageProcessor):
         batch["geometry"] = geometries
         return batch
 
-    def post_process_segmentation(
-        self,
-        outputs,
-        geometry,
-        threshold=None,
-        minimum_lesion_ml=None,
-        return_probability=False,
-        keep_largest=None,
-        median_filter=None,
-    ):
+    def post_process_segmentation(self, outputs, geometry, return_probability=False, **mask):
         """Turn logits into masks on the grids of the scans.
 
         Parameters
@@ -265,11 +225,9 @@ class LesionImageProcessor(BaseImageProcessor):
         outputs : ModelOutput with ``logits``, or torch.Tensor of shape (total slices, num_logits, height, width)
         geometry : SliceGeometry or list of SliceGeometry
             From :meth:`preprocess`, in the same order.
-        threshold, minimum_lesion_ml : float, optional
-            Instead of the settings.
         return_probability : bool, default False
-        keep_largest, median_filter : int, optional
-            Instead of the settings.
+        **mask
+            Options of :class:`~hf_lesionseg.models.mask_options.MaskOptions` instead of the settings, by name.
 
         Returns
         -------
@@ -295,8 +253,7 @@ class LesionImageProcessor(BaseImageProcessor):
                 planes = lesion_probability(logits[first : first + item.num_slices].detach()).cpu().numpy()
             first += item.num_slices
             probability = self.restore_probability(planes, item)
-            chosen = (threshold, minimum_lesion_ml, keep_largest, median_filter)
-            result = {"mask": self.mask_from_probability(probability, item, *chosen)}
+            result = {"mask": self.mask_from_probability(probability, item, **mask)}
             if return_probability:
                 result["probability"] = probability
             results.append(result)
@@ -317,9 +274,7 @@ class LesionImageProcessor(BaseImageProcessor):
         """
         return restore_planes(np.asarray(probability), geometry, order=1)
 
-    def mask_from_probability(
-        self, probability, geometry, threshold=None, minimum_lesion_ml=None, keep_largest=None, median_filter=None
-    ):
+    def mask_from_probability(self, probability, geometry, threshold=None, **mask):
         """Threshold a probability on the file grid, smooth its slices, drop lesions too small or not of the largest.
 
         Parameters
@@ -327,9 +282,9 @@ class LesionImageProcessor(BaseImageProcessor):
         probability : numpy.ndarray of shape ``geometry.shape``
         geometry : SliceGeometry
             Gives the volume of a voxel.
-        threshold, minimum_lesion_ml : float, optional
-        keep_largest, median_filter : int, optional
-            Instead of the settings.
+        threshold : float, optional
+        **mask
+            Options of :class:`~hf_lesionseg.models.mask_options.MaskOptions` instead of the settings, by name.
 
         Returns
         -------
@@ -341,89 +296,9 @@ class LesionImageProcessor(BaseImageProcessor):
         VolumeError
             For values that cannot be probabilities, such as logits or NaN.
         """
-        given = {
-            "threshold": threshold,
-            "minimum_lesion_ml": minimum_lesion_ml,
-            "keep_largest": keep_largest,
-            "median_filter": median_filter,
-        }
-        settings = check_settings({key: value for key, value in given.items() if value is not None}, self.settings())
+        options = MaskOptions.of(self, MaskOptions(threshold=threshold, **mask))
         check_probabilities(probability, "probability")
-        mask = np.asarray(probability) > settings["threshold"]
-        if settings["median_filter"]:
-            filter_slices(mask, settings["median_filter"], geometry.file_slice_axis)
-        clean_lesions(mask, geometry.voxel_ml, settings["minimum_lesion_ml"], settings["keep_largest"])
-        return mask.view(np.uint8)
-
-    def _slice_case(self, case, affine, name):
-        """Return ``pixel_values`` (num_slices, channels, height, width) of one case, and its geometry."""
-        channels = load_channels(case, self.channel_names, affine, name)
-        reference_name, reference = channels[self.channel_names[0]]
-        geometry = plan_slices(
-            reference.data.shape,
-            reference.affine,
-            slice_axis=self.slice_axis,
-            training_spacing=self.training_spacing,
-            training_shape=(self.size["height"], self.size["width"]) if self.resize else None,
-        )
-        notes = [warning for _, volume in channels.values() for warning in volume.warnings]
-        tissue, records = [], []
-        for channel, (channel_name, volume) in list(channels.items()):
-            measured = measure_intensity(volume.data, self.percentiles)
-            method = normalization_of(self.normalization, channel)
-            record, odd = plan_normalization(measured, method, self.intensity_range, channel_name)
-            tissue.append(tissue_range(measured, record))
-            records.append({"channel": channel, **record})
-            if method != "none":
-                data = without_padding(volume.data, measured["padding"], tissue[-1][0])
-                channels[channel] = channel_name, replace(volume, data=data)
-            notes.extend(odd)
-        if self.size is not None and not self.resize:
-            geometry, odd = self._place_window(geometry, channels, tissue)
-            notes.extend(odd)
-        if self.resize:
-            notes.extend(stretch_notes(geometry, reference_name))
-        geometry = replace(geometry, normalization=tuple(records), warnings=tuple(notes))
-        for note in notes:
-            warnings.warn(note, stacklevel=4)
-
-        values = np.empty((geometry.num_slices, len(channels), *geometry.window_shape), np.float32)
-        for c, (_, volume) in enumerate(channels.values()):
-            to_planes(volume.data, geometry, fill=tissue[c][0], out=values[:, c])
-            apply_normalization(values[:, c], records[c])
-        return values, geometry
-
-    def _place_window(self, geometry, channels, tissue):
-        """Choose the crop or pad window; returns the geometry and warnings."""
-        size = (self.size["height"], self.size["width"])
-        if geometry.resampled_shape == self.training_plane:
-            return with_window(geometry, self.crop_offset, size), ()
-        shown = np.zeros(geometry.plane_shape, bool)
-        for (_, volume), (air, bright) in zip(channels.values(), tissue, strict=True):
-            shown |= tissue_footprint(volume.data, geometry, air, bright)
-        geometry = centre_window(geometry, shown, size)
-        if geometry.window_shape == size:
-            return geometry, ()
-        name, _ = channels[self.channel_names[0]]
-        height, width = geometry.window_shape
-        return geometry, (f"{name}: tissue does not fit into {size[0]} x {size[1]}; slices are {height} x {width}",)
-
-
-def _label_planes(lesion_map, geometry, name):
-    own_grid = isinstance(lesion_map, str | os.PathLike) or hasattr(lesion_map, "dataobj")
-    name, volume = load_volume(lesion_map, None if own_grid else np.asarray(geometry.affine), name)
-    if volume.replaced:
-        raise VolumeError(f"{name}: {volume.replaced} NaN or Inf voxels in a mask; set them to 0 or 1")
-    data = bring_onto_grid(volume.data, volume.affine, geometry.shape, geometry.affine)
-    if data is None:
-        raise VolumeError(
-            f"{name}: shape {volume.data.shape} and grid are not those of its scan with {geometry.shape}; resample it "
-            "onto the scan (order=0), or copy the scan's header onto it where only a header was moved and no voxel"
-        )
-    reading = read_labels(data, name)
-    for note in (*reading.warnings, *reading.notes):
-        warnings.warn(note, stacklevel=4)
-    return mask_to_planes(reading.mask, geometry, dtype=np.int64)
+        return make_mask(probability, options, geometry.voxel_ml, geometry.file_slice_axis).view(np.uint8)
 
 
 def _one_per_case(values, count, name):

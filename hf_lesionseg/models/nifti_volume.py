@@ -4,7 +4,6 @@ What NIfTI headers and voxels get wrong in practice is decided here, once, for f
 """
 
 import gzip
-import math
 import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,13 +15,12 @@ import numpy as np
 from .file_diagnosis import NIFTI_LENGTHS, channels_first, describe_address, dicom_files_in, what_is, why_not_there
 from .header_grid import checked_affine, usable_affine
 from .library_log import library_messages
-from .value_scaling import scaling_notes, tolerant_class
+from .scan_formats import ending_of, endings_in_words, format_of, is_gzipped, scan_stem
+from .value_scaling import scaling_notes
 from .volume_geometry import VolumeError
 
-SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
 _GZIP_MAGIC = b"\x1f\x8b"
 _SLAB_BYTES = 8 << 20
-_MOST_COMPRESSED = 1040  # times, by deflate; more is no gzip file
 _UNREADABLE = (
     nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
@@ -118,9 +116,9 @@ def read_shape(path):
     with ExitStack() as streams:
         streams.enter_context(library_messages())
         try:
-            return tuple(int(length) for length in _open_image(path, streams)[0].shape)
+            return tuple(int(length) for length in format_of(path).open(path, streams).image.shape)
         except _UNREADABLE as error:
-            raise error if isinstance(error, VolumeError) else VolumeError(f"{path}: {_reason(error)}") from error
+            raise error if isinstance(error, VolumeError) else VolumeError(f"{path}: {_reason(error, path)}") from error
 
 
 def _read_file(path, read):
@@ -129,18 +127,19 @@ def _read_file(path, read):
     with ExitStack() as streams:
         messages = streams.enter_context(library_messages())
         try:
-            image, header, opened = _open_image(path, streams)
-            volume = read(image, header, str(path), opened)
-            if header is None:
-                volume = _analyze_as_nifti(volume, image.header, path)
+            opened = format_of(path).open(path, streams)
+            volume = read(opened.image, opened.header, str(path), opened.streams)
+            if opened.header is None:
+                volume = _analyze_as_nifti(volume, opened.image.header, path)
             repairs = tuple(f"{path}: the header is repaired in reading ({message})" for message in messages)
-            return replace(volume, warnings=(*volume.warnings, *scaling_notes(header, str(path)), *repairs))
+            notes = (*opened.warnings, *scaling_notes(opened.header, str(path)), *repairs)
+            return replace(volume, warnings=(*volume.warnings, *notes))
         except VolumeError:
             raise
         except MemoryError as error:
             raise VolumeError(f"{path}: too large for this machine's memory ({error})") from error
         except _UNREADABLE as error:
-            raise VolumeError(f"{path}: {_reason(error)}") from error
+            raise VolumeError(f"{path}: {_reason(error, path)}") from error
 
 
 def volume_from_image(image, name=None):
@@ -209,78 +208,34 @@ def _describe_replaced(counts, size, name):
 
 
 def _check_container(path):
-    name = path.name.lower()
+    """Refuse a file that cannot be what its name says, before any library reports a symptom of that."""
     if reason := why_not_there(path):
         raise VolumeError(describe_address(path) or f"{path}: {reason}")
     if path.is_dir():
         what = "a folder of DICOM files; convert it: dcm2niix -z y -o OUT" if dicom_files_in(path) else "a folder"
         raise VolumeError(f"{path}: is {what}; give a NIfTI file")
-    if reason := what_is(path):
+    expected = format_of(path)
+    own = expected is not None and expected.magic and path.is_file() and _first_bytes(path).startswith(expected.magic)
+    if not own and (reason := what_is(path)):
         raise VolumeError(f"{path}: {reason}")
-    if not name.endswith(SUFFIXES):
-        raise VolumeError(f"{path}: not a NIfTI file by its name; convert it to .nii.gz (DICOM: dcm2niix)")
-    with path.open("rb") as stream:
-        magic = stream.read(4)
-    if name.endswith(".gz") and magic[:2] != _GZIP_MAGIC:
-        plain = magic in NIFTI_LENGTHS or name.endswith(".img.gz")
+    if expected is None:
+        raise VolumeError(f"{path}: not a scan by its name ({endings_in_words()}); convert it (DICOM: dcm2niix)")
+    if not own and expected.magic:
+        raise VolumeError(f"{path}: is no {expected.name} file, whatever its name says; export the scan again")
+    magic = _first_bytes(path)
+    ending = ending_of(path)
+    if is_gzipped(path) and magic[:2] != _GZIP_MAGIC:
+        plain = magic[:4] in NIFTI_LENGTHS or ending == ".img.gz"
         remedy = "rename it without .gz, or compress it" if plain else "nor is it NIfTI: download or export it again"
-        raise VolumeError(f"{path}: named .gz but not gzip; {remedy}")
-    if not name.endswith(".gz") and magic[:2] == _GZIP_MAGIC:
-        raise VolumeError(f"{path}: is gzip; rename it to {path.name}.gz")
+        raise VolumeError(f"{path}: named .{ending.rpartition('.')[2]} but not gzip; {remedy}")
+    if expected.gzipped and not is_gzipped(path) and magic[:2] == _GZIP_MAGIC:
+        packed = f"{ending}.gz" if f"{ending}.gz" in expected.gzipped else expected.gzipped[0]
+        raise VolumeError(f"{path}: is gzip; rename it to {scan_stem(path)}{packed}")
 
 
-def _open_image(path, streams):
-    """Open with streams of our own: one pass through a compressed file, to its end, whatever nibabel's defaults."""
-    with _open_stream(path) as stream:
-        stream.read(1024)  # as nibabel sniffs; it would only say of a damaged beginning that the type is unknown
-    kind = tolerant_class(_kind_of(path))
-    if not issubclass(kind, nib.AnalyzeImage | nib.Nifti1Pair):
-        raise VolumeError(f"{path}: is {kind.__name__}, not NIfTI; convert it to .nii.gz")
-    file_map = kind.filespec_to_file_map(str(path))
-    opened = {}
-    for holder in file_map.values():
-        name = holder.filename
-        if name not in opened and Path(name).exists():
-            opened[name] = streams.enter_context(_open_stream(Path(name)))
-        if name in opened:
-            holder.fileobj = opened[name]
-    if "header" in file_map and "image" in file_map:
-        for holder in (file_map["header"], file_map["image"]):
-            if holder.fileobj is None:
-                raise VolumeError(f"{path}: {holder.filename} is missing; keep .hdr and .img side by side")
-    header_stream = file_map["header" if "header" in file_map else "image"].fileobj
-    header = None
-    if issubclass(kind, nib.Nifti1Pair):
-        header = kind.header_class.from_fileobj(header_stream, check=False)
-        header_stream.seek(0)
-    image = kind.from_file_map(file_map)
-    _check_length(image, Path(file_map["image"].filename))
-    return image, header, tuple(opened.values())
-
-
-def _check_length(image, path):
-    """Refuse a file that cannot hold what its header says, before as much memory is asked for."""
-    needed = math.prod(int(length) for length in image.shape) * image.get_data_dtype().itemsize
-    held = path.stat().st_size * (_MOST_COMPRESSED if path.name.lower().endswith(".gz") else 1)
-    if needed > held:
-        raise VolumeError(
-            f"{path}: is truncated or damaged (its header, of shape {tuple(map(int, image.shape))}, asks for {needed} "
-            f"bytes and it holds {held} at most); copy or download it again"
-        )
-
-
-def _kind_of(path):
-    """Image class that nibabel takes for a file; of other names than ours, its own error."""
-    sniffed = None
-    for kind in nib.imageclasses.all_image_classes:
-        is_kind, sniffed = kind.path_maybe_image(str(path), sniffed)
-        if is_kind:
-            return kind
-    return type(nib.load(path))
-
-
-def _open_stream(path):
-    return gzip.GzipFile(path) if path.name.lower().endswith(".gz") else path.open("rb")
+def _first_bytes(path):
+    with path.open("rb") as stream:
+        return stream.read(16)
 
 
 def _read_volume(image, header, name, streams):
@@ -378,8 +333,9 @@ def _read_finite(dataobj, shape, name):
     return data, counts
 
 
-def _reason(error):
+def _reason(error, path=""):
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile) or "not enough data" in text or "bytes" in text:
         return f"is truncated or damaged ({text}); copy or download it again"
-    return f"cannot be read as NIfTI ({text}); check the file with its converter"
+    known = format_of(path)
+    return f"cannot be read as {known.name if known else 'NIfTI'} ({text}); check the file with its converter"

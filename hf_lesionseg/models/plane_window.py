@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from .volume_geometry import as_planes, with_window
+from .slice_planes import as_planes
+from .volume_geometry import with_window
 
 #: windows are widened in steps of the networks' stride, so that the networks need not pad again
 STRIDE = 16

@@ -94,7 +94,11 @@ def test_results_are_kept_or_replaced_as_asked(lesionseg, model_folder, write_sc
     ("arguments", "status", "message"),
     [
         (["a/scan.nii.gz", "b/scan.nii", "-m", "x", "-o", "out"], 2, "would both write scan_mask.nii.gz"),
-        (["scan.nii", "-m", "x", "-o", "out", "--threshold", "7"], 2, "threshold 7"),
+        (
+            ["scan.nii", "-m", "x", "-o", "out", "--threshold", "7"],
+            2,
+            "threshold=7.0: give a probability",
+        ),
         (["scan.nii", "-m", "no/such/model", "-o", "out"], 1, "no/such/model: no such folder, and no id of the Hub"),
     ],
 )

@@ -12,6 +12,7 @@ from hf_lesionseg.errors import DataError, UsageError
 from hf_lesionseg.evaluation import evaluate_folders, print_summary
 from hf_lesionseg.evaluation.label_choice import choose_labels
 from hf_lesionseg.evaluation.matching import TruthSet
+from hf_lesionseg.models.mask_options import MaskOptions
 
 SHAPE = (14, 12, 6)
 AFFINE = np.diag([2.0, 2.0, 4.0, 1.0])
@@ -119,7 +120,7 @@ def test_images_and_probabilities_are_failed_cases_by_name(score):
 
 @pytest.mark.parametrize(("factor", "told"), [(255, "from 0 to 255"), (100, "from 0 to 100"), (1, None)])
 def test_a_threshold_applies_to_probabilities_only(score, factor, told):
-    summary = score([labels_of(0.9, 1) * factor], [labels_of(1, 1)], np.float32, threshold=0.5)
+    summary = score([labels_of(0.9, 1) * factor], [labels_of(1, 1)], np.float32, mask=MaskOptions(threshold=0.5))
     if told is None:
         assert summary["dice"]["mean"] == 1
     else:
@@ -129,10 +130,10 @@ def test_a_threshold_applies_to_probabilities_only(score, factor, told):
 
 def test_probabilities_have_no_labels(score):
     maps, truths = [labels_of(0, 0.9)], [labels_of(1, 2)]
-    summary = score(maps, truths, np.float32, threshold=0.5, label=2)
+    summary = score(maps, truths, np.float32, mask=MaskOptions(threshold=0.5), label=2)
     assert (summary["dice"]["mean"], summary["notes"]) == (1, [])
     with pytest.raises(UsageError, match="probabilities have no labels"):
-        score(maps, truths, np.float32, threshold=0.5, prediction_label=2)
+        score(maps, truths, np.float32, mask=MaskOptions(threshold=0.5), prediction_label=2)
 
 
 def test_an_interpolated_truth_is_told(score):

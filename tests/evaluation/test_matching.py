@@ -156,7 +156,7 @@ def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         find_masks(tmp_path / "nowhere")
     (tmp_path / "a.nii.gz").touch()
-    with pytest.raises(DataError, match="is a file; give a folder of NIfTI files"):
+    with pytest.raises(DataError, match="is a file; give a folder of scans"):
         find_masks(tmp_path / "a.nii.gz")
 
 

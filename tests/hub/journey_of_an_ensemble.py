@@ -30,11 +30,11 @@ def main():
         from transformers import pipeline
 
         import hf_lesionseg
-        from hf_lesionseg.inference import load_model, segment_cases
+        from hf_lesionseg.inference import MaskOptions, load_model, segment_cases
 
         loaded = load_model(options.repo_id)
         report["identity"] = loaded.identity()
-        run = segment_cases([options.scan], loaded, "masks", threshold=0.5)
+        run = segment_cases([options.scan], loaded, "masks", mask=MaskOptions(threshold=0.5))
         report["record"] = json.loads(run.outcomes[0].files["record"].read_text())["model"]
         result = pipeline("lesion-segmentation", model=options.repo_id)(options.scan, return_probability=True)
         arrays |= {"pipeline": result["probability"], "mask": result["mask"]}

@@ -199,10 +199,12 @@ def test_analyze_is_read_with_a_warning(save, brain):
 
 
 def test_another_format_under_a_nifti_name(tmp_path, brain):
-    path = tmp_path / "scan.mgz"
-    nib.save(nib.MGHImage(brain, np.eye(4)), path)
-    with pytest.raises(ScanError, match=r"FreeSurfer.s format .*which is not read yet; convert it: mri_convert"):
+    nib.save(nib.MGHImage(brain, np.eye(4)), tmp_path / "scan.mgz")
+    np.testing.assert_array_equal(read_scan(tmp_path / "scan.mgz").data, brain)
+    path = (tmp_path / "scan.mgz").rename(tmp_path / "scan.nii.gz")
+    with pytest.raises(ScanError, match="cannot be read as NIfTI") as error:
         read_scan(path)
+    assert_one_line_naming(error, path)
 
 
 def test_missing_file_and_folder(tmp_path):

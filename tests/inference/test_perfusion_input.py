@@ -13,7 +13,7 @@ from scipy import ndimage
 from hf_lesionseg.datasets.synthetic.perfusion.generate import generate_perfusion
 from hf_lesionseg.errors import GridMismatchError, ScanError, UsageError
 from hf_lesionseg.imaging.perfusion.channels import FIRST_PASS_NAMES, MAP_NAMES
-from hf_lesionseg.inference import load_model, segment_cases
+from hf_lesionseg.inference import MaskOptions, SeriesOptions, load_model, segment_cases
 from hf_lesionseg.inference.case_input import parse_case
 from hf_lesionseg.inference.perfusion_input import read_case
 from hf_lesionseg.inference.pipeline import LesionSegmentationPipeline
@@ -139,7 +139,7 @@ def test_maps_of_other_software_than_the_training_maps_are_told(case, series, tm
     def told(text, **config):
         settings = json.loads((tmp_path / "config.json").read_text()) | config
         (tmp_path / "config.json").write_text(json.dumps(settings))
-        (outcome,) = segment_cases([text], tmp_path, tmp_path / "out", overwrite=True).outcomes
+        (outcome,) = segment_cases([text], tmp_path, tmp_path / "out", existing="overwrite").outcomes
         return [warning for warning in outcome.warnings if "trained on" in warning]
 
     maps = {name: path for name, path in parse_case(case).files(MAP_NAMES).items()} | {"cbf": cbf}
@@ -175,7 +175,7 @@ def test_the_frame_time_scales_times_and_flow(series):
 
 
 def test_both_networks_segment_a_raw_series(network, series, tmp_path):
-    run = segment_cases([series], network, tmp_path / "masks", frame_seconds=1.0)
+    run = segment_cases([series], network, tmp_path / "masks", series=SeriesOptions(frame_seconds=1.0))
     assert run.exit_status == 0, run.outcomes
     files = run.outcomes[0].files
     mask, image = nib.load(files["mask"]), nib.load(series)
@@ -187,9 +187,13 @@ def test_both_networks_segment_a_raw_series(network, series, tmp_path):
     assert record["perfusion"]["arterial_input"]["voxels"]
     assert record["processor"]["normalization"] == network.processor.normalization
     assert record["settings"]["frame_seconds"] == 1.0
-    kept = segment_cases([series], network, tmp_path / "masks", frame_seconds=1.0, skip_existing=True)
+    kept = segment_cases(
+        [series], network, tmp_path / "masks", series=SeriesOptions(frame_seconds=1.0), existing="keep"
+    )
     assert kept.outcomes[0].status == "kept"
-    other = segment_cases([series], network, tmp_path / "masks", frame_seconds=0.5, skip_existing=True)
+    other = segment_cases(
+        [series], network, tmp_path / "masks", series=SeriesOptions(frame_seconds=0.5), existing="keep"
+    )
     assert "from another scan, network or settings" in other.outcomes[0].reason
 
 
@@ -197,7 +201,7 @@ def test_a_doubted_order_of_frames_is_taken_where_it_is_vouched_for(network, ser
     backwards = altered(tmp_path / "ctp.nii", series, lambda data: np.ascontiguousarray(data[..., ::-1]))
     failed = segment_cases([backwards], network, tmp_path / "masks")
     assert "--trust-frame-order" in failed.failed[0].reason
-    run = segment_cases([backwards], network, tmp_path / "masks", trust_frame_order=True)
+    run = segment_cases([backwards], network, tmp_path / "masks", series=SeriesOptions(trust_frame_order=True))
     assert run.exit_status == 0
     record = json.loads((tmp_path / "masks" / "ctp_record.json").read_text())
     assert record["settings"]["trust_frame_order"] is True
@@ -237,15 +241,15 @@ def test_the_median_filter_can_be_asked_for_and_is_recorded(network, series, tmp
         )
     )
     for size in (0, 5):
-        run = segment_cases([series], network, tmp_path / str(size), threshold=threshold, median_filter=size)
+        run = segment_cases(
+            [series], network, tmp_path / str(size), mask=MaskOptions(threshold=threshold, median_filter=size)
+        )
         files = run.outcomes[0].files
         assert json.loads(files["record"].read_text())["settings"]["median_filter"] == size
         outcomes[size] = np.asarray(nib.load(files["mask"]).dataobj)
     expected = ndimage.median_filter(outcomes[0], (5, 5, 1), mode="constant")
     np.testing.assert_array_equal(outcomes[5], expected)
     assert (outcomes[5] != outcomes[0]).any()
-    with pytest.raises(UsageError, match="median filter of 4 voxels"):
-        segment_cases([series], network, tmp_path / "4", median_filter=4)
 
 
 def test_gaps_and_an_axis_of_length_one_are_read_with_a_warning(network, series, tmp_path):

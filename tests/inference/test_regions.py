@@ -10,13 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from hf_lesionseg.inference import segment_cases
+from hf_lesionseg.inference import MaskOptions, segment_cases
 from hf_lesionseg.inference.lesions import find_lesions
 from hf_lesionseg.inference.preview import _planes, write_preview
 from hf_lesionseg.inference.regions import canonical_edges, region_on_scan
 from hf_lesionseg.inference.slices import Region
 from hf_lesionseg.models.outputs import LesionSegmenterOutput
-from hf_lesionseg.models.volume_geometry import plan_slices, restore_planes, with_window
+from hf_lesionseg.models.slice_planes import restore_planes
+from hf_lesionseg.models.volume_geometry import plan_slices, with_window
 
 
 @dataclass
@@ -117,7 +118,7 @@ def with_regions(loaded, monkeypatch):
 
 def test_record_and_preview_tell_the_regions(with_regions, write_head, tmp_path):
     head = write_head(codes="PIL")
-    (outcome,) = segment_cases([head.path], with_regions, tmp_path / "out", threshold=0.5).outcomes
+    (outcome,) = segment_cases([head.path], with_regions, tmp_path / "out", mask=MaskOptions(threshold=0.5)).outcomes
     assert outcome.status == "done", outcome.reason
     record = json.loads(outcome.files["record"].read_text())
     mask = np.asarray(nib.load(outcome.files["mask"]).dataobj)

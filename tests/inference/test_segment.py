@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from hf_lesionseg.errors import OutputError, ScanError, UsageError
-from hf_lesionseg.inference import LoadedModel, segment_cases
+from hf_lesionseg.inference import Computing, LoadedModel, MaskOptions, ModelSource, segment_cases
 from hf_lesionseg.inference.preview import write_preview
 from hf_lesionseg.inference.record import STAGES
 
@@ -70,7 +70,9 @@ def test_a_scan_that_is_not_mni_gets_its_mask_back_on_its_own_grid(loaded, write
 
 def test_the_record_says_what_was_run_on_what(loaded, model_folder, write_head, out):
     head = write_head(codes="LPS")
-    (outcome,) = segment_cases([head.path], loaded, out, threshold=0.4, batch_size=7).outcomes
+    (outcome,) = segment_cases(
+        [head.path], loaded, out, mask=MaskOptions(threshold=0.4), computing=Computing(batch_size=7)
+    ).outcomes
     record = read_json(outcome.files["record"])
     (scan,) = record["inputs"]
     assert scan["sha256"] == hashlib.sha256(head.path.read_bytes()).hexdigest()
@@ -121,7 +123,7 @@ def test_one_broken_case_does_not_cost_the_others(loaded, write_head, out, tmp_p
 
 def test_a_healthy_scan_gets_an_empty_list_and_a_preview(loaded, write_head, out):
     head = write_head(blob=False)
-    (outcome,) = segment_cases([head.path], loaded, out, minimum_lesion_ml=5).outcomes
+    (outcome,) = segment_cases([head.path], loaded, out, mask=MaskOptions(minimum_lesion_ml=5)).outcomes
     assert (outcome.status, outcome.n_lesions, outcome.total_volume_ml) == ("done", 0, 0)
     assert read_json(outcome.files["lesions"])["lesions"] == []
     assert not np.asarray(nib.load(outcome.files["mask"]).dataobj).any()
@@ -180,7 +182,7 @@ def test_ctrl_c_while_writing_leaves_nothing_either(loaded, write_head, out, mon
         assert any(name.startswith(".partial") for name in listing(out))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hf_lesionseg.inference.segment.write_preview", interrupted)
+    monkeypatch.setattr("hf_lesionseg.inference.case_outputs.write_preview", interrupted)
     with pytest.raises(KeyboardInterrupt):
         segment_cases([write_head().path], loaded, out)
     assert listing(out) == []
@@ -191,7 +193,7 @@ def test_results_that_cannot_all_be_renamed_are_taken_back(loaded, write_head, o
         (out / "scan_record.json").mkdir()
         write_preview(*args, **kwargs)
 
-    monkeypatch.setattr("hf_lesionseg.inference.segment.write_preview", drawn_while_someone_takes_the_last_name)
+    monkeypatch.setattr("hf_lesionseg.inference.case_outputs.write_preview", drawn_while_someone_takes_the_last_name)
     run = segment_cases([write_head().path], loaded, out)
     assert isinstance(run.failed[0].error, OutputError)
     assert "scan_record.json" in run.failed[0].reason
@@ -208,7 +210,7 @@ def test_two_inputs_of_one_name_are_refused_before_any_work(write_head, out):
 def test_equal_runs_write_equal_masks_lesions_and_previews(loaded, write_head, tmp_path):
     head = write_head()
     for name in ("one", "two"):
-        segment_cases([head.path], loaded, tmp_path / name, deterministic=True)
+        segment_cases([head.path], loaded, tmp_path / name, computing=Computing(deterministic=True))
     for ending in ("_mask.nii.gz", "_lesions.json", "_preview.png"):
         assert (tmp_path / "one" / f"scan{ending}").read_bytes() == (tmp_path / "two" / f"scan{ending}").read_bytes()
 
@@ -216,19 +218,14 @@ def test_equal_runs_write_equal_masks_lesions_and_previews(loaded, write_head, t
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"threshold": 0}, "threshold 0 is no probability"),
-        ({"threshold": 50}, "threshold 50 is no probability"),
-        ({"minimum_lesion_ml": -1}, "-1 mL is negative"),
-        ({"minimum_lesion_ml": float("nan")}, "nan mL is negative"),
-        ({"batch_size": 0}, "batch size 0"),
-        ({"precision": "half"}, "precision 'half' is unknown"),
-        ({"overwrite": True, "skip_existing": True}, "exclude each other"),
+        ({"existing": "merge"}, "existing='merge' is unknown; use refuse, overwrite, keep"),
         ({"device": "cuda:99"}, "device 'cuda:99' cannot be used here"),
     ],
 )
 def test_impossible_options_are_refused_before_any_output(model_folder, write_head, out, wrong, message):
+    source = ModelSource(model_folder, device=wrong.pop("device", "cpu"))
     with pytest.raises(UsageError, match=message):
-        segment_cases([write_head().path], model_folder, out, **wrong)
+        segment_cases([write_head().path], source, out, **wrong)
     assert not out.exists() or listing(out) == []
 
 
@@ -305,7 +302,7 @@ def test_a_preview_that_cannot_be_written_costs_nobody_the_mask(loaded, write_he
     record = json.loads((out / "scan_record.json").read_text())
     assert record["preview"] is None
     assert list(outcome.warnings) == record["warnings"]
-    (kept,) = segment_cases([head.path], loaded, out, skip_existing=True).outcomes
+    (kept,) = segment_cases([head.path], loaded, out, existing="keep").outcomes
     assert (kept.status, "preview" in kept.files) == ("kept", False)
 
 
@@ -313,7 +310,7 @@ def test_a_preview_that_fails_costs_nobody_the_mask(loaded, write_head, out, mon
     def without_memory(*args, **kwargs):
         raise MemoryError("Unable to allocate 183. GiB")
 
-    monkeypatch.setattr("hf_lesionseg.inference.segment.write_preview", without_memory)
+    monkeypatch.setattr("hf_lesionseg.inference.case_outputs.write_preview", without_memory)
     (outcome,) = segment_cases([write_head().path], loaded, out).outcomes
     assert outcome.status == "done"
     assert outcome.files["mask"].exists()
@@ -389,5 +386,7 @@ def test_warnings_of_the_file_are_in_outcome_and_record(loaded, write_head, out)
 
 def test_progress_tells_case_and_slices(loaded, write_head, out):
     seen = []
-    segment_cases([write_head().path], loaded, out, batch_size=10, on_slices=lambda *args: seen.append(args))
+    segment_cases(
+        [write_head().path], loaded, out, computing=Computing(batch_size=10), on_slices=lambda *args: seen.append(args)
+    )
     assert seen == [("scan", 10, 17), ("scan", 17, 17)]

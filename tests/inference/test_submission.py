@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hf_lesionseg.errors import DataError, OutputError, UsageError
-from hf_lesionseg.inference import segment_cases
+from hf_lesionseg.inference import MaskOptions, ModelSource, segment_cases
 from hf_lesionseg.inference.submission import export_smir
 
 MAPS = ("tmax", "cbf", "cbv", "mtt")
@@ -58,7 +58,9 @@ def model(tmp_path_factory):
 @pytest.mark.parametrize("maps", [MAPS, ("tmax", "cbf")], ids=["with MTT", "MTT in the case's folder only"])
 def test_masks_get_the_ids_of_their_mtt_volumes(model, tmp_path, maps):
     inputs = [write_case(tmp_path / "TESTING" / f"case_{number}", number) for number in (1, 2)]
-    run = segment_cases(inputs, model(maps), tmp_path / "masks", threshold=0.5, device="cpu")
+    run = segment_cases(
+        inputs, ModelSource(model(maps), device="cpu"), tmp_path / "masks", mask=MaskOptions(threshold=0.5)
+    )
     assert run.exit_status == 0, [outcome.reason for outcome in run.outcomes]
     done = export_smir(tmp_path / "masks", tmp_path / "submission", name="my_network-1")
     assert done.failed == {}

@@ -72,7 +72,7 @@ def test_every_output_of_segment_says_so(segmented):
 def test_other_networks_results_do_not(scans, loaded, write_head, tmp_path):
     head = write_head()
     for network, known in ((scans, "scans"), (loaded, "scans")):
-        run = segment_cases([head.path], network, tmp_path / "masks", overwrite=True)
+        run = segment_cases([head.path], network, tmp_path / "masks", existing="overwrite")
         assert run.notice == ""
         assert MARK not in (tmp_path / "masks" / "scan_record.json").read_text()
         assert MARK not in (tmp_path / "masks" / "scan_lesions.json").read_text()
@@ -125,9 +125,9 @@ def test_outputs_without_the_notice_are_not_kept_for_it(scans, generated, write_
     """The weights are equal; what is known of them is not."""
     head, out = write_head(), tmp_path / "masks"
     segment_cases([head.path], scans, out)
-    (kept,) = segment_cases([head.path], replace(scans), out, skip_existing=True).outcomes
+    (kept,) = segment_cases([head.path], replace(scans), out, existing="keep").outcomes
     assert kept.status == "kept"
-    (outcome,) = segment_cases([head.path], generated, out, skip_existing=True).outcomes
+    (outcome,) = segment_cases([head.path], generated, out, existing="keep").outcomes
     assert outcome.status == "failed"
     with pytest.raises(LesionSegError, match="made from another scan, network or settings"):
         raise outcome.error

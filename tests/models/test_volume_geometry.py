@@ -12,17 +12,8 @@ from scipy import ndimage
 
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 from hf_lesionseg.models.plane_resampling import resample_plane
-from hf_lesionseg.models.volume_geometry import (
-    SliceGeometry,
-    VolumeError,
-    as_planes,
-    mask_to_planes,
-    plan_slices,
-    restore_planes,
-    same_grid,
-    to_planes,
-    with_window,
-)
+from hf_lesionseg.models.slice_planes import as_planes, mask_to_planes, restore_planes, to_planes
+from hf_lesionseg.models.volume_geometry import SliceGeometry, VolumeError, plan_slices, same_grid, with_window
 
 CODES = ["".join(c) for order in itertools.permutations(("LR", "PA", "IS")) for c in itertools.product(*order)]
 CANONICAL = np.array([[0.9, 0, 0, -31.5], [0, 1.2, 0, 20.25], [0, 0, 3.1, -7], [0, 0, 0, 1]])

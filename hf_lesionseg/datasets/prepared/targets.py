@@ -12,7 +12,8 @@ from ...imaging.file_identity import scan_sha256
 from ...imaging.scan import on_grid_of
 from ...models.grid_storage import bring_onto_grid
 from ...models.intensity import apply_normalization, measure_intensity, plan_normalization
-from ...models.volume_geometry import SliceGeometry, to_planes
+from ...models.slice_planes import to_planes
+from ...models.volume_geometry import SliceGeometry
 
 __all__ = ["read_target", "target_planes"]
 

@@ -1,6 +1,6 @@
 """The name of a case by its files: the one rule by which files of different folders belong together.
 
-A file's case name is its name without the suffix of a scan (``.nii``, ``.nii.gz``, ``.hdr``) and without the words that
+A file's case name is its name without the ending of a scan (``.nii.gz`` and others) and without the words that
 only say what the file holds (``_mask``, ``-seg``, ``_truth``, ...; see ``CONTENT_WORDS``). Of a BIDS name
 (``sub-...``) only the entities that tell one acquisition from another stay: ``sub-r001s001_ses-1_space-MNI_T1w_mask``
 and ``sub-r001s001_ses-1_space-MNI_label-L_desc-T1lesion_mask`` are both ``sub-r001s001_ses-1``. Where names tell
@@ -12,12 +12,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 
+from ...models.scan_formats import scan_stem
 from .bids_names import index_of, is_modality
 
-__all__ = ["CONTENT_WORDS", "MASK_WORDS", "PROBABILITY_WORDS", "SCAN_SUFFIXES", "case_name", "content_word",
-           "files_by_case", "looser_names", "person_name", "same_acquisition", "says_mask", "scan_stem"]  # fmt: skip
-
-SCAN_SUFFIXES = (".nii.gz", ".nii", ".hdr")
+__all__ = ["CONTENT_WORDS", "MASK_WORDS", "PROBABILITY_WORDS", "case_name", "content_word",
+           "files_by_case", "looser_names", "person_name", "same_acquisition", "says_mask"]  # fmt: skip
 
 MASK_WORDS = ("mask", "msk", "lesion-msk", "lesion", "lesions", "lesionmask", "lesionseg", "truth", "groundtruth", "gt",
               "label", "labels", "seg", "dseg", "segmentation", "roi", "pred", "prediction")  # fmt: skip
@@ -38,15 +37,6 @@ _NO_CASE = re.compile(
 )
 _ATLAS_R1_TIME_POINT = re.compile(r"(c\d{4}s\d{4})t\d{2}")
 _FIRST_CHANNEL = re.compile(r"^(.+)_0000$")
-
-
-def scan_stem(path: str | PurePath) -> str:
-    """Return a file's name without the suffix of a scan."""
-    name = PurePath(path).name
-    for suffix in SCAN_SUFFIXES:
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return name
 
 
 def case_name(path: str | PurePath) -> str:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import DataError
+from ...models.scan_formats import scan_pattern
 from ..prepared.records import RejectedCase
 
 __all__ = ["NIFTI", "read_description", "rejection", "walk_files"]
 
-NIFTI = r"\.nii(?:\.gz)?$"
+#: The ending of a scan's name, by the table of formats.
+NIFTI = scan_pattern()
 
 
 def walk_files(source: Path, ending: str) -> Iterator[Path]:

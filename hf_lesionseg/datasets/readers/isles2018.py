@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ...errors import DataError
+from ...models.scan_formats import scan_stem
 from ..prepared.records import CaseRecord, DataSetWarning, Origin
 from ..synthetic.template import TEMPLATE_LICENCE
 from .file_search import NIFTI, walk_files
@@ -123,8 +124,8 @@ class ISLES2018(PerfusionReader):
                 continue
             copy = keep_volume(case, kind, path, source)
             if copy is not None:
-                same = (case.mask if kind == "mask" else case.images[kind]).name.split(".nii")[0]
-                if same == path.name.split(".nii")[0]:
+                same = scan_stem(case.mask if kind == "mask" else case.images[kind])
+                if same == scan_stem(path):
                     rejected.append(copy)
                 else:
                     case.problem = f"{same} and {path.name} are both its {match['kind']}; keep one"
@@ -190,5 +191,5 @@ def _case_folder(path: Path, source: Path) -> Path:
             return folder
         if folder == source:
             break
-    own = path.name.split(".nii")[0]
+    own = scan_stem(path)
     return path.parent.parent if path.parent.name == own and path.parent != source else path.parent

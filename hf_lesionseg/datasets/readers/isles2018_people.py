@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ...errors import DataError
+from ...models.scan_formats import scan_stem
 from ..prepared.records import DataSetWarning
 from .isles import FoundCase
 
@@ -141,7 +142,7 @@ def _read_json(mask: Path | None) -> tuple[dict, str]:
     """What stands in the JSON beside a truth, and why that may not tell the patient."""
     if mask is None:
         return {}, "has no truth"
-    path = mask.parent / (mask.name.split(".nii")[0] + ".json")
+    path = mask.parent / (scan_stem(mask) + ".json")
     try:
         record = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

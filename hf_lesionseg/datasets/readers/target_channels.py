@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...errors import DataError
+from ...models.scan_formats import scan_stem
 from ..prepared.records import CaseRecord, DataSetWarning, RejectedCase
 from .bids_names import is_modality
-from .case_names import says_mask, scan_stem
+from .case_names import says_mask
 from .file_search import NIFTI, walk_files
 
 __all__ = ["MissingTargetWarning", "find_own_targets", "missing_targets", "settle_targets"]
@@ -133,6 +134,6 @@ def _shows_another(path: Path, case: str) -> bool:
 
 
 def _belongs(path: Path, folder: Path, case: str) -> bool:
-    names = [re.split(r"\.nii", path.name)[0], *path.relative_to(folder).parts[:-1]]
+    names = [scan_stem(path), *path.relative_to(folder).parts[:-1]]
     own = re.compile(re.escape(case) + r"(?![A-Za-z0-9])", re.IGNORECASE)
     return any(own.match(name) for name in names)

@@ -1,0 +1,73 @@
+"""What a run over many cases is asked to do beside the mask: how to compute, and how to read a perfusion series."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+from ..errors import UsageError
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How the network computes.
+
+    Attributes
+    ----------
+    precision : {"float32", "bfloat16", "float16"}
+        Autocast for the network.
+    batch_size : int, optional
+        Slices at once; by default 4 on a CPU and 32 on a GPU, halved where memory runs out.
+    deterministic : bool
+        Equal bytes on every run.
+
+    Raises
+    ------
+    UsageError
+        For a precision that is unknown, or a batch of no slice.
+    """
+
+    precision: str = "float32"
+    batch_size: int | None = None
+    deterministic: bool = False
+
+    def __post_init__(self):
+        from .slices import PRECISIONS
+
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision {self.precision!r} is unknown; use {', '.join(PRECISIONS)}")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UsageError(f"batch size {self.batch_size} is too small; give 1 slice or more")
+
+    def settings(self) -> dict:
+        """What of it may change a mask, for the run record."""
+        return {"precision": self.precision, "deterministic": self.deterministic}
+
+
+@dataclass(frozen=True)
+class SeriesOptions:
+    """How a raw perfusion series is read.
+
+    Attributes
+    ----------
+    frame_seconds : float, optional
+        Between two frames, s; overrules the header.
+    trust_frame_order : bool
+        Take the frames as they are, also where their curve is no bolus'.
+
+    Raises
+    ------
+    UsageError
+        For a time that is none.
+    """
+
+    frame_seconds: float | None = None
+    trust_frame_order: bool = False
+
+    def __post_init__(self):
+        if self.frame_seconds is not None and not 0 < self.frame_seconds < math.inf:
+            raise UsageError(f"frame time {self.frame_seconds} s is none; give the seconds from one frame to the next")
+
+    def given(self) -> dict:
+        """The options that differ from their defaults, by name."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, False)}
