@@ -9,7 +9,6 @@ import pytest
 import safetensors.torch
 import torch
 from huggingface_hub import HfApi, ModelCard, constants
-from loopback_hub import LoopbackHub
 
 from hf_lesionseg.errors import ModelError
 from hf_lesionseg.evaluation.case_rows import case_to_row
@@ -17,6 +16,7 @@ from hf_lesionseg.evaluation.metrics import case_metrics
 from hf_lesionseg.hub.publish import publish
 from hf_lesionseg.hub.remote_code import remote_code_files
 from hf_lesionseg.inference import load_model
+from hf_lesionseg.testing.loopback_hub import LoopbackHub
 from hf_lesionseg.training.ensemble import make_ensemble
 
 REPO, TOKEN, FOLDS = "org/clci-ensemble", "hf_loopback", 3
