@@ -13,49 +13,41 @@ are filled when transformers loads them (see :mod:`hf_lesionseg.registration`).
 
 import importlib
 
+from .models import loadable
 from .registration import register_with_transformers
 
 __version__ = "0.1.0"
 
+#: Public name -> the module that defines it.
 _PUBLIC = {
-    "CLCINetConfig": ".models.configuration_clci_net",
-    "CLCINetForSemanticSegmentation": ".models.modeling_clci_net",
-    "LesionImageProcessor": ".models.image_processing_lesion",
-    "LesionSegmentationPipeline": ".inference.pipeline",
-    "Recipe": ".training.recipe",
-    "load_recipe": ".training.recipe",
-    "PreparedDataset": ".datasets.prepared",
-    "packaged_model": ".pretrained",
-    "read_scan": ".imaging",
-    "write_mask": ".imaging",
+    **{name: module for network in loadable().values() for name, module in network.classes.items()},
+    "LesionImageProcessor": f"{__name__}.models.image_processing_lesion",
+    "LesionSegmentationPipeline": f"{__name__}.inference.pipeline",
+    "Network": f"{__name__}.models.networks",
+    "register_network": f"{__name__}.auto",
+    "Recipe": f"{__name__}.training.recipe",
+    "load_recipe": f"{__name__}.training.recipe",
+    "PreparedDataset": f"{__name__}.datasets.prepared",
+    "packaged_model": f"{__name__}.pretrained",
+    "read_scan": f"{__name__}.imaging",
+    "write_mask": f"{__name__}.imaging",
 }
-_ROOMS = (
-    "datasets",
-    "errors",
-    "evaluation",
-    "hub",
-    "imaging",
-    "inference",
-    "models",
-    "ops",
-    "pretrained",
-    "reproduce",
-    "training",
-)
+_ROOMS = {"auto", "datasets", "errors", "evaluation", "hub", "imaging", "inference", "models", "ops", "pretrained"}
+_ROOMS |= {"reproduce", "testing", "training"}
 
 __all__ = ["__version__", *_PUBLIC]
 
 
 def __getattr__(name):
     if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name], __name__), name)
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
     if name in _ROOMS:
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted([*globals(), *_PUBLIC, *_ROOMS])
+    return sorted({*globals(), *_PUBLIC, *_ROOMS})
 
 
 register_with_transformers()

@@ -99,8 +99,6 @@ def _network() -> Finding:
     import torch
     from transformers import AutoConfig, AutoModel
 
-    import hf_lesionseg  # noqa: F401  (fills the factories)
-
     try:
         model = AutoModel.from_config(AutoConfig.for_model("clci-net", base_width=2)).eval()
         with torch.inference_mode():

@@ -1,74 +1,41 @@
-"""Register our classes with transformers' Auto factories without importing transformers.
+"""Register with transformers' factories when it loads them, so that ``import hf_lesionseg`` need not load it.
 
-transformers has no plug-in mechanism, so ``import hf_lesionseg`` has to fill its factories. Importing transformers and
-torch takes seconds, which ``lesionseg --help`` must not pay. Therefore a finder on ``sys.meta_path`` waits for the
-modules that hold the factories, and for ours that go into them: when a factory is loaded our module is imported, and
-once both are complete the class is registered. It does not matter which of the two a user imports first, nor that one
-of them is imported in the middle of the other.
+transformers has no plug-in mechanism, and importing it takes seconds, which ``lesionseg --help`` must not pay. So a
+finder on ``sys.meta_path`` notices which modules are being imported, and whenever an import of transformers or of this
+package has come to its end it has the register calls of :mod:`hf_lesionseg.auto` made for the factories that are loaded
+by then. In the middle of an import it waits: transformers loads factories on the way to modules that our networks build
+on. Modules are found, loaded and executed as ever. Once every factory knows us the finder is gone.
 """
 
-import contextlib
-import functools
-import importlib
-import importlib.abc
-import importlib.util
+import importlib.machinery
 import sys
+import threading
+import warnings
 
-from .models import loadable, module_name
+from . import auto
 
-_AUTO = "transformers.models.auto"
-
-#: A module of transformers that loads a factory in the middle of its own code, and that our networks build on.
-_LAYERS = "transformers.modeling_layers"
-_OUR_MODELS = f"{__package__}.models."
-
-
-def _register_config(auto, ours, model_type):
-    auto.AutoConfig.register(model_type, getattr(ours, loadable()[model_type][0]), exist_ok=True)
-
-
-def _register_model(auto, ours, model_type):
-    model = getattr(ours, loadable()[model_type][1])
-    auto.AutoModel.register(model.config_class, model, exist_ok=True)
-    auto.AutoModelForSemanticSegmentation.register(model.config_class, model, exist_ok=True)
+#: Module of transformers that holds a factory -> the register calls for it.
+FACTORIES = {
+    "transformers.models.auto.configuration_auto": auto.register_configs,
+    "transformers.models.auto.modeling_auto": auto.register_models,
+    "transformers.models.auto.image_processing_auto": auto.register_image_processor,
+    "transformers.pipelines": auto.register_pipeline,
+}
+_WATCHED = ("transformers", __package__)
 
 
-def _register_image_processor(auto, ours):
-    for model_type, (name, _) in loadable().items():
-        config = getattr(importlib.import_module(module_name("configuration", model_type)), name)
-        # "pil" is the key that transformers resolves where torchvision is absent.
-        classes = {"pil": ours.LesionImageProcessor}
-        auto.AutoImageProcessor.register(config, image_processor_classes=classes, exist_ok=True)
+class _Watch(threading.local):
+    """What one thread is doing; a module that another thread imports is waited for by Python's own import locks."""
+
+    imports_under_way = 0
+    registering = False
 
 
-def _register_pipeline(_pipelines, ours):
-    ours.register_pipeline()
-
-
-def _links():
-    """Yield ``(module of the factory, our module, function that registers the second with the first)``."""
-    for model_type in loadable():
-        yield (
-            f"{_AUTO}.configuration_auto",
-            module_name("configuration", model_type),
-            functools.partial(_register_config, model_type=model_type),
-        )
-        yield (
-            f"{_AUTO}.modeling_auto",
-            module_name("modeling", model_type),
-            functools.partial(_register_model, model_type=model_type),
-        )
-    processor = f"{__package__}.models.image_processing_lesion"
-    yield f"{_AUTO}.image_processing_auto", processor, _register_image_processor
-    yield "transformers.pipelines", f"{__package__}.inference.pipeline", _register_pipeline
-
-
-class _LinkingLoader(importlib.abc.Loader):
-    """Load a module as its own loader would, then tell the finder that it is complete."""
+class _WatchedLoader:
+    """Load a module as its own loader would, and tell the finder when that begins and ends."""
 
     def __init__(self, loader, finder):
-        self.loader = loader
-        self.finder = finder
+        self.loader, self.finder = loader, finder
 
     def __getattr__(self, name):  # resources, source and the like
         return getattr(self.loader, name)
@@ -79,66 +46,86 @@ class _LinkingLoader(importlib.abc.Loader):
     def exec_module(self, module):
         # From here on the module is as if this loader had never been.
         module.__loader__ = module.__spec__.loader = self.loader
-        with self.finder.in_the_midst_of(module.__name__):
+        self.finder.watch.imports_under_way += 1
+        try:
             self.loader.exec_module(module)
-        self.finder.link(module.__name__)
+        finally:
+            self.finder.watch.imports_under_way -= 1
+            self.finder.register_loaded()
 
 
-class _FactoryFinder(importlib.abc.MetaPathFinder):
-    """Find the modules of ``links`` as Python would, and link each pair once both have been executed.
+class FactoryFinder:
+    """Find modules as the other finders do, and register with each factory once it is loaded."""
 
-    Our modules are imported for a factory only while none of ours is half executed, nor transformers.modeling_layers:
-    they import each other, and would find each other incomplete. Where a factory is loaded on the way to one of these,
-    its end brings the others.
-    """
-
-    def __init__(self, links):
-        self.links = links
-        self.factories = {factory for factory, _, _ in links}
-        self.waiting = {_LAYERS} | self.factories | {ours for _, ours, _ in links}
-        self.loaded = set()
-        self.asking = set()
-        self.half_executed = []
+    def __init__(self):
+        self.watch = _Watch()
+        self.pending = dict(FACTORIES)
+        self.looked_for = False
 
     def find_spec(self, name, path=None, target=None):
-        if not (name in self.waiting or name.startswith(_OUR_MODELS)) or name in self.asking:
+        if name.partition(".")[0] not in _WATCHED:
             return None
-        self.asking.add(name)  # the other finders answer; a mere probe must not use up the waiting
-        try:
-            spec = importlib.util.find_spec(name)
-        finally:
-            self.asking.discard(name)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _LinkingLoader(spec.loader, self)
-        return spec
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_spec", None)
+            spec = None if finder is self or find is None else find(name, path, target)
+            if spec is not None:
+                if hasattr(spec.loader, "exec_module"):
+                    spec.loader = _WatchedLoader(spec.loader, self)
+                return spec
+        return None
 
-    @contextlib.contextmanager
-    def in_the_midst_of(self, name):
-        """Note that ``name`` is being executed; factories do not import us and need no note."""
-        if name in self.factories:
-            yield
+    def register_loaded(self):
+        """Register with the factories that are loaded, unless this thread is in the middle of an import."""
+        if self.watch.imports_under_way or self.watch.registering or "transformers" not in sys.modules:
             return
-        self.half_executed.append(name)
+        self.watch.registering = True
         try:
-            yield
+            self.look_for_factories()
+            while ready := [name for name in self.pending if name in sys.modules]:
+                for name in ready:
+                    self.register_with(name)
         finally:
-            self.half_executed.remove(name)
+            self.watch.registering = False
+        if not self.pending and self in sys.meta_path:
+            sys.meta_path.remove(self)
 
-    def link(self, name):
-        """Note that ``name`` is complete, register what this makes possible, import what it lacks."""
-        self.waiting.discard(name)
-        self.loaded.add(name)
-        for factory, ours, register in self.links:
-            if name in (factory, ours) and {factory, ours} <= self.loaded:
-                register(sys.modules[factory], sys.modules[ours])
-        for factory, ours, _ in self.links:
-            if factory in self.loaded and ours not in self.loaded and not self.half_executed:
-                importlib.import_module(ours)  # comes back here when it is complete
+    def look_for_factories(self):
+        """Register at once, and say so, with what has moved: its module will never be loaded."""
+        if self.looked_for:
+            return
+        self.looked_for = True
+        moved = [name for name in self.pending if name not in sys.modules and not _exists(name)]
+        if moved:
+            version = getattr(sys.modules["transformers"], "__version__", "of unknown version")
+            warnings.warn(
+                f"hf_lesionseg finds no {', '.join(moved)} in transformers {version} and registers its networks at "
+                "once instead, which loads torch; install a newer hf_lesionseg",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        for name in moved:
+            self.register_with(name)
+
+    def register_with(self, name):
+        register = self.pending.get(name)  # None where another thread was faster
+        if register is not None:
+            register()
+            self.pending.pop(name, None)
+
+
+def _exists(name):
+    """Whether a module of transformers can be found, without importing anything."""
+    parts, path = name.split("."), sys.modules["transformers"].__path__
+    for count in range(2, len(parts) + 1):
+        spec = importlib.machinery.PathFinder.find_spec(".".join(parts[:count]), path)
+        if spec is None:
+            return False
+        path = spec.submodule_search_locations
+    return True
 
 
 def register_with_transformers():
-    """Fill the Auto factories that are loaded already now, the others as soon as transformers loads them."""
-    finder = _FactoryFinder(list(_links()))
+    """Register with the factories that are loaded already, and with the others as soon as transformers loads them."""
+    finder = FactoryFinder()
     sys.meta_path.insert(0, finder)
-    for name in sorted(finder.waiting & set(sys.modules)):
-        finder.link(name)
+    finder.register_loaded()

@@ -1,5 +1,4 @@
 // convlstm_cell and convlstm_cell_backward on the CPU. Their schemas are defined in Python, in ops/convlstm_cell.py.
-#include "../cpu/element_of.h"
 #include "../cpu/instruction_set.h"
 #include "../op_library.h"
 #include "cpu_kernels.h"
@@ -9,7 +8,7 @@ namespace hf_lesionseg::convlstm_cell {
 namespace {
 
 Loops loops_for(const Cell& cell, bool hard_sigmoid) {
-  const Variant variant{element_of(cell.gates, "convlstm_cell"), hard_sigmoid, cell.recurrence};
+  const Variant variant{cell.element, hard_sigmoid, cell.recurrence};
   Loops loops{nullptr, nullptr};
   if (instruction_set() == InstructionSet::avx512) loops = avx512_loops(variant);
   if (instruction_set() == InstructionSet::avx2) loops = avx2_loops(variant);

@@ -1,10 +1,8 @@
 // convlstm_cell and convlstm_cell_backward on CUDA. Their schemas are defined in Python, in ops/convlstm_cell.py.
 #include "convlstm_cell.cuh"
 
-#include <torch/headeronly/util/BFloat16.h>
-#include <torch/headeronly/util/Half.h>
-
 #include "../cuda/device.h"
+#include "../cuda/with_scalar.h"
 #include "../op_library.h"
 #include "tensors.h"
 
@@ -31,24 +29,14 @@ void launch_typed(const CurrentDevice& device, const Cell& cell, const Buffers& 
 
 template <bool backward>
 void run(const CurrentDevice& device, const Cell& cell, const Buffers& buffers, bool hard_sigmoid) {
-  switch (cell.gates.scalar_type()) {
-    case ScalarType::Float:
-      return launch_typed<backward, float>(device, cell, buffers, hard_sigmoid);
-    case ScalarType::Double:
-      return launch_typed<backward, double>(device, cell, buffers, hard_sigmoid);
-    case ScalarType::BFloat16:
-      return launch_typed<backward, torch::headeronly::BFloat16>(device, cell, buffers, hard_sigmoid);
-    case ScalarType::Half:
-      return launch_typed<backward, torch::headeronly::Half>(device, cell, buffers, hard_sigmoid);
-    default:
-      STD_TORCH_CHECK(false, "convlstm_cell: gates must be float32, float64, bfloat16 or float16");
-  }
+  with_scalar(cell.element,
+              [&](auto scalar) { launch_typed<backward, decltype(scalar)>(device, cell, buffers, hard_sigmoid); });
 }
 
 std::tuple<Tensor, Tensor> forward(const Tensor& gates, const std::optional<Tensor>& cell_state, bool hard_sigmoid,
                                    bool forget_gate) {
-  const CurrentDevice device(gates);
   const Cell cell(gates, cell_state, forget_gate);
+  const CurrentDevice device(cell.gates);
   Tensor hidden = cell.empty(cell.cell_shape), new_cell = cell.empty(cell.cell_shape);
   Buffers buffers{cell.gates.const_data_ptr(), data_or_null(cell.state)};
   buffers.hidden = hidden.mutable_data_ptr();
@@ -60,8 +48,8 @@ std::tuple<Tensor, Tensor> forward(const Tensor& gates, const std::optional<Tens
 std::tuple<Tensor, Tensor> backward(const std::optional<Tensor>& grad_hidden, const std::optional<Tensor>& grad_cell,
                                     const Tensor& gates, const std::optional<Tensor>& cell_state, bool hard_sigmoid,
                                     bool forget_gate) {
-  const CurrentDevice device(gates);
   const Cell cell(gates, cell_state, forget_gate);
+  const CurrentDevice device(cell.gates);
   const std::optional<Tensor> to_hidden = cell.like_cell(grad_hidden, "grad_hidden");
   const std::optional<Tensor> to_cell = cell.like_cell(grad_cell, "grad_cell");
   Tensor grad_gates = cell.empty(cell.gates_shape);

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "../cpu/element.h"
+#include "../common/element.h"
 #include "arithmetic.h"
 
 namespace hf_lesionseg::convlstm_cell {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <tuple>
 
+#include "../common/tensors.h"
 #include "arithmetic.h"
 
 namespace hf_lesionseg::convlstm_cell {
@@ -30,6 +31,7 @@ inline bool is_channels_last(const Tensor& tensor) {
 
 // One call's tensors, all in the memory format of the gates. Holding the (possibly copied) inputs keeps them alive.
 struct Cell {
+  Element element;
   Recurrence recurrence;
   MemoryFormat format;
   std::array<int64_t, 4> gates_shape, cell_shape;
@@ -38,7 +40,8 @@ struct Cell {
   std::optional<Tensor> state;
 
   Cell(const Tensor& given_gates, const std::optional<Tensor>& given_state, bool forget_gate)
-      : recurrence(!forget_gate ? Recurrence::no_forget_gate
+      : element(element_of(given_gates, "convlstm_cell")),
+        recurrence(!forget_gate ? Recurrence::no_forget_gate
                                 : (given_state.has_value() ? Recurrence::state : Recurrence::zero_state)),
         gates(given_gates) {
     // Python has already refused these with a kinder message; a direct call of the op must not read out of bounds.
@@ -61,8 +64,7 @@ struct Cell {
     if (!tensor.has_value()) return std::nullopt;
     STD_TORCH_CHECK(tensor->sizes().equals(shape(cell_shape)), "convlstm_cell: ", name, " does not fit the gates");
     STD_TORCH_CHECK(tensor->scalar_type() == gates.scalar_type(), "convlstm_cell: ", name, " has another dtype");
-    STD_TORCH_CHECK(tensor->is_cuda() == gates.is_cuda() && tensor->get_device_index() == gates.get_device_index(),
-                    "convlstm_cell: ", name, " is on another device");
+    STD_TORCH_CHECK(on_same_device(*tensor, gates), "convlstm_cell: ", name, " is on another device");
     return torch::stable::contiguous(*tensor, format);
   }
 
@@ -72,15 +74,6 @@ struct Cell {
 
   // The gradient of a state that was not given: no elements.
   Tensor no_state_gradient() const { return torch::stable::new_empty(gates, std::array<int64_t, 1>{0}); }
-
- private:
-  static torch::headeronly::IntHeaderOnlyArrayRef shape(const std::array<int64_t, 4>& size) {
-    return {size.data(), size.size()};
-  }
 };
-
-inline const void* data_or_null(const std::optional<Tensor>& tensor) {
-  return tensor.has_value() ? tensor->const_data_ptr() : nullptr;
-}
 
 }  // namespace hf_lesionseg::convlstm_cell

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "../cpu/element.h"
+#include "../common/element.h"
 #include "axis.h"
 
 namespace hf_lesionseg::roi_sampling {

@@ -9,7 +9,7 @@ namespace hf_lesionseg::roi_sampling {
 struct Sizes {
   int64_t boxes, batch, channels, small_height, small_width, large_height, large_width;
 
-  void check() const;  // in tensors.h
+  void check() const;  // in call.h
 };
 
 }  // namespace hf_lesionseg::roi_sampling

@@ -9,10 +9,10 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from ..errors import ModelError
 from ..evaluation.fold_report import fold_table
 from ..imaging.atomic import write_aside
+from ..models import Network, loadable
 from ..provenance import GENERATED, MARK
 from . import card_tables
 from .packaged_card import packaged_sections
-from .papers import PAPERS
 from .remote_code import CONFIG_FILE, PROCESSOR_FILE, read_json
 
 SUMMARY_FILE = "training_summary.json"
@@ -71,11 +71,10 @@ def card_metadata(repo_id, license, config, processor, summary, packaged=None):
     huggingface_hub.ModelCardData
         With one evaluation result per split and metric of ``training_summary.json``; none without that file.
     """
-    paper = PAPERS.get(_network_type(config))
     data = (_origin(summary, packaged) or {}).get("data", {})
     tags = ["hf-lesionseg", config["model_type"], "lesion-segmentation", "medical", "nifti"]
     tags += [config["member_type"]] if "member_type" in config else []
-    tags += [tag for tag in (paper.tags if paper else ()) if tag not in tags]
+    tags += [tag for tag in _network(config).tags if tag not in tags]
     tags += ["synthetic-data"] if data.get("synthetic") or config.get("training_data") == GENERATED else []
     results = [result for split in _splits(summary) for result in _eval_results(split, summary)]
     return ModelCardData(
@@ -138,9 +137,10 @@ def _figures(folder, packaged):
     return [(path, caption) for path, caption in card_tables.figure_entries(folder) if path not in shown]
 
 
-def _network_type(config):
-    """``model_type`` of the network; of an ensemble that of its members."""
-    return config.get("member_type") or config["model_type"]
+def _network(config):
+    """What is known of the network; of an ensemble that of its members."""
+    model_type = config.get("member_type") or config["model_type"]
+    return loadable().get(model_type) or Network(model_type, "", "")
 
 
 def _kind(data):
@@ -151,8 +151,7 @@ def _kind(data):
 
 
 def _render(folder, repo_id, license, config, processor, summary):
-    paper = PAPERS.get(_network_type(config))
-    network = paper.network if paper else _network_type(config)
+    network = _network(config)
     channels = processor.get("channel_names") or ["t1w"]
     files = {name: "scan.nii.gz" if len(channels) == 1 else f"{name}.nii.gz" for name in channels}
     several = len(channels) > 1
@@ -170,12 +169,12 @@ def _render(folder, repo_id, license, config, processor, summary):
     text = environment.get_template("model_card.md.j2").render(
         metadata=card_metadata(repo_id, license, config, processor, summary, packaged).to_yaml(),
         marker=MARKER,
-        title=f"{network} for lesion segmentation"
+        title=f"{network.name} for lesion segmentation"
         + (f": an ensemble of {len(config['members'])}" if "members" in config else ""),
         members=config.get("members") or [],
-        network=network,
-        paper=paper,
-        task=paper.task if paper else "lesions",
+        network=network.name,
+        paper=network.paper,
+        task=network.task,
         record=_record(summary) if summary is not None else None,
         input_rows=card_tables.input_contract(processor),
         repo_id=repo_id,
@@ -188,7 +187,7 @@ def _render(folder, repo_id, license, config, processor, summary):
         mark=MARK if config.get("training_data") == GENERATED else "",
         has_splits=(folder / "splits.json").exists(),
         figures=_figures(folder, packaged),
-        limits=_limits(paper, config, processor, _origin(summary, packaged)),
+        limits=_limits(network, config, processor, _origin(summary, packaged)),
     )
     text = re.sub(r"\n{3,}", "\n\n", text)  # blocks that were left out leave their blank lines
     return ModelCard(text).content  # parses the metadata back: a card that the Hub could not read ends here
@@ -234,7 +233,7 @@ def _record(summary):
     }
 
 
-def _limits(paper, config, processor, summary):
+def _limits(network, config, processor, summary):
     """Sentences on what the network cannot do, from its method, its processor and its record."""
     limits = ["Research only: a person who can read the scan has to look at every mask."]
     if summary is None and config.get("training_data") == GENERATED:
@@ -255,7 +254,7 @@ def _limits(paper, config, processor, summary):
     if "window" in kinds:
         which = " where a window is cut from them" if len(kinds) > 1 else ""
         limits.append(f"Intensities have to be in Hounsfield units{which}: other values give a warning at best.")
-    limits += paper.pitfalls if paper else []
+    limits += network.pitfalls
     limits.append(
         "A scan without a lesion may still get one: raise `threshold`, or drop small ones with `minimum_lesion_ml`."
     )

@@ -45,8 +45,9 @@ def _load_model(folder):
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoModel
 
-    import hf_lesionseg  # noqa: F401  (fills the Auto factories)
+    from .. import auto
 
+    auto.register()
     try:
         model, report = AutoModel.from_pretrained(
             folder, output_loading_info=True, use_safetensors=True, local_files_only=True

@@ -30,7 +30,7 @@ def auto_map(model_type):
     Raises
     ------
     ModelError
-        If no network of this package has that ``model_type``.
+        If no network has that ``model_type``.
 
     Examples
     --------
@@ -40,13 +40,11 @@ def auto_map(model_type):
     if model_type not in models.loadable():
         known = ", ".join(sorted(models.loadable()))
         raise ModelError(f"model_type {model_type!r} is no network of this package; publish one of: {known}")
-    config_class, model_class = models.loadable()[model_type]
-    config_module, modeling_module = (
-        models.module_name(kind, model_type).rpartition(".")[2] for kind in ("configuration", "modeling")
-    )
-    model = f"{modeling_module}.{model_class}"
+    network = models.loadable()[model_type]
+    config_module, modeling_module = (module.rpartition(".")[2] for module in network.modules)
+    model = f"{modeling_module}.{network.model}"
     config_map = {
-        "AutoConfig": f"{config_module}.{config_class}",
+        "AutoConfig": f"{config_module}.{network.config}",
         "AutoModel": model,
         "AutoModelForSemanticSegmentation": model,
     }
@@ -77,6 +75,12 @@ def relative_imports(source_file):
 def remote_code_files(model_type):
     """Source files that the network and its image processor need, with all that they import, in sorted order."""
     waiting = {entry.rpartition(".")[0] for part in auto_map(model_type) for entry in part.values()}
+    modules = models.loadable()[model_type].modules
+    if any(module.rpartition(".")[0] != models.__name__ for module in modules):
+        raise ModelError(
+            f"model_type {model_type!r} is defined in {modules[1]}: only source files of {models.__name__} can be "
+            "published; publish with --no-remote-code"
+        )
     found = set()
     while waiting:
         module = waiting.pop()

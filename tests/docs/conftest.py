@@ -133,7 +133,7 @@ def hub_environment(tiny_model, tmp_path_factory, monkeypatch):
     from hf_lesionseg.hub.publish import publish
 
     root = tmp_path_factory.mktemp("hub")
-    command = [sys.executable, REPOSITORY / "tests/hub/loopback_hub.py", "--port", "0", "--root", root]
+    command = [sys.executable, "-m", "hf_lesionseg.testing.loopback_hub", "--port", "0", "--root", root]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         endpoint = server.stdout.readline().strip()

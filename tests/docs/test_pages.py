@@ -3,7 +3,7 @@
 A page is read from top to bottom in a folder that holds small data under the names that the pages use (conftest.py).
 Each command of a ``bash`` block is run, each ``python`` block is a program of its own, and a block that opens with
 ``LANGUAGE file=PATH`` is written to that file. ``python registry`` is the line that a page tells to add to
-``MODEL_REGISTRY``: its page is followed with a copy of the package. Above a block that cannot be run here stands
+``NETWORKS``: its page is followed with a copy of the package. Above a block that cannot be run here stands
 ``<!-- test: skip: REASON -->``; its commands are looked up instead.
 """
 
@@ -223,12 +223,12 @@ def made_smaller(command):
 
 
 def follow_registry(block, workplace):
-    """Add the line to a copy of the package, which is used from then on."""
+    """Add the entry to a copy of the package, which is used from then on."""
     package = workplace / "hf_lesionseg"
     shutil.copytree(
         REPOSITORY / "hf_lesionseg", package, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
     )
-    registry, opening = package / "models" / "__init__.py", "MODEL_REGISTRY = {\n"
+    registry, opening = package / "models" / "network_table.py", "NETWORKS = (\n"
     before = registry.read_text("utf-8")
     assert before.count(opening) == 1
     registry.write_text(before.replace(opening, opening + block.text), "utf-8")

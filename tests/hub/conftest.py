@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hf_lesionseg.testing.loopback_hub import LoopbackHub
+
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-sys.path.insert(0, str(HERE))
-
-from loopback_hub import LoopbackHub  # noqa: E402
 
 TOKEN = "hf_loopback"
 

@@ -9,13 +9,13 @@ import pytest
 import safetensors.torch
 import torch
 from huggingface_hub import HfApi, ModelCard, constants
-from loopback_hub import LoopbackHub
 
 from hf_lesionseg.errors import ModelError
 from hf_lesionseg.evaluation.scored_case import case_metrics, case_to_row
 from hf_lesionseg.hub.publish import publish
 from hf_lesionseg.hub.remote_code import remote_code_files
 from hf_lesionseg.inference import load_model
+from hf_lesionseg.testing.loopback_hub import LoopbackHub
 from hf_lesionseg.training.ensemble import make_ensemble
 
 REPO, TOKEN, FOLDS = "org/clci-ensemble", "hf_loopback", 3

@@ -15,7 +15,8 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from loopback_hub import LoopbackHub
+
+from hf_lesionseg.testing.loopback_hub import LoopbackHub
 
 REPO, TOKEN = "org/network", "hf_loopback"
 
@@ -158,7 +159,7 @@ def test_without_lfs_a_client_may_leave_xet_on(tmp_path, folder, monkeypatch):
 def test_the_command_prints_its_endpoint_first_and_keeps_its_store(tmp_path):
     def start():
         return subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("loopback_hub.py"), "--port", "0", "--root", tmp_path / "store"],
+            [sys.executable, "-m", "hf_lesionseg.testing.loopback_hub", "--port", "0", "--root", tmp_path / "store"],
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import safetensors.torch
 from huggingface_hub import HfApi, constants
-from loopback_hub import LoopbackHub
 
 from hf_lesionseg.hub.publish import publish
+from hf_lesionseg.testing.loopback_hub import LoopbackHub
 
 REPO, TOKEN = "org/clci-net", "hf_loopback"
 

@@ -1,14 +1,10 @@
 """A slice of `make fuzz`: mutated files give a typed error or a right result, and each kind of fault occurs."""
 
-import sys
 import warnings
-from pathlib import Path
 
+import fuzz_nifti
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-import fuzz_nifti
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """What a network of CT perfusion must refuse by name, one case at a time, while the others go on."""
 
-import importlib.util
 import re
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -11,12 +9,7 @@ import pytest
 from hf_lesionseg.errors import DataError
 from hf_lesionseg.inference import load_model, segment_cases
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
-
-_SPEC = importlib.util.spec_from_file_location(
-    "networks_for_bad_input", Path(__file__).parents[1] / "models" / "conftest.py"
-)
-networks = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(networks)
+from hf_lesionseg.testing.networks import tiny_model
 
 MAPS = ("tmax", "cbf", "cbv", "mtt")
 
@@ -24,7 +17,7 @@ MAPS = ("tmax", "cbf", "cbv", "mtt")
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ms-dcnn")
-    networks.tiny_model("ms-dcnn").eval().save_pretrained(folder)
+    tiny_model("ms-dcnn").eval().save_pretrained(folder)
     LesionImageProcessor(channel_names=MAPS, normalization="z-score").save_pretrained(folder)
     return load_model(folder)
 

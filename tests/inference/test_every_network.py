@@ -1,6 +1,5 @@
 """Every registered network from its folder to a mask: loaded, run and recorded, with and without this package."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -12,12 +11,7 @@ from hf_lesionseg.hub.remote_code import add_remote_code, check_remote_code
 from hf_lesionseg.inference import load_model, segment_cases
 from hf_lesionseg.models import MODEL_REGISTRY
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
-
-_SPEC = importlib.util.spec_from_file_location(
-    "networks_of_the_shared_tests", Path(__file__).parents[1] / "models" / "conftest.py"
-)
-networks = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(networks)
+from hf_lesionseg.testing.networks import tiny_model
 
 
 def processor_for(channels):
@@ -30,7 +24,7 @@ def processor_for(channels):
 @pytest.fixture(params=sorted(MODEL_REGISTRY))
 def folder(request, tmp_path):
     """A small network of this type with its image processor, as `save_pretrained` leaves them."""
-    model = networks.tiny_model(request.param).eval()
+    model = tiny_model(request.param).eval()
     model.save_pretrained(tmp_path / "model")
     processor_for(model.config.num_channels).save_pretrained(tmp_path / "model")
     return tmp_path / "model"

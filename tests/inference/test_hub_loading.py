@@ -10,10 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "hub"))
+from hf_lesionseg.testing.loopback_hub import LoopbackHub
 
-from loopback_hub import LoopbackHub  # noqa: E402
+HERE = Path(__file__).parent
 
 TOKEN = "hf_loopback"
 

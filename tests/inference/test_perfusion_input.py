@@ -1,9 +1,7 @@
 """Networks of CT perfusion on what a scanner gives: maps, a raw 4-D series, or some of both."""
 
-import importlib.util
 import json
 import shutil
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -18,13 +16,8 @@ from hf_lesionseg.inference.case_input import parse_case
 from hf_lesionseg.inference.perfusion_input import read_case
 from hf_lesionseg.inference.pipeline import LesionSegmentationPipeline
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
+from hf_lesionseg.testing.networks import tiny_model
 from hf_lesionseg.training.recipe import load_recipe
-
-_SPEC = importlib.util.spec_from_file_location(
-    "networks_for_raw_series", Path(__file__).parents[1] / "models" / "conftest.py"
-)
-networks = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(networks)
 
 FRAMES = tuple(f"ctp_{number:02d}" for number in range(11))
 CHANNELS = {"ms-dcnn": MAP_NAMES, "egs-net": (*FRAMES, "cbf", "cbv", "mtt", "tmax", "pwimax_o", "pwimax_p")}
@@ -43,7 +36,7 @@ def case(tmp_path_factory):
 def network(request, tmp_path_factory):
     """A small untrained network of this type, loaded from its folder."""
     folder = tmp_path_factory.mktemp(request.param)
-    networks.tiny_model(request.param).eval().save_pretrained(folder)
+    tiny_model(request.param).eval().save_pretrained(folder)
     normalization = load_recipe(f"{request.param}-isles2018").processor["normalization"]
     processor = LesionImageProcessor(channel_names=CHANNELS[request.param], normalization=normalization)
     processor.save_pretrained(folder)
@@ -132,7 +125,7 @@ def test_a_whole_case_of_isles_2018_needs_its_series_for_frames_only(case):
 
 
 def test_maps_of_other_software_than_the_training_maps_are_told(case, series, tmp_path):
-    networks.tiny_model("ms-dcnn").save_pretrained(tmp_path)
+    tiny_model("ms-dcnn").save_pretrained(tmp_path)
     LesionImageProcessor(channel_names=MAP_NAMES, normalization="z-score").save_pretrained(tmp_path)
     cbf = altered(tmp_path / "cbf.nii.gz", file_of(case, "CT_CBF"), lambda data: data)  # without our description
 

@@ -13,15 +13,10 @@ from hf_lesionseg.models import MODEL_REGISTRY
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 from hf_lesionseg.training.network import enable_activation_checkpointing
 
-#: Networks whose number of regions depends on what they see.
-FIND_REGIONS = {"l-snet", "coarse-to-fine"}
-
-#: Networks whose loss, or all of them, asks SciPy: a break in the compiled graph.
-BREAK_THE_GRAPH = FIND_REGIONS | {"egs-net"}
-
 #: Networks of many layers take minutes to trace; the export of each is quick.
 TRACED_QUICKLY_OR_MARKED_SLOW = [
-    pytest.param(name, marks=pytest.mark.slow if name == "egs-net" else ()) for name in sorted(MODEL_REGISTRY)
+    pytest.param(name, marks=pytest.mark.slow if network.slow_to_trace else ())
+    for name, network in sorted(MODEL_REGISTRY.items())
 ]
 
 
@@ -64,10 +59,10 @@ def test_any_resolution(make_model, make_batch, height, width):
     assert torch.isfinite(output.logits).all()
 
 
-def test_padding_equals_padding_by_hand(make_model, make_batch):
+def test_padding_equals_padding_by_hand(make_model, make_batch, network):
     model = make_model().eval()
-    if model.config.model_type == "coarse-to-fine":
-        pytest.skip("its crops end where the image ends, which padding by hand moves")
+    if network.needs_its_border:
+        pytest.skip("what it sees ends where the image ends, which padding by hand moves")
     images = make_batch(50, 41)["pixel_values"]
     stride = model.config.stride
     by_hand = torch.zeros(2, images.shape[1], 50 + -50 % stride, 41 + -41 % stride)
@@ -80,13 +75,13 @@ def test_one_image_can_be_trained_on(make_model, make_batch):
     assert torch.isfinite(model(**make_batch(48, 32, size=1)).loss)
 
 
-def test_two_logits(make_model, make_batch):
+def test_two_logits(make_model, make_batch, network):
     model = make_model(num_logits=2)
     output = model(**make_batch())
     assert output.logits.shape[1] == 2
     heads = 1 + getattr(model.config, "auxiliary_weight", 0)
-    if not hasattr(output, "dwi_loss"):  # a norm over all pixels and a logarithm, without a bound
-        assert 0 <= output.loss <= (4 if hasattr(output, "boxes") else 1.01 * heads)  # of box, heat map, mask, or masks
+    if network.largest_loss is not None:
+        assert 0 <= output.loss <= 1.01 * heads * network.largest_loss
 
 
 def test_wrong_inputs_name_the_remedy(make_model, make_batch):
@@ -222,12 +217,12 @@ def test_config_json_carries_the_class_and_no_machine(make_model, tmp_path):
 
 @pytest.mark.parametrize("model_type", TRACED_QUICKLY_OR_MARKED_SLOW, indirect=True)
 @pytest.mark.parametrize("training", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_compiles_as_one_graph(make_model, make_batch, model_type, training):
+def test_compiles_as_one_graph(make_model, make_batch, network, training):
     """But for the networks that ask SciPy for connected components or distances: a break in the graph."""
     torch.compiler.reset()
     model, batch = make_model(**({"dropout": 0.0} if training else {})).train(training), make_batch(32, 32)
     expected = copy.deepcopy(model)(**batch)
-    compiled = torch.compile(model, fullgraph=model_type not in BREAK_THE_GRAPH, backend="aot_eager")(**batch)
+    compiled = torch.compile(model, fullgraph=not network.breaks_the_graph, backend="aot_eager")(**batch)
     torch.testing.assert_close(compiled.logits, expected.logits, rtol=1e-4, atol=1e-5)
     if training:
         compiled.loss.backward()
@@ -235,16 +230,16 @@ def test_compiles_as_one_graph(make_model, make_batch, model_type, training):
 
 
 @pytest.mark.slow
-def test_inductor_equals_eager(make_model, make_batch, model_type):
+def test_inductor_equals_eager(make_model, make_batch, network):
     torch.compiler.reset()
     model, batch = make_model().eval(), make_batch(32, 32)
-    compiled = torch.compile(model, fullgraph=model_type not in BREAK_THE_GRAPH)
+    compiled = torch.compile(model, fullgraph=not network.breaks_the_graph)
     with torch.no_grad():
         torch.testing.assert_close(compiled(**batch).logits, model(**batch).logits, rtol=1e-3, atol=1e-4)
 
 
-def test_exports(make_model, make_batch, model_type):
-    if model_type in FIND_REGIONS:
+def test_exports(make_model, make_batch, network):
+    if network.finds_regions:
         with pytest.raises(NotImplementedError, match="export its networks one by one"):
             torch.export.export(make_model().eval(), (), {"pixel_values": make_batch(64, 32)["pixel_values"]})
         return

@@ -1,10 +1,8 @@
 """What may be given to LesionImageProcessor and set there: files, arrays, channels, labels, settings."""
 
 import json
-import sys
 import time
 import tracemalloc
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -14,9 +12,7 @@ import torch
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 from hf_lesionseg.models.lesion_cleanup import clean_lesions
 from hf_lesionseg.models.volume_geometry import SliceGeometry, VolumeError
-
-sys.path.insert(0, str(Path(__file__).parent))
-from example_scans import CLINICAL, atlas_scan, clinical_scan, quietly
+from hf_lesionseg.testing.scans import CLINICAL, atlas_scan, clinical_scan, quietly
 
 # ---------------------------------------------------------------------------------------------- ways to give scans
 

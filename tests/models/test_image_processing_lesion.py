@@ -1,8 +1,6 @@
 """Scans to pixel_values and logits back to masks, on the ATLAS grid and on grids that are nothing like it."""
 
-import sys
 import warnings
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -13,9 +11,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 from hf_lesionseg.models.outputs import LesionSegmenterOutput
 from hf_lesionseg.models.volume_geometry import VolumeError
-
-sys.path.insert(0, str(Path(__file__).parent))
-from example_scans import atlas_scan, clinical_scan, quietly
+from hf_lesionseg.testing.scans import atlas_scan, clinical_scan, quietly
 
 
 def logits_of(mask):

@@ -7,10 +7,9 @@ import torch
 from torch.utils.data import IterableDataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from hf_lesionseg.models import registered_models
+from hf_lesionseg.models import loadable
 from hf_lesionseg.models.configuration_clci_net import CLCINetConfig
 from hf_lesionseg.models.modeling_clci_net import CLCINetForSemanticSegmentation
-from hf_lesionseg.models.modeling_fold_ensemble import FoldEnsembleForSemanticSegmentation
 
 STEPS, RATE = 3, 0.05
 
@@ -81,5 +80,5 @@ def test_losses_and_gradients_are_means_of_what_is_accumulated(tmp_path, accumul
 
 
 def test_no_network_asks_a_trainer_to_scale_its_loss():
-    classes = [*(model for _, model in registered_models()), FoldEnsembleForSemanticSegmentation]
+    classes = [network.model_class() for network in loadable().values()]
     assert [model.__name__ for model in classes if getattr(model, "accepts_loss_kwargs", True)] == []

@@ -26,8 +26,5 @@ STABLE_TORCH_LIBRARY(hf_lesionseg_emulated, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(hf_lesionseg_emulated, CPU, m) {
-  m.impl("roi_sample", TORCH_BOX(&hf_lesionseg::roi_sampling::sample));
-  m.impl("roi_sample_backward", TORCH_BOX(&hf_lesionseg::roi_sampling::sample_backward));
-  m.impl("roi_paste", TORCH_BOX(&hf_lesionseg::roi_sampling::paste));
-  m.impl("roi_paste_backward", TORCH_BOX(&hf_lesionseg::roi_sampling::paste_backward));
+  hf_lesionseg::roi_sampling::Ops<hf_lesionseg::roi_sampling::Cuda>::implement(m);
 }

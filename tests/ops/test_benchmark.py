@@ -3,13 +3,10 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import benchmark_kernels
 import benchmark_rivals_roi
+import pytest
 
 
 def test_ratios_are_of_paired_runs():

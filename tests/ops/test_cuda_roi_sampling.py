@@ -229,21 +229,42 @@ def test_any_strides(cuda):
 
 
 def test_what_does_not_fit_is_refused(cuda):
-    case = random_case(INSIDE[:3], torch.float32)
-    c = SimpleNamespace(**{name: value.to(cuda.device) for name, value in vars(case).items()})
+    refuses_what_does_not_fit(cuda)
+
+
+def test_the_cpu_refuses_the_same():
+    assert backend()["roi_sample"]["cpu"] == "compiled"
+    refuses_what_does_not_fit(SimpleNamespace(device="cpu", ops=torch.ops.hf_lesionseg))
+
+
+def refuses_what_does_not_fit(processor):
+    """What every processor says of a direct call of an op whose arguments do not fit each other."""
+    case, ops = random_case(INSIDE[:3], torch.float32), processor.ops
+    c = SimpleNamespace(**{name: value.to(processor.device) for name, value in vars(case).items()})
     sizes = (c.images.shape[0], *c.images.shape[2:])
-    with pytest.raises(RuntimeError, match="as many batch indices"):
-        cuda.ops.roi_sample(c.images, c.boxes, c.indices[:2], 4, 4)
-    with pytest.raises(RuntimeError, match="must be float32"):
-        cuda.ops.roi_sample(c.images, c.boxes.double(), c.indices, 4, 4)
-    with pytest.raises(RuntimeError, match="shape does not fit"):
-        cuda.ops.roi_sample_backward(c.grad_rois[:2], c.images, c.boxes, c.indices, *sizes, True)
-    with pytest.raises(RuntimeError, match="shape does not fit"):
-        cuda.ops.roi_paste(c.rois[:2], c.boxes, c.indices, *sizes[1:], sizes[0])
-    with pytest.raises(RuntimeError, match="does not fit the RoIs"):
-        cuda.ops.roi_paste_backward(c.grad_images.double(), c.rois, c.boxes, c.indices, True, True)
-    with pytest.raises(RuntimeError, match="float32, float64, bfloat16 or float16"):
-        cuda.ops.roi_sample(c.images.int(), c.boxes, c.indices, 4, 4)
+    for function, arguments, message in (
+        (ops.roi_sample, (c.images[0], c.boxes, c.indices, 4, 4), "must have 4 dimensions"),
+        (ops.roi_sample, (c.images, c.boxes[:, :3], c.indices, 4, 4), r"boxes must be \(rois, 4\)"),
+        (ops.roi_sample, (c.images, c.boxes[0], c.indices, 4, 4), r"boxes must be \(rois, 4\)"),
+        (ops.roi_sample, (c.images, c.boxes, c.indices[:2], 4, 4), "as many batch indices"),
+        (ops.roi_sample, (c.images, c.boxes, c.indices.int(), 4, 4), "batch indices must be int64"),
+        (ops.roi_sample, (c.images, c.boxes.double(), c.indices, 4, 4), "boxes must be float32"),
+        (ops.roi_sample, (c.images.int(), c.boxes, c.indices, 4, 4), "float32, float64, bfloat16 or float16"),
+        (ops.roi_sample, (c.images, c.boxes, c.indices, 0, 4), "at least 1"),
+        (ops.roi_sample_backward, (c.grad_rois[0], None, c.boxes, c.indices, *sizes, True), "must have 4 dimensions"),
+        (ops.roi_sample_backward, (c.grad_rois[:2], None, c.boxes, c.indices, *sizes, True), "shape does not fit"),
+        (ops.roi_sample_backward, (c.grad_rois, c.images[:1], c.boxes, c.indices, *sizes, True), "shape does not fit"),
+        (ops.roi_sample_backward, (c.grad_rois, c.images[0], c.boxes, c.indices, *sizes, True), "shape does not fit"),
+        (ops.roi_sample_backward, (c.grad_rois, c.images.half(), c.boxes, c.indices, *sizes, True), "different dtypes"),
+        (ops.roi_sample_backward, (c.grad_rois, None, c.boxes, c.indices, -1, *sizes[1:], True), "negative sizes"),
+        (ops.roi_paste, (c.rois[:2], c.boxes, c.indices, *sizes[1:], sizes[0]), "shape does not fit"),
+        (ops.roi_paste, (c.rois, c.boxes, c.indices, 2**30, 2, 1), r"below 2\^30"),
+        (ops.roi_paste_backward, (c.grad_images[0], c.rois, c.boxes, c.indices, True, True), "must have 4 dimensions"),
+        (ops.roi_paste_backward, (c.grad_images[:, :1], c.rois, c.boxes, c.indices, True, True), "shape does not fit"),
+        (ops.roi_paste_backward, (c.grad_images.half(), c.rois, c.boxes, c.indices, True, True), "different dtypes"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            function(*arguments)
 
 
 def test_every_order_of_threads_gives_the_same_bytes(emulation):

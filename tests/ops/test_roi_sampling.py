@@ -1,19 +1,15 @@
 """RoI sampling and pasting against hand-computed values, grid_sample in float64 and finite differences."""
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from benchmark_rivals_roi import grid_pasted, grid_sampled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_lesionseg.models import reference_ops
 from hf_lesionseg.ops import backend, roi_paste, roi_sample
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-from benchmark_rivals_roi import grid_pasted, grid_sampled
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 BOTH = [pytest.param((roi_sample, roi_paste), id="compiled")]

@@ -11,10 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hf_lesionseg.testing.loopback_hub import LoopbackHub
 from hf_lesionseg.training.loop import train
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))
-from loopback_hub import LoopbackHub
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from copy import deepcopy
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,25 +11,25 @@ from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 from safetensors.torch import load_file
 
+from hf_lesionseg.auto import register_network
 from hf_lesionseg.errors import RecipeError
 from hf_lesionseg.models import MODEL_REGISTRY
+from hf_lesionseg.testing import two_phase_network
+from hf_lesionseg.testing.two_phase_network import NETWORK, TwoPartConfig, TwoPartForSemanticSegmentation
 from hf_lesionseg.training.checkpoints import list_checkpoints
 from hf_lesionseg.training.history import read_history
 from hf_lesionseg.training.recipe import load_recipe
 from hf_lesionseg.training.step import phases_of, step_over_batch
 
-sys.path.insert(0, str(Path(__file__).parent))
-from two_phase_network import ROW, TwoPartConfig, TwoPartForSemanticSegmentation, register
-
 #: L-SNet itself, narrow: on batches of two slices, of which many have no lesion in them.
 L_SNET = {"model_type": "l-snet", "model": "{base_width: 4, segmenter_depth: 18}", "batch_size": 2, "epochs": 1}
-SCRIPT = Path(__file__).with_name("two_phase_network.py")
+SCRIPT = two_phase_network.__file__
 
 
 @pytest.fixture(autouse=True)
 def two_part(monkeypatch):
-    monkeypatch.setitem(MODEL_REGISTRY, "two-part", ROW)
-    register()
+    monkeypatch.setitem(MODEL_REGISTRY, "two-part", NETWORK)
+    register_network(NETWORK)
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, dropout
-from transformers import AutoConfig, AutoModel, AutoModelForSemanticSegmentation, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from hf_lesionseg.models import MODEL_REGISTRY, module_name
+from hf_lesionseg.auto import register_network
+from hf_lesionseg.models import Network
 from hf_lesionseg.models.outputs import LesionSegmenterOutput
 
 
@@ -61,20 +62,16 @@ class TwoPartForSemanticSegmentation(PreTrainedModel):
         return TwoPartOutput(loss, logits, None, boxes, torch.arange(count), torch.ones(count))
 
 
-def register():
-    """Make the network known to the Auto classes, and findable for the registry, into which the caller puts ROW."""
-    for kind in ("configuration", "modeling"):
-        sys.modules[module_name(kind, "two-part")] = sys.modules[__name__]
-    AutoConfig.register("two-part", TwoPartConfig, exist_ok=True)
-    for factory in (AutoModel, AutoModelForSemanticSegmentation):
-        factory.register(TwoPartConfig, TwoPartForSemanticSegmentation, exist_ok=True)
-
-
-ROW = ("TwoPartConfig", "TwoPartForSemanticSegmentation")
+#: Its entry: a network that lies in none of the package's own modules.
+NETWORK = Network(
+    "two-part",
+    "TwoPartConfig",
+    "TwoPartForSemanticSegmentation",
+    modules=("hf_lesionseg.testing.two_phase_network", "hf_lesionseg.testing.two_phase_network"),
+)
 
 if __name__ == "__main__":
     from hf_lesionseg.training.command import main
 
-    MODEL_REGISTRY["two-part"] = ROW
-    register()
+    register_network(NETWORK)
     sys.exit(main())

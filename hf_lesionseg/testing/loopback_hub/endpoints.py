@@ -7,8 +7,9 @@ import re
 import urllib.parse
 
 import yaml
-from loopback_http import KINDS, ORGANISATION, USER, HubRequestHandler, Refused, route
-from loopback_store import lfs_pointer, wants_lfs
+
+from .http import KINDS, ORGANISATION, USER, HubRequestHandler, Refused, route
+from .store import lfs_pointer, wants_lfs
 
 
 class Handler(HubRequestHandler):

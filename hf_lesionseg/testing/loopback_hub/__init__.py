@@ -2,22 +2,20 @@
 
 It speaks the part of the Hub's REST protocol that ``huggingface_hub``, ``transformers`` and the ``hf`` command use::
 
-    python tests/hub/loopback_hub.py --port 0 --root DIR       # prints its endpoint on the first line
+    python -m hf_lesionseg.testing.loopback_hub --port 0 --root DIR   # prints its endpoint on the first line
     HF_ENDPOINT=http://127.0.0.1:PORT HF_TOKEN=hf_any HF_HUB_DISABLE_XET=1 hf upload org/name FOLDER
 
 Large files travel by LFS (``HF_HUB_DISABLE_XET=1``). With ``--no-lfs`` every file is sent inside the commit, which
 also serves a client whose Xet transfer is left on. Tests can break it on purpose, see :class:`Faults`.
 """
 
-import argparse
-import contextlib
 import dataclasses
 import re
 import threading
 from http.server import ThreadingHTTPServer
 
-from loopback_endpoints import Handler
-from loopback_store import Store
+from .endpoints import Handler
+from .store import Store
 
 
 @dataclasses.dataclass
@@ -94,20 +92,3 @@ class LoopbackHub:
 
     def __exit__(self, *_):
         self.stop()
-
-
-def main():
-    parser = argparse.ArgumentParser(description="A Hub on 127.0.0.1 for tests.")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
-    parser.add_argument("--root", default="loopback-hub", help="folder for repositories and files")
-    parser.add_argument("--token", help="the only token to accept; any token by default")
-    parser.add_argument("--no-lfs", action="store_true", help="take every file inside the commit")
-    options = parser.parse_args()
-    with LoopbackHub(options.root, options.port, options.token, lfs=not options.no_lfs) as hub:
-        print(hub.endpoint, flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-// The types of elements that the CPU loops know.
+// The types of elements that the kernels know.
 #pragma once
 
 namespace hf_lesionseg {
