@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from hf_lesionseg.models import configurations
+from hf_lesionseg.models import MODEL_REGISTRY
 from hf_lesionseg.models.losses import LOSSES, complete_settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "losses.md"
@@ -31,7 +31,8 @@ def test_the_table_names_the_default_of_the_papers_networks():
         "l-snet": "L-SNet",
         "egs-net": "EGS-Net",
     }
-    for model_type, config_class in configurations():
+    for model_type, network in MODEL_REGISTRY.items():
         if model_type in names:
-            row = next(line for line in text.splitlines() if line.startswith(f"| `{config_class().loss}`"))
+            loss = network.config_class()().loss
+            row = next(line for line in text.splitlines() if line.startswith(f"| `{loss}`"))
             assert names[model_type] in row.split("|")[-2]

@@ -8,7 +8,7 @@ import torch
 from monai.losses import DiceLoss, FocalLoss, GeneralizedDiceLoss, TverskyLoss
 
 from hf_lesionseg import CLCINetConfig, CLCINetForSemanticSegmentation
-from hf_lesionseg.models import configurations
+from hf_lesionseg.models import MODEL_REGISTRY
 from hf_lesionseg.models.losses import LOSSES, bce_dice_loss, tversky_loss
 
 
@@ -142,7 +142,9 @@ def test_clci_net_takes_its_loss_from_the_configuration(loss):
     torch.testing.assert_close(output.loss, LOSSES[loss](output.logits[:, 0], labels, **settings))
 
 
-@pytest.mark.parametrize(("model_type", "config_class"), list(configurations()))
+@pytest.mark.parametrize(
+    ("model_type", "config_class"), [(name, network.config_class()) for name, network in MODEL_REGISTRY.items()]
+)
 def test_every_network_takes_every_loss_and_names_its_settings(model_type, config_class, tmp_path):
     for name, (settings, _) in BY_FORMULA.items():
         config = config_class(loss=name, loss_settings=settings)
