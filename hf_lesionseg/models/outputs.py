@@ -1,6 +1,6 @@
 """What the networks return."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from transformers.utils import ModelOutput
@@ -25,7 +25,7 @@ class LesionSegmenterOutput(ModelOutput):
     loss: torch.FloatTensor | None = None
     logits: torch.FloatTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    loss_inputs: dict[str, torch.Tensor] | None = None
+    loss_inputs: dict[str, torch.Tensor] | None = field(default=None, kw_only=True)
 
 
 @dataclass
