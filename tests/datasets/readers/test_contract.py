@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from hf_lesionseg.datasets.prepare import prepare
-from hf_lesionseg.datasets.prepared import PreparedDataset
+from hf_lesionseg.datasets.prepared import PreparedDataset, writing
 from hf_lesionseg.datasets.prepared.records import DataSetWarning
 from hf_lesionseg.datasets.registry import commands, find_reader
 from hf_lesionseg.errors import DataError, RejectedCasesError
-from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 
 #: People by number; the first has two scans where a layout can hold them, the last one's scan is damaged.
 PEOPLE = (1, 2, 3, 4, 5)
@@ -244,16 +243,16 @@ def test_twice_is_the_same(command, source, tmp_path):
 @every
 def test_an_interrupted_run_leaves_nothing_half_written_and_goes_on(command, source, tmp_path, monkeypatch):
     prepared(command, source, tmp_path / "whole")
-    preprocess, calls = LesionImageProcessor.preprocess, []
+    write_mask, calls = writing.write_mask, []
 
-    def interrupted(self, *args, **kwargs):
-        calls.extend(name for name in kwargs if name == "slice_stack")  # once a case
+    def interrupted(*args, **kwargs):
+        calls.append(args)
         if len(calls) == 3:
-            signal.raise_signal(signal.SIGINT)  # Ctrl-C in the middle of the third case
-        return preprocess(self, *args, **kwargs)
+            signal.raise_signal(signal.SIGINT)  # Ctrl-C when the third case has its slices and not yet its mask
+        return write_mask(*args, **kwargs)
 
     with monkeypatch.context() as patched:
-        patched.setattr(LesionImageProcessor, "preprocess", interrupted)
+        patched.setattr(writing, "write_mask", interrupted)
         with pytest.raises(KeyboardInterrupt):
             prepared(command, source, tmp_path / "out")
     assert len(list((tmp_path / "out" / "cases").iterdir())) == 2
