@@ -390,3 +390,21 @@ def test_progress_tells_case_and_slices(loaded, write_head, out):
         [write_head().path], loaded, out, computing=Computing(batch_size=10), on_slices=lambda *args: seen.append(args)
     )
     assert seen == [("scan", 10, 17), ("scan", 17, 17)]
+
+
+@pytest.mark.parametrize("ending", ["mgz", "mha"])
+def test_scans_of_other_formats_give_the_same_mask(loaded, write_head, tmp_path, ending):
+    head = write_head(codes="LAS")
+    image = nib.load(head.path)
+    path = tmp_path / f"other.{ending}"
+    if ending == "mha":
+        sitk = pytest.importorskip("SimpleITK")
+        sitk.WriteImage(sitk.ReadImage(str(head.path)), str(path))
+    else:
+        nib.MGHImage(np.asarray(image.dataobj, np.float32), image.affine).to_filename(path)
+    first, second = segment_cases([head.path, path], loaded, tmp_path / "out", preview=False).outcomes
+    assert second.status == "done", second.reason
+    expected, found = nib.load(first.files["mask"]), nib.load(second.files["mask"])
+    assert second.files["mask"].name == "other_mask.nii.gz"
+    np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(expected.dataobj))
+    np.testing.assert_allclose(found.affine, expected.affine, atol=1e-4)

