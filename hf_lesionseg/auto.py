@@ -75,7 +75,7 @@ def register_image_processor():
     """``AutoImageProcessor``: the one image processor, for every network."""
 
     def register_one(network):
-        # transformers.AutoImageProcessor is a stand-in where torchvision is absent; this is the class itself.
+        # Some versions have a stand-in at transformers.AutoImageProcessor where torchvision is absent.
         from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
         from .models.image_processing_lesion import LesionImageProcessor

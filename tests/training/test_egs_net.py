@@ -16,6 +16,7 @@ from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.errors import ModelError, RecipeError
 from hf_lesionseg.inference.loading import load_model
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
+from hf_lesionseg.testing import two_processes as launch
 from hf_lesionseg.training.arguments import TrainingArguments
 from hf_lesionseg.training.checkpoints import list_checkpoints
 from hf_lesionseg.training.history import read_history
@@ -23,6 +24,7 @@ from hf_lesionseg.training.loop import train
 from hf_lesionseg.training.network import build_network, describe_stages
 from hf_lesionseg.training.recipe import load_recipe
 
+TRAIN_SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 MODEL = {
     "base_width": 2,
     "perceptual_widths": [2, 2, 2],
@@ -209,14 +211,8 @@ def test_collapse_is_in_the_history_once_even_over_a_resume(start, with_dwi):
 @pytest.mark.slow
 def test_two_processes_learn_from_the_dwi_and_resume(recipe, with_dwi, tmp_path):
     """Under DDP every weight gets a gradient, and norms' running statistics are those of one process in both."""
-    from importlib import util
-
-    place = Path(__file__).with_name("test_two_processes.py")
-    spec = util.spec_from_file_location("two_processes", place)
-    launch = util.module_from_spec(spec)
-    spec.loader.exec_module(launch)
     words = ["--recipe", recipe(), "--cpu", "--logging_steps", "1"]
-    status, text = launch.finish(launch.start(with_dwi, tmp_path / "whole", words))
+    status, text = launch.finish(launch.start(TRAIN_SCRIPT, with_dwi, tmp_path / "whole", words))
     assert status == 0, text
     assert text.count("training: extractor + generator + segmentor, the generator on true DWI") == 1
     summary = json.loads((tmp_path / "whole" / "training_summary.json").read_text())
@@ -226,10 +222,10 @@ def test_two_processes_learn_from_the_dwi_and_resume(recipe, with_dwi, tmp_path)
     assert len(steps) == 4  # 9 slices, 2 x 3 a step, 2 epochs
     assert all(step["dwi_loss"] > 0 and step["true_feature_norm"] > 0 for step in steps)
 
-    status, text = launch.finish(launch.start(with_dwi, tmp_path / "cut", [*words, "--max_steps", "3"]))
+    status, text = launch.finish(launch.start(TRAIN_SCRIPT, with_dwi, tmp_path / "cut", [*words, "--max_steps", "3"]))
     assert status == 0, text
     words += ["--resume_from_checkpoint", "latest"]
-    status, text = launch.finish(launch.start(with_dwi, tmp_path / "cut", words))
+    status, text = launch.finish(launch.start(TRAIN_SCRIPT, with_dwi, tmp_path / "cut", words))
     assert status == 0, text
     assert [step["loss"] for step in kind(tmp_path / "cut", "step")] == [step["loss"] for step in steps]
     found = weights(tmp_path / "whole")

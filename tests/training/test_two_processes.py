@@ -3,9 +3,8 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -14,33 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from hf_lesionseg.imaging.folder_lock import locked_folder
+from hf_lesionseg.testing import two_processes
 from hf_lesionseg.training.checkpoints import list_checkpoints
 from hf_lesionseg.training.history import read_history
 
 TRAIN_SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
-LAUNCH = [
-    *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
-    *("--mixed_precision", "no", "--dynamo_backend", "no"),
-]
-
-
-def start(prepared, output, words, *, use_cpu=True, cpu_option=True):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    environment.pop("ACCELERATE_USE_CPU", None)
-    if use_cpu:
-        environment["ACCELERATE_USE_CPU"] = "true"
-    port = str(20000 + os.getpid() % 20000)
-    words = words if cpu_option else [word for word in words if word != "--cpu"]
-    command = [*LAUNCH, "--main_process_port", port, TRAIN_SCRIPT, "--data_dir", prepared, "--output_dir", output]
-    return subprocess.Popen(
-        [*command, *words, "--checkpointing_steps", "1", "--checkpoints_total_limit", "100"],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
-
-
-def finish(process):
-    text, _ = process.communicate(timeout=300)
-    return process.returncode, text
+start = partial(two_processes.start, TRAIN_SCRIPT)
+finish = two_processes.finish
 
 
 def losses(output):
