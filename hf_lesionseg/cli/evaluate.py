@@ -89,7 +89,7 @@ def evaluate(
 
     TRUTHS may be a folder of `lesionseg prepare`: `lesionseg evaluate results prepared -o scores --only-split test`
     """
-    from ..evaluation import evaluate_folders, print_summary
+    from ..evaluation import ScoringOptions, evaluate_folders, print_summary
 
     mask = mask_options(threshold=threshold, minimum_lesion_ml=minimum_lesion_ml, keep_largest=keep_largest)
     summary = evaluate_folders(
@@ -100,11 +100,9 @@ def evaluate(
         mask=mask,
         splits=splits,
         only_split=only_split,
-        slice_axis=slice_axis,
-        distances=distances,
-        preset=preset,
-        label=label,
-        prediction_label=prediction_label,
+        scoring=ScoringOptions(
+            slice_axis=slice_axis, distances=distances, preset=preset, label=label, prediction_label=prediction_label
+        ),
         self_check=self_check,
     )
     print_summary(summary)

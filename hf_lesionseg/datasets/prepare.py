@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..errors import RejectedCasesError, UsageError
 from ..imaging.folder_lock import one_run_at_a_time
-from .prepared.label_tables import with_label
 from .prepared.reading import PreparedDataset
+from .prepared.records import with_label
 from .prepared.writing import claim_output, prepare_cases
 from .readers.reader import Reader
 

@@ -11,6 +11,7 @@ _PUBLIC = {
     "EmptyRule": ".metrics",
     "MaskPair": ".mask_pair",
     "Metric": ".metrics",
+    "ScoringOptions": ".scoring_options",
     "VoxelCounts": ".voxel_counts",
     "case_metrics": ".scored_case",
     "count_voxels": ".voxel_counts",

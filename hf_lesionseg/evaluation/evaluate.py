@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import DataError, OutputError, UsageError
@@ -23,14 +23,14 @@ from .label_choice import (
     refuse_truths,
     told_copies,
 )
-from .matching import TruthCase, TruthSet, find_masks, find_scans_by_case, find_truths, match_predictions
+from .matching import TruthSet, find_masks, find_scans_by_case, find_truths, match_predictions
 from .metrics import units
 from .prediction_records import made_from_generated_data
-from .presets import apply_preset, find_preset
+from .presets import apply_preset
 from .report import csv_table, markdown_report
 from .scored_case import CaseMetrics
 from .scoring import score_case
-from .slicewise import check_slice_axis
+from .scoring_options import ScoringOptions
 from .summary import summarize
 
 FORMAT_VERSION = 1
@@ -38,6 +38,30 @@ METRICS_CSV, METRICS_JSON, METRICS_MD = "metrics.csv", "metrics.json", "metrics.
 DICE_FIGURE, VOLUMES_FIGURE, OVERLAYS_FIGURE = "dice_distribution.png", "volumes.png", "overlays.png"
 OUTPUT_FILES = (METRICS_CSV, METRICS_JSON, METRICS_MD, DICE_FIGURE, VOLUMES_FIGURE, OVERLAYS_FIGURE)
 UNASSIGNED = "no split"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is scored against what, and how.
+
+    Attributes
+    ----------
+    truths : TruthSet
+    matched : mapping of case name to the file of its prediction
+    strangers : predictions without a truth
+    ignored : files that are no predictions
+    labels : LabelChoice
+    mask : MaskOptions
+    scoring : ScoringOptions
+    """
+
+    truths: TruthSet
+    matched: Mapping[str, Path]
+    strangers: Sequence[str]
+    ignored: Sequence[Path]
+    labels: LabelChoice
+    mask: MaskOptions
+    scoring: ScoringOptions
 
 
 def evaluate_folders(
@@ -49,13 +73,9 @@ def evaluate_folders(
     mask: MaskOptions | None = None,
     splits: str | os.PathLike | Mapping[str, Sequence[str]] | None = None,
     only_split: str | None = None,
-    slice_axis: str = "axial",
-    distances: bool = True,
-    preset: str | None = None,
-    progress: bool = True,
-    label: str | int | None = None,
-    prediction_label: str | int | None = None,
+    scoring: ScoringOptions | None = None,
     self_check: bool = False,
+    progress: bool = True,
 ) -> dict:
     """Score every true mask's prediction; write metrics.csv, metrics.json, metrics.md and the figures.
 
@@ -79,21 +99,12 @@ def evaluate_folders(
         A ``splits.json``; a prepared folder brings its own.
     only_split : str, optional
         Score the cases of this split only.
-    slice_axis : {"axial", "coronal", "sagittal"}
-        Along which the Dice of single slices is taken (:mod:`hf_lesionseg.evaluation.slicewise`).
-    distances : bool
-        Measure surface distances (:mod:`hf_lesionseg.evaluation.surface`) and count single lesions
-        (:mod:`hf_lesionseg.evaluation.lesionwise`), too.
-    preset : {"isles2018", "isles2022", "isles2024", "atlas-r2"}, optional
-        Count as that challenge's evaluator does (:mod:`hf_lesionseg.evaluation.presets`).
-    progress : bool
-        Show a progress bar on stderr.
-    label : str or int, optional
-        Value of the label that is lesion in truths and predictions, where they hold several; with commas for some.
-    prediction_label : str or int, optional
-        That of the predictions, where it is another than that of the truths.
+    scoring : ScoringOptions, optional
+        What is counted, and how; which labels are lesion.
     self_check : bool
         Score truths that are given as predictions, too, which are refused otherwise.
+    progress : bool
+        Show a progress bar on stderr.
 
     Returns
     -------
@@ -108,68 +119,33 @@ def evaluate_folders(
         A folder is missing or empty, two files are the same case, no prediction belongs to any truth, a prediction is
         the file of a truth, or a label occurs in no case.
     UsageError
-        The split, the slice axis, the preset or the label cannot be, or one folder is given for both.
+        The split or the label cannot be, or one folder is given for both.
     OutputError
         The output folder cannot be written to.
     """
-    check_slice_axis(slice_axis)
-    mask = mask or MaskOptions()
-    challenge, threshold = find_preset(preset), mask.threshold
-    if challenge is not None and not distances:
-        raise UsageError(f"preset {preset} reports distances or single lesions; evaluate with distances")
-    if not self_check:
-        refuse_same_folder(predictions, truths)
-    truth_set = find_truths(truths)
-    folders = (predictions, truths)
-    labels = choose_labels(label, prediction_label, truth_set, folders, probabilities=threshold is not None)
-    if splits is not None:
-        truth_set = replace(truth_set, splits=_read_splits(splits))
-    files, ignored = find_masks(predictions, probabilities=threshold is not None)
-    matched, strangers = match_predictions(truth_set.cases, files)
-    if only_split is not None:
-        truth_set = _restrict(truth_set, only_split, truths)
-    if not any(truth.case in matched for truth in truth_set.cases):
-        raise DataError(
-            f"{predictions}: no prediction belongs to a truth of {truths}: found {next(iter(files))}, "
-            f"expected {truth_set.cases[0].case}; name the predictions as the truths are named"
-        )
-    if not self_check:
-        refuse_truths(files, matched, truth_set)
+    mask, scoring, output = mask or MaskOptions(), scoring or ScoringOptions(), Path(output)
+    task = _find_task(predictions, truths, mask, scoring, splits=splits, only_split=only_split, self_check=self_check)
     backgrounds = None if scans is None else find_scans_by_case(scans)
-    output = Path(output)
     _make_folder(output)
 
-    options = {"distances": distances, "labels": labels, "preset": challenge}
-    cases = _score_all(truth_set.cases, matched, mask, slice_axis, options, progress=progress)
-    cases = [apply_preset(case, challenge) for case in cases]
-    labels.check()
+    cases = _score_all(task, progress=progress)
+    task.labels.check()
     _remove_former(output)
-    summary = summarize(cases, splits=truth_set.splits, preset=challenge)
-    summary["synthetic"] = truth_set.synthetic
-    notice = {"notice": SYNTHETIC_TRUTHS} if truth_set.synthetic else {}
-    notice |= marks(GENERATED if made_from_generated_data(matched.values()) else None)
-    summary |= notice
-    summary["predictions_without_truth"] = strangers
-    summary["ignored_files"] = [path.name for path in (*ignored, *truth_set.ignored)]
-    scored = [case.case for case in cases if not case.failed and not case.truth_is_empty]
-    copies = [] if self_check else copies_of_truths(matched, truth_set, scored)
-    summary["notes"] = [*labels.remarks(), *told_copies(copies)]
-    synthetic = MARK if "training_data" in notice else truth_set.synthetic
-    drawn = {"scans": backgrounds, "options": mask, "slice_axis": slice_axis, "labels": labels, "synthetic": synthetic}
-    summary["notes"] += _draw_figures(cases, truth_set, matched, output, **drawn)
+    summary, notice = _summarize(task, cases, self_check=self_check)
+    summary["notes"] += _draw_figures(task, cases, output, backgrounds, notice)
     record = {
         "format_version": FORMAT_VERSION,
         **notice,
         "predictions": os.fspath(predictions),
         "truths": os.fspath(truths),
-        **{**mask.over().to_dict(), "threshold": threshold},  # None: the predictions are masks
+        **{**mask.over().to_dict(), "threshold": mask.threshold},  # None: the predictions are masks
         "only_split": only_split,
-        "slice_axis": slice_axis,
-        "distances": distances,
-        "preset": preset,
-        "labels": {"truth": labels.truth, "prediction": labels.prediction},
+        "slice_axis": scoring.slice_axis,
+        "distances": scoring.distances,
+        "preset": scoring.preset,
+        "labels": {"truth": task.labels.truth, "prediction": task.labels.prediction},
         "self_check": self_check,
-        "synthetic": truth_set.synthetic,
+        "synthetic": task.truths.synthetic,
         "policy": summary["policy"],
         "units": units(),
         "summary": summary,
@@ -180,6 +156,46 @@ def evaluate_folders(
     # Last: where it is there, the rest is of the same run.
     _write_text(output / METRICS_JSON, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return {**summary, "output": str(output)}
+
+
+def _find_task(predictions, truths, mask, scoring, *, splits, only_split, self_check):
+    """Pair the files of two folders."""
+    if not self_check:
+        refuse_same_folder(predictions, truths)
+    probabilities = mask.threshold is not None
+    truth_set = find_truths(truths)
+    folders = (predictions, truths)
+    labels = choose_labels(scoring.label, scoring.prediction_label, truth_set, folders, probabilities=probabilities)
+    if splits is not None:
+        truth_set = replace(truth_set, splits=_read_splits(splits))
+    files, ignored = find_masks(predictions, probabilities=probabilities)
+    matched, strangers = match_predictions(truth_set.cases, files)
+    if only_split is not None:
+        truth_set = _restrict(truth_set, only_split, truths)
+    if not any(truth.case in matched for truth in truth_set.cases):
+        raise DataError(
+            f"{predictions}: no prediction belongs to a truth of {truths}: found {next(iter(files))}, "
+            f"expected {truth_set.cases[0].case}; name the predictions as the truths are named"
+        )
+    if not self_check:
+        refuse_truths(files, matched, truth_set)
+    return _Task(truth_set, matched, strangers, ignored, labels, mask, scoring)
+
+
+def _summarize(task, cases, *, self_check):
+    """The summary of all cases, and how generated data are marked."""
+    truths = task.truths
+    summary = summarize(cases, splits=truths.splits, preset=task.scoring.challenge)
+    summary["synthetic"] = truths.synthetic
+    notice = {"notice": SYNTHETIC_TRUTHS} if truths.synthetic else {}
+    notice |= marks(GENERATED if made_from_generated_data(task.matched.values()) else None)
+    summary |= notice
+    summary["predictions_without_truth"] = task.strangers
+    summary["ignored_files"] = [path.name for path in (*task.ignored, *truths.ignored)]
+    scored = [case.case for case in cases if not case.failed and not case.truth_is_empty]
+    copies = [] if self_check else copies_of_truths(task.matched, truths, scored)
+    summary["notes"] = [*task.labels.remarks(), *told_copies(copies)]
+    return summary, notice
 
 
 def _read_splits(splits: str | os.PathLike | Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -213,24 +229,23 @@ def _restrict(truth_set: TruthSet, only_split: str, truths: str | os.PathLike) -
     return replace(truth_set, cases=kept)
 
 
-def _draw_figures(
-    cases: Sequence[CaseMetrics],
-    truth_set: TruthSet,
-    matched: Mapping[str, Path],
-    output: Path,
-    *,
-    scans: Mapping[str, Path] | None,
-    options: MaskOptions,
-    slice_axis: str,
-    labels: LabelChoice,
-    synthetic: bool | str,
-) -> list[str]:
+def _draw_figures(task, cases, output, scans, notice) -> list[str]:
     """Write the three figures; returns the notes of the overlays."""
+    synthetic = MARK if "training_data" in notice else task.truths.synthetic
     n_failed = sum(case.failed for case in cases)
     dice_distribution([case.dice for case in cases], output / DICE_FIGURE, n_failed=n_failed, synthetic=synthetic)
-    lesion_volume_histograms(_volumes_by_split(cases, truth_set), output / VOLUMES_FIGURE, synthetic=synthetic)
-    drawn = {"scans": scans, "options": options, "slice_axis": slice_axis, "labels": labels, "synthetic": synthetic}
-    return draw_gallery(cases, truth_set, matched, output / OVERLAYS_FIGURE, **drawn)
+    lesion_volume_histograms(_volumes_by_split(cases, task.truths), output / VOLUMES_FIGURE, synthetic=synthetic)
+    return draw_gallery(
+        cases,
+        task.truths,
+        task.matched,
+        output / OVERLAYS_FIGURE,
+        scans=scans,
+        options=task.mask,
+        slice_axis=task.scoring.slice_axis,
+        labels=task.labels,
+        synthetic=synthetic,
+    )
 
 
 def _volumes_by_split(cases: Sequence[CaseMetrics], truth_set: TruthSet) -> dict[str, list[float]]:
@@ -247,23 +262,19 @@ def _volumes_by_split(cases: Sequence[CaseMetrics], truth_set: TruthSet) -> dict
     return groups
 
 
-def _score_all(
-    truths: Sequence[TruthCase],
-    matched: Mapping[str, Path],
-    mask: MaskOptions,
-    slice_axis: str,
-    options: Mapping,
-    *,
-    progress: bool,
-) -> list[CaseMetrics]:
+def _score_all(task, *, progress) -> list[CaseMetrics]:
     from rich.console import Console
     from rich.progress import Progress
 
+    scoring, challenge = task.scoring, task.scoring.challenge
+    options = {"distances": scoring.distances, "labels": task.labels, "preset": challenge}
     # As a context: a bar left open by Ctrl-C would keep the terminal.
     with Progress(console=Console(stderr=True), disable=not progress) as bar:
         return [
-            score_case(truth, matched.get(truth.case), mask, slice_axis, **options)
-            for truth in bar.track(truths, description="scoring")
+            apply_preset(
+                score_case(truth, task.matched.get(truth.case), task.mask, scoring.slice_axis, **options), challenge
+            )
+            for truth in bar.track(task.truths.cases, description="scoring")
         ]
 
 

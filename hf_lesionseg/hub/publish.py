@@ -69,6 +69,9 @@ NAMES_PEOPLE = (
 )
 _RETRIED_STATUSES = (408, 412, 429, 500, 502, 503, 504)
 
+#: How often to try in all where the network fails.
+ATTEMPTS = 3
+
 
 def publish(
     folder,
@@ -81,7 +84,6 @@ def publish(
     license="apache-2.0",
     commit_message=None,
     endpoint=None,
-    attempts=3,
     verify_remote_code=False,
 ):
     """Publish a model folder to the Hub.
@@ -112,8 +114,6 @@ def publish(
     commit_message : str, optional
     endpoint : str, optional
         By default ``HF_ENDPOINT``, or huggingface.co.
-    attempts : int
-        How often to begin again after a network failure.
     verify_remote_code : bool
         Before anything is sent, load the source files in a fresh process without this package (some 15 s).
 
@@ -143,14 +143,14 @@ def publish(
             check_remote_code(staging)
         api = HfApi(endpoint=endpoint, token=token, library_name="hf_lesionseg", library_version=__version__)
         message = commit_message or f"Publish with hf_lesionseg {__version__}"
-        for attempt in range(1, attempts + 1):
+        for attempt in range(1, ATTEMPTS + 1):
             try:
                 return _send(api, repo_id, files, private, message)
             except (HfHubHTTPError, OfflineModeIsEnabled, *TRANSPORT_ERRORS, RuntimeError, ValueError) as error:
                 explained, temporary = _explain(error, repo_id, endpoint)
-                if attempt == attempts or not temporary:
+                if attempt == ATTEMPTS or not temporary:
                     raise explained from error
-                logger.warning("%s Trying again (%d of %d).", explained, attempt + 1, attempts)
+                logger.warning("%s Trying again (%d of %d).", explained, attempt + 1, ATTEMPTS)
                 time.sleep(2**attempt)
 
 

@@ -16,7 +16,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 from sklearn.metrics import precision_score, recall_score
 
-from hf_lesionseg.evaluation import evaluate_folders
+from hf_lesionseg.evaluation import ScoringOptions, evaluate_folders
 from hf_lesionseg.evaluation.matching import TruthCase
 from hf_lesionseg.evaluation.presets import PRESETS, apply_preset
 from hf_lesionseg.evaluation.scored_case import case_to_row
@@ -271,6 +271,6 @@ def test_lesions_of_a_preset_reach_the_tables(tmp_path):
     places = (tmp_path / "predictions", tmp_path / "truths", tmp_path / "scores")
     by_default = evaluate_folders(*places, progress=False)
     assert by_default["lesion_f1"]["mean"] == 1
-    summary = evaluate_folders(*places, preset="isles2024", progress=False)
+    summary = evaluate_folders(*places, scoring=ScoringOptions(preset="isles2024"), progress=False)
     assert summary["lesion_f1"]["mean"] == pytest.approx(2 / 3)
     assert "IoU is 0.2 or more" in summary["policy"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hf_lesionseg.errors import DataError, OutputError, UsageError
-from hf_lesionseg.evaluation import evaluate_folders, print_summary
+from hf_lesionseg.evaluation import ScoringOptions, evaluate_folders, print_summary
 from hf_lesionseg.models.mask_options import MaskOptions
 
 SHAPE = (12, 14, 6)
@@ -144,11 +144,11 @@ def test_slices_are_scored_apart_along_the_axis_that_is_asked_for(folders):
     assert "| all (empty in both = 1) | 0.903 |" in report
 
     # Sagittal: 12 slices a case. a: slice 2 missed, 3, 4 and 5 right, 6 and 7 false alarms, 6 empty; b: 10 right.
-    summary = evaluate_folders(*folders, slice_axis="sagittal", progress=False)
+    summary = evaluate_folders(*folders, scoring=ScoringOptions(slice_axis="sagittal"), progress=False)
     assert summary["slice_dice"]["positive"]["mean"] == pytest.approx((3 + 10) / (4 + 10 + 2))
     assert summary["slice_dice"]["all"]["mean"] == pytest.approx((3 + 6 + 10 + 2 + 10 + 12) / 48)
     with pytest.raises(UsageError, match="slice axis 'up'"):
-        evaluate_folders(*folders, slice_axis="up", progress=False)
+        ScoringOptions(slice_axis="up")
 
 
 def test_probabilities_are_cut_above_the_threshold(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hf_lesionseg.errors import DataError, UsageError
-from hf_lesionseg.evaluation import evaluate_folders, print_summary
+from hf_lesionseg.evaluation import ScoringOptions, evaluate_folders, print_summary
 from hf_lesionseg.evaluation.label_choice import choose_labels
 from hf_lesionseg.evaluation.matching import TruthSet
 from hf_lesionseg.models.mask_options import MaskOptions
@@ -37,11 +37,13 @@ def labels_of(*values, shift=0):
 def score(tmp_path):
     """Return a function that scores predictions against truths, given as arrays, and gives the summary."""
 
-    def run(predictions, truths, dtype=np.uint8, **options):
+    def run(predictions, truths, dtype=np.uint8, mask=None, **options):
         for folder, volumes, suffix in (("p", predictions, "_mask"), ("t", truths, "")):
             for number, data in enumerate(volumes):
                 save(tmp_path / folder / f"c{number}{suffix}.nii.gz", data, dtype)
-        return evaluate_folders(tmp_path / "p", tmp_path / "t", tmp_path / "o", progress=False, **options)
+        return evaluate_folders(
+            tmp_path / "p", tmp_path / "t", tmp_path / "o", progress=False, mask=mask, scoring=ScoringOptions(**options)
+        )
 
     return run
 
@@ -194,7 +196,9 @@ def test_a_link_without_content_is_a_failed_case_by_name(score, tmp_path):
     score([labels_of(1)] * 2, [labels_of(1)] * 2, distances=False)
     (tmp_path / "p/c0_mask.nii.gz").unlink()
     (tmp_path / "p/c0_mask.nii.gz").symlink_to("../.git/annex/objects/xx/SHA256E-s1.nii.gz")
-    summary = evaluate_folders(tmp_path / "p", tmp_path / "t", tmp_path / "o", progress=False, distances=False)
+    summary = evaluate_folders(
+        tmp_path / "p", tmp_path / "t", tmp_path / "o", progress=False, scoring=ScoringOptions(distances=False)
+    )
     assert summary["n_failed"] == 1
     reasons = [case["reason"] for case in json.loads((tmp_path / "o/metrics.json").read_text())["cases"]]
     assert "is a link of git-annex" in reasons[0]

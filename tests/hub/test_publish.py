@@ -188,8 +188,9 @@ def test_refusals_name_their_remedy(hub, push, folder, monkeypatch, tmp_path):
         push(folder, "stranger/net")
     with pytest.raises(HubError, match="no token for the Hub; run `hf auth login`"):
         publish(folder, REPO, endpoint=hub.endpoint)
+    monkeypatch.setattr("hf_lesionseg.hub.publish.ATTEMPTS", 1)
     with pytest.raises(HubError, match=r"the connection to http://127\.0\.0\.1:9 failed"):
-        push(folder, endpoint="http://127.0.0.1:9", attempts=1)
+        push(folder, endpoint="http://127.0.0.1:9")
     with pytest.raises(UsageError, match="give org/name"):
         push(folder, "a b/c")
     with pytest.raises(UsageError, match="names no owner"):

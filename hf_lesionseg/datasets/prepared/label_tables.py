@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...errors import DataError
 from ...models.label_values import as_labels
 from ...models.volume_geometry import VolumeError
 
-if TYPE_CHECKING:
-    from .records import CaseRecord
-
-__all__ = ["LabelTable", "choose_values", "nnunet_table", "with_label"]
+__all__ = ["LabelTable", "choose_values", "nnunet_table"]
 
 _BACKGROUND, _UNKNOWN = "background", "ignore"
 
@@ -97,17 +93,3 @@ def choose_values(label: str | int, regions: Mapping[str, tuple[int, ...]], plac
             known = f"or one of: {', '.join(regions)}" if regions else "such as 1, since labels have no names here"
             raise DataError(f"{place}: label {part!r} is unknown; give a number, {known}") from error
     return tuple(dict.fromkeys(values))
-
-
-def with_label(records: Iterable[CaseRecord], label: str | int | None, place: str | Path) -> list[CaseRecord]:
-    """The records with the lesion that a person asked for; as they are where nobody did.
-
-    Raises
-    ------
-    DataError
-        For a name that the table of a record does not have.
-    """
-    if label is None:
-        return list(records)
-    none = LabelTable({})
-    return [replace(each, values=choose_values(label, (each.table or none).regions, place)) for each in records]

@@ -1,12 +1,14 @@
 """What the readers find in a data set: cases to prepare, and files that cannot be used."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .label_tables import LabelTable
+from .label_tables import LabelTable, choose_values
 
-__all__ = ["CaseRecord", "DataSetWarning", "Origin", "RejectedCase"]
+__all__ = ["CaseRecord", "DataSetWarning", "Origin", "RejectedCase", "with_label"]
 
 
 class DataSetWarning(UserWarning):
@@ -68,3 +70,17 @@ class Origin:
     licence: str = "unknown"
     source: Path | None = None
     remarks: Sequence[str] = ()
+
+
+def with_label(records: Iterable[CaseRecord], label: str | int | None, place: str | Path) -> list[CaseRecord]:
+    """The records with the lesion that a person asked for; as they are where nobody did.
+
+    Raises
+    ------
+    DataError
+        For a name that the table of a record does not have.
+    """
+    if label is None:
+        return list(records)
+    none = LabelTable({})
+    return [replace(each, values=choose_values(label, (each.table or none).regions, place)) for each in records]

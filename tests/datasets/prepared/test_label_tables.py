@@ -8,8 +8,8 @@ import pytest
 
 from hf_lesionseg.datasets.prepare import prepare
 from hf_lesionseg.datasets.prepared import PreparedDataset
-from hf_lesionseg.datasets.prepared.label_tables import LabelTable, choose_values, nnunet_table, with_label
-from hf_lesionseg.datasets.prepared.records import Origin
+from hf_lesionseg.datasets.prepared.label_tables import LabelTable, choose_values, nnunet_table
+from hf_lesionseg.datasets.prepared.records import Origin, with_label
 from hf_lesionseg.datasets.prepared.writing import prepare_cases
 from hf_lesionseg.datasets.readers.nnunet import NNUNet
 from hf_lesionseg.errors import DataError

@@ -8,7 +8,7 @@ import pytest
 
 from hf_lesionseg.datasets.prepare import prepare
 from hf_lesionseg.datasets.prepared import PreparedDataset
-from hf_lesionseg.datasets.prepared.label_tables import with_label
+from hf_lesionseg.datasets.prepared.records import with_label
 from hf_lesionseg.datasets.readers.nnunet import NNUNet, read_channel_names
 from hf_lesionseg.errors import DataError
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
