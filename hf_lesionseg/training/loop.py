@@ -33,7 +33,7 @@ from .history import History, read_history
 from .launch import allow_unused_weights, make_accelerator, only_run_in, start_tracking
 from .loader_workers import explained_workers
 from .model_folder import OUTPUT_FILES, finish_model_folder, save_best
-from .network import build_network, describe_stages, enable_activation_checkpointing, put_channels_last
+from .network import build_network, describe_stages, enable_activation_checkpointing, lay_out
 from .recipe import Recipe
 from .step import phases_of, step_over_batch
 from .validation import validate, validation_record
@@ -104,8 +104,7 @@ def _train(arguments, recipe, accelerator, started):
     watched, collapse = dict.fromkeys(getattr(model, "watched_outputs", ())), CollapseWatch()
     if phases:
         allow_unused_weights(accelerator)
-    if recipe.channels_last:
-        put_channels_last(model, accelerator.device)
+    lay_out(model, accelerator.device, recipe.channels_last)
     if arguments.activation_checkpointing:
         enable_activation_checkpointing(model)
     slices = training_slices(recipe, dataset, cases["train"], processor, model.config, arguments.seed)
@@ -334,6 +333,7 @@ def _settings_to_keep(recipe):
         "split",
         "early_stopping_patience",
         "mixed_precision",
+        "channels_last",
     }
     if recipe.scheduler in ("plateau", "step", "multistep", "constant"):
         free.add("epochs")  # the others fall to zero at the last epoch

@@ -15,7 +15,7 @@ from ...datasets.prepared import PreparedDataset
 from ...datasets.slices import SliceDataset
 from ..launch import allow_unused_weights, make_accelerator
 from ..loop import OPTIMIZERS
-from ..network import build_network, put_channels_last
+from ..network import build_network, lay_out
 from ..recipe import load_recipe
 from ..step import phases_of, step_over_batch
 from ..validation import validate_case
@@ -46,8 +46,7 @@ def measure(recipe, dataset, seconds, folder):
     phases = phases_of(model, recipe)
     if phases:
         allow_unused_weights(accelerator)
-    if recipe.channels_last:
-        put_channels_last(model, accelerator.device)
+    lay_out(model, accelerator.device, recipe.channels_last)
     slices = SliceDataset(
         dataset.select("train"),
         slices=recipe.slices,
