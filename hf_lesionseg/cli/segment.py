@@ -140,6 +140,9 @@ def segment(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Equal bytes on every run.", rich_help_panel=_RUN)
     ] = False,
+    memory_format: Annotated[
+        str, typer.Option(help="auto (the fastest), contiguous or channels-last.", rich_help_panel=_RUN)
+    ] = "auto",
 ) -> None:
     """Segment the lesions of scans: T1w ones of chronic stroke with the packaged network, others with yours.
 
@@ -184,6 +187,7 @@ def segment(
             keep_largest=keep_largest,
             median_filter=median_filter,
             deterministic=deterministic,
+            memory_format=memory_format,
             overwrite=overwrite,
             skip_existing=skip_existing,
             on_case=_tell,

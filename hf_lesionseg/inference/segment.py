@@ -23,6 +23,7 @@ from .case_input import CaseInput, parse_cases
 from .loading import LoadedModel, load_model
 from .perfusion_input import read_case
 from .pipeline import LesionSegmentationPipeline
+from .prepared import check_memory_format
 from .preview import write_preview
 from .record import StageClock, build_record, fingerprint
 from .slices import PRECISIONS
@@ -118,6 +119,7 @@ def segment_cases(
     keep_largest: int | None = None,
     median_filter: int | None = None,
     deterministic: bool = False,
+    memory_format: str = "auto",
     overwrite: bool = False,
     skip_existing: bool = False,
     preview: bool = True,
@@ -136,7 +138,7 @@ def segment_cases(
         Folder for ``<stem>_mask.nii.gz``, ``<stem>_lesions.json``, ``<stem>_preview.png``, ``<stem>_record.json``.
     revision, token, device, trust_remote_code
         See :func:`~hf_lesionseg.inference.loading.load_model`.
-    precision, batch_size, deterministic
+    precision, batch_size, deterministic, memory_format
         See :func:`~hf_lesionseg.inference.slices.predict_slices`.
     threshold : float, optional
         Probability 0..1 above which a voxel is lesion; by default the image processor's.
@@ -177,6 +179,7 @@ def segment_cases(
         The output folder cannot be made or written to.
     """
     _check_options(precision, batch_size, overwrite, skip_existing)
+    check_memory_format(memory_format)
     _check_mask_options(threshold, minimum_lesion_ml, keep_largest, median_filter, frame_seconds)
     cases = parse_cases(inputs)
     output = Path(output)
@@ -198,6 +201,8 @@ def segment_cases(
         "precision": precision,
         "deterministic": deterministic,
     }
+    if memory_format != "auto":
+        settings["memory_format"] = memory_format
     if frame_seconds is not None:
         settings["frame_seconds"] = frame_seconds
     if trust_frame_order:
@@ -296,6 +301,7 @@ def _segment_case(
                 batch_size=batch_size,
                 precision=settings["precision"],
                 deterministic=settings["deterministic"],
+                memory_format=settings.get("memory_format", "auto"),
                 progress=progress,
             )
         del prepared

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 
 from ..errors import LesionSegError, ModelError, UsageError
 from ..models.outputs import lesion_probability
+from .prepared import prepare_network
 
 #: Slices per step where nothing is asked. On a CPU each slice of 224 x 176 takes the full-width CLCI-Net 0.1 GB.
 DEFAULT_BATCH_SIZE = {"cpu": 4, "cuda": 32}
@@ -60,6 +61,8 @@ class SlicePrediction:
         Computed slices on which the first stage found none; the skipped ones are not among them.
     generated_dwi : float32 array (slices, height, width), or None
         What the network makes on the way, if asked for and where it makes one; NaN on skipped slices.
+    execution : dict
+        In what form the network was run, see :class:`~hf_lesionseg.inference.prepared.PreparedNetwork`.
     """
 
     probability: np.ndarray
@@ -70,6 +73,7 @@ class SlicePrediction:
     regions: tuple[Region, ...] | None = None
     slices_without_region: int | None = None
     generated_dwi: np.ndarray | None = None
+    execution: dict = field(default_factory=dict)
 
 
 def slices_with_tissue(pixel_values: np.ndarray) -> np.ndarray:
@@ -99,6 +103,7 @@ def predict_slices(
     precision: str = "float32",
     deterministic: bool = False,
     keep_generated: bool = False,
+    memory_format: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> SlicePrediction:
     """Compute the probability of lesion in each pixel of each slice.
@@ -117,13 +122,16 @@ def predict_slices(
         Use only algorithms that give equal bytes on every run, or fail where a GPU has none.
     keep_generated : bool
         Keep the network's ``generated_dwi`` as well, a second volume.
+    memory_format : {"auto", "contiguous", "channels-last"}
+        Of weights and feature maps; "auto" takes the fastest. The network itself stays as it is: what runs is a copy
+        (:func:`~hf_lesionseg.inference.prepared.prepare_network`), where a copy can stand for it.
     progress : callable, optional
         Called with (slices done, slices to do) after every step.
 
     Raises
     ------
     UsageError
-        ``precision`` or ``batch_size`` is none of the above.
+        ``precision``, ``batch_size`` or ``memory_format`` is none of the above.
     ModelError
         The network gives NaN, or logits of another size than its input.
     LesionSegError
@@ -145,11 +153,12 @@ def predict_slices(
     warnings, regions = [], None
     done = 0
     model.eval()
+    prepared = prepare_network(model, memory_format)
     with _numerics(device, PRECISIONS[precision], deterministic):
         while done < len(wanted):
             chosen = wanted[done : done + batch_size]
             batch = torch.from_numpy(pixel_values[chosen]).to(device=device, dtype=dtype)
-            output = _forward(model, batch)
+            output = _forward(prepared.network, batch)
             if output is None:
                 if len(chosen) == 1:
                     raise LesionSegError(
@@ -184,6 +193,7 @@ def predict_slices(
         None if regions is None else tuple(regions),
         without,
         generated,
+        prepared.to_dict(),
     )
 
 
