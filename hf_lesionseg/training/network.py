@@ -188,12 +188,17 @@ def lay_out(model, device, channels_last=None):
     -------
     {"contiguous", "channels-last"}
     """
-    asked = {None: "auto", True: CHANNELS_LAST, False: CONTIGUOUS}[channels_last]
-    name, unsafe = choose_memory_format(model, device, training=True, asked=asked)
+    name, unsafe = training_format(model, device, channels_last)
     if unsafe and channels_last:
         warnings.warn(f"channels_last is ignored: {unsafe}", stacklevel=2)
     put_in_memory_format(model, name)
     return name
+
+
+def training_format(model, device, channels_last=None):
+    """The memory format in which :func:`lay_out` puts a network, and why channels last is not safe for it, or None."""
+    asked = {None: "auto", True: CHANNELS_LAST, False: CONTIGUOUS}[channels_last]
+    return choose_memory_format(model, device, training=True, asked=asked)
 
 
 def enable_activation_checkpointing(model):

@@ -37,6 +37,7 @@ SMALLER = (
     (r"reproduce\.py clci", "--rows Baseline --steps 1 --base_width 4 --batch_size 2"),
     (r"reproduce\.py ms-dcnn", "--steps 1 --base_width 4 --batch_size 2"),
     (r"benchmark_kernels\.py", "--repeats 2 --only roi_paste"),
+    (r"benchmark_network\.py", "--widths 4 --repeats 2 --size 32 32 --batch_size 1"),
 )
 SMALLER_IN_PROGRAMS = (("patients=60", "patients=1"),)
 
