@@ -118,7 +118,8 @@ def _onnx_call(model, images):
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    # the cell of the kernels has no counterpart in ONNX
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), plain_convlstm("cell"):
         path = Path(folder) / "network.onnx"
         torch.onnx.export(Logits(), (images,), path, dynamo=True, external_data=False)
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -129,7 +130,7 @@ def _onnx_call(model, images):
 def why_not(rival, kind, name):
     """Why a rival does not take part; None where it does."""
     if rival == "onnxruntime":
-        missing = [each for each in ("onnxruntime", "onnxscript") if importlib.util.find_spec(each) is None]
+        missing = [each for each in ("onnxruntime", "onnx", "onnxscript") if importlib.util.find_spec(each) is None]
         return f"{' and '.join(missing)} not installed" if missing else "no training" if kind != "inference" else None
     if rival == "folded" and kind != "inference":
         return "nothing is folded in training"

@@ -227,6 +227,7 @@ def test_equal_runs_write_equal_masks_lesions_and_previews(loaded, write_head, t
         ({"minimum_lesion_ml": float("nan")}, "nan mL is negative"),
         ({"batch_size": 0}, "batch size 0"),
         ({"precision": "half"}, "precision 'half' is unknown"),
+        ({"memory_format": "nhwc"}, "memory format 'nhwc' is unknown; use auto, contiguous, channels-last"),
         ({"overwrite": True, "skip_existing": True}, "exclude each other"),
         ({"device": "cuda:99"}, "device 'cuda:99' cannot be used here"),
     ],
