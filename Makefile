@@ -12,11 +12,11 @@ FAST := -m "not slow and not gpu"
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_LESIONSEG_BUILD_KERNELS := require
 
-.PHONY: help setup demo test lint format test-slow test-oldest test-gpu sanitize fuzz benchmark benchmark-gpu clean
+.PHONY: help setup demo test lint format test-slow test-oldest test-gpu sanitize fuzz benchmark benchmark-network benchmark-gpu clean
 
 help:
 	@sed -n 's/^# //p' Makefile
-	@echo "also: setup lint format test-slow test-oldest test-gpu sanitize fuzz benchmark benchmark-gpu clean"
+	@echo "also: setup lint format test-slow test-oldest test-gpu sanitize fuzz benchmark benchmark-network benchmark-gpu clean"
 
 setup: $(VENV)/.ready
 
@@ -67,6 +67,10 @@ fuzz: setup
 
 benchmark: setup
 	$(PY) scripts/benchmark_kernels.py --memory --output benchmarks/results
+
+# Whole networks in every form, on a quiet machine: table, JSON and plot.
+benchmark-network: setup
+	$(PY) scripts/benchmark_network.py --output benchmarks/results
 
 # Writes JSON with device, versions and date. Needs a torch that was built for CUDA, as test-gpu does.
 benchmark-gpu: setup

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from hf_lesionseg.datasets.prepared import PreparedDataset
 from hf_lesionseg.datasets.synthetic.heads.slices import HeadSlices
 from hf_lesionseg.inference.loading import load_model
+from hf_lesionseg.inference.prepared import prepare_network
 from hf_lesionseg.models.outputs import lesion_probability
 
 
@@ -30,6 +31,7 @@ def main():
     arguments = parser.parse_args()
 
     loaded = load_model(arguments.model, device="cpu")
+    network = prepare_network(loaded.model).network
     dataset = PreparedDataset(arguments.prepared)
     slices = HeadSlices(dataset.heads, loaded.processor, length=arguments.slices, epochs=1)
     marked = np.zeros(arguments.slices, int)
@@ -37,7 +39,7 @@ def main():
         numbers = range(first, min(first + 16, arguments.slices))
         values = np.stack([slices.render_healthy(arguments.seed, number)[0] for number in numbers])
         with torch.inference_mode():
-            probability = lesion_probability(loaded.model(torch.from_numpy(values)).logits)
+            probability = lesion_probability(network(torch.from_numpy(values)).logits)
         marked[numbers.start : numbers.stop] = (probability > loaded.processor.threshold).sum(dim=(1, 2)).numpy()
     order = np.argsort(-marked, kind="stable")
     hard = [number for number in order[: arguments.keep] if marked[number] >= arguments.fewest]

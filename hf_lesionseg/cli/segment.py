@@ -141,6 +141,9 @@ def segment(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Equal bytes on every run.", rich_help_panel=_RUN)
     ] = False,
+    memory_format: Annotated[
+        str, typer.Option(help="auto (the fastest), contiguous or channels-last.", rich_help_panel=_RUN)
+    ] = "auto",
 ) -> None:
     """Segment the lesions of scans: T1w ones of chronic stroke with the packaged network, others with yours.
 
@@ -164,7 +167,7 @@ def segment(
             keep_largest=keep_largest,
             median_filter=median_filter,
         ),
-        "computing": Computing(precision, batch_size, deterministic),
+        "computing": Computing(precision, batch_size, deterministic, memory_format),
         "series": SeriesOptions(frame_seconds, trust_frame_order),
         "existing": "overwrite" if overwrite else "keep" if skip_existing else "refuse",
     }

@@ -94,9 +94,10 @@ class LesionSegmentationPipeline(Pipeline):
             :meth:`~hf_lesionseg.inference.lesions.Lesion.to_dict`), the largest first; labels : int32 array (X, Y, Z),
             each lesion's voxels marked by its id; total_volume_ml : float;
             scan : Scan, the first channel, for :func:`~hf_lesionseg.imaging.write_mask`; slices_total,
-            slices_skipped, batch_size : int; warnings : tuple of str; flags : list of dict, what makes the mask
-            doubtful (see :func:`~hf_lesionseg.inference.flags.find_flags`); perfusion : dict, how channels were made
-            from a raw series, or None; regions : list of dict (see
+            slices_skipped, batch_size : int; execution : dict, in what form the network was run (see
+            :class:`~hf_lesionseg.inference.prepared.PreparedNetwork`); warnings : tuple of str; flags : list of dict,
+            what makes the mask doubtful (see :func:`~hf_lesionseg.inference.flags.find_flags`); perfusion : dict, how
+            channels were made from a raw series, or None; regions : list of dict (see
             :func:`~hf_lesionseg.inference.regions.region_on_scan`) and slices_without_region : int, both None of a
             network without a first stage; training_data : str or None, what the network learned from, and where that
             was "generated" also notice : str; with ``return_probability`` also probability : float32 array (X, Y, Z).
@@ -117,6 +118,7 @@ class LesionSegmentationPipeline(Pipeline):
         slices_per_batch: int | None = None,
         precision: str | None = None,
         deterministic: bool | None = None,
+        memory_format: str | None = None,
         progress: Callable[[int, int], None] | None = None,
         return_probability: bool | None = None,
         **mask: Any,
@@ -125,6 +127,7 @@ class LesionSegmentationPipeline(Pipeline):
             "batch_size": slices_per_batch,
             "precision": precision,
             "deterministic": deterministic,
+            "memory_format": memory_format,
             "progress": progress,
         }
         given = {name: value for name, value in forward.items() if value is not None}
@@ -188,6 +191,7 @@ class LesionSegmentationPipeline(Pipeline):
             "slices_total": prediction.slices_total,
             "slices_skipped": prediction.slices_skipped,
             "batch_size": prediction.batch_size,
+            "execution": prediction.execution,
             "perfusion": model_outputs["perfusion"],
             "regions": None,
             "slices_without_region": prediction.slices_without_region,

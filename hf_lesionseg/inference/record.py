@@ -206,6 +206,7 @@ def build_record(
         "device": device_name(loaded.device),
         "threads": torch.get_num_threads(),
         "kernels": ops.backend(),
+        "execution": result["execution"],
         "versions": versions(),
         "seconds": {stage: round(seconds.get(stage, 0.0), 3) for stage in STAGES},
         "peak_memory": peak_memory(),

@@ -20,28 +20,34 @@ class Computing:
         Slices at once; by default 4 on a CPU and 32 on a GPU, halved where memory runs out.
     deterministic : bool
         Equal bytes on every run.
+    memory_format : {"auto", "contiguous", "channels-last"}
+        Of weights and feature maps; "auto" takes the fastest.
 
     Raises
     ------
     UsageError
-        For a precision that is unknown, or a batch of no slice.
+        For a precision or memory format that is unknown, or a batch of no slice.
     """
 
     precision: str = "float32"
     batch_size: int | None = None
     deterministic: bool = False
+    memory_format: str = "auto"
 
     def __post_init__(self):
+        from .prepared import check_memory_format
         from .slices import PRECISIONS
 
         if self.precision not in PRECISIONS:
             raise UsageError(f"precision {self.precision!r} is unknown; use {', '.join(PRECISIONS)}")
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"batch size {self.batch_size} is too small; give 1 slice or more")
+        check_memory_format(self.memory_format)
 
     def settings(self) -> dict:
-        """What of it may change a mask, for the run record."""
-        return {"precision": self.precision, "deterministic": self.deterministic}
+        """What of it may change a mask, for the run record; a memory format only where one was asked for."""
+        found = {"precision": self.precision, "deterministic": self.deterministic}
+        return found if self.memory_format == "auto" else found | {"memory_format": self.memory_format}
 
 
 @dataclass(frozen=True)

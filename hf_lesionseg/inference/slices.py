@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 
 from ..errors import LesionSegError, ModelError, UsageError
 from ..models.outputs import lesion_probability
+from .prepared import prepare_network
 
 #: Slices per step where nothing is asked. On a CPU each slice of 224 x 176 takes the full-width CLCI-Net 0.1 GB.
 DEFAULT_BATCH_SIZE = {"cpu": 4, "cuda": 32}
@@ -60,6 +61,8 @@ class SlicePrediction:
         Computed slices on which the first stage found none; the skipped ones are not among them.
     generated_dwi : float32 array (slices, height, width), or None
         What the network makes on the way, if asked for and where it makes one; NaN on skipped slices.
+    execution : dict
+        In what form the network was run, see :class:`~hf_lesionseg.inference.prepared.PreparedNetwork`.
     """
 
     probability: np.ndarray
@@ -70,6 +73,7 @@ class SlicePrediction:
     regions: tuple[Region, ...] | None = None
     slices_without_region: int | None = None
     generated_dwi: np.ndarray | None = None
+    execution: dict = field(default_factory=dict)
 
 
 def slices_with_tissue(pixel_values: np.ndarray) -> np.ndarray:
@@ -99,6 +103,7 @@ def predict_slices(
     precision: str = "float32",
     deterministic: bool = False,
     keep_generated: bool = False,
+    memory_format: str = "auto",
     observer=None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SlicePrediction:
@@ -118,6 +123,9 @@ def predict_slices(
         Use only algorithms that give equal bytes on every run, or fail where a GPU has none.
     keep_generated : bool
         Keep the network's ``generated_dwi`` as well, a second volume.
+    memory_format : {"auto", "contiguous", "channels-last"}
+        Of weights and feature maps; "auto" takes the fastest. The network itself stays as it is: what runs is a copy
+        (:func:`~hf_lesionseg.inference.prepared.prepare_network`), where a copy can stand for it.
     observer : object, optional
         With ``arguments(chosen)``, what the network takes beside ``pixel_values`` for the slices of these numbers, and
         ``take(chosen, output)``, which is called with what it gives, as
@@ -128,7 +136,7 @@ def predict_slices(
     Raises
     ------
     UsageError
-        ``precision`` or ``batch_size`` is none of the above.
+        ``precision``, ``batch_size`` or ``memory_format`` is none of the above.
     ModelError
         The network gives NaN, or logits of another size than its input.
     LesionSegError
@@ -138,23 +146,18 @@ def predict_slices(
         raise UsageError(f"precision {precision!r} is unknown; use {', '.join(PRECISIONS)}")
     pixel_values = np.asarray(pixel_values)
     device, dtype = model.device, model.dtype
-    if batch_size is None:
-        batch_size = DEFAULT_BATCH_SIZE.get(device.type, DEFAULT_BATCH_SIZE["cuda"])
-    if batch_size < 1:
-        raise UsageError(f"batch size {batch_size} is too small; give 1 slice or more")
+    batch_size = _first_batch_size(batch_size, device)
     total, _, height, width = pixel_values.shape
-    # The only full volume that this holds, unless another is asked for; slices without tissue stay 0.
-    probability = np.zeros((total, height, width), dtype=np.float32)
-    generated = None
+    made = _Made((total, height, width), keep_generated)
     wanted = slices_with_tissue(pixel_values)
-    warnings, regions = [], None
-    done = 0
+    warnings, done = [], 0
     model.eval()
+    prepared = prepare_network(model, memory_format)
     with _numerics(device, PRECISIONS[precision], deterministic):
         while done < len(wanted):
             chosen = wanted[done : done + batch_size]
             batch = torch.from_numpy(pixel_values[chosen]).to(device=device, dtype=dtype)
-            output = _forward(model, batch, observer, chosen)
+            output = _forward(prepared.network, batch, observer, chosen)
             if output is None:
                 if len(chosen) == 1:
                     raise LesionSegError(
@@ -164,28 +167,55 @@ def predict_slices(
                 batch_size = len(chosen) // 2
                 warnings.append(f"memory ran out with {len(chosen)} slices at once; went on with {batch_size}")
                 continue
-            values, found, made = output
-            _refuse_nan(values, chosen, precision)
-            probability[chosen] = values
-            if keep_generated and made is not None:
-                generated = np.full_like(probability, np.nan) if generated is None else generated
-                generated[chosen] = made[:, 0].float().cpu().numpy()
-            if found is not None:
-                regions = (regions or []) + [Region(int(chosen[image]), box, score) for image, box, score in found]
+            _refuse_nan(output[0], chosen, precision)
+            made.take(chosen, *output)
             done += len(chosen)
             if progress is not None:
                 progress(done, len(wanted))
-    without = None if regions is None else len(wanted) - len({region.slice_index for region in regions})
+    regions = None if made.regions is None else tuple(made.regions)
     return SlicePrediction(
-        probability,
+        made.probability,
         total,
         total - len(wanted),
         batch_size,
         tuple(warnings),
-        None if regions is None else tuple(regions),
-        without,
-        generated,
+        regions,
+        None if regions is None else len(wanted) - len({region.slice_index for region in regions}),
+        made.generated,
+        prepared.to_dict(),
     )
+
+
+def _first_batch_size(asked: int | None, device: torch.device) -> int:
+    if asked is None:
+        return DEFAULT_BATCH_SIZE.get(device.type, DEFAULT_BATCH_SIZE["cuda"])
+    if asked < 1:
+        raise UsageError(f"batch size {asked} is too small; give 1 slice or more")
+    return asked
+
+
+class _Made:
+    """What the network has made of a volume so far.
+
+    The probability is the only full volume that this holds, unless the generated image is kept; slices that are never
+    taken stay 0.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], keep_generated: bool):
+        self.probability = np.zeros(shape, dtype=np.float32)
+        self.generated: np.ndarray | None = None
+        self.regions: list[Region] | None = None
+        self._keeps_generated = keep_generated
+
+    def take(self, chosen: np.ndarray, values: np.ndarray, found: list | None, generated: torch.Tensor | None) -> None:
+        self.probability[chosen] = values
+        if self._keeps_generated and generated is not None:
+            if self.generated is None:
+                self.generated = np.full_like(self.probability, np.nan)
+            self.generated[chosen] = generated[:, 0].float().cpu().numpy()
+        if found is not None:
+            self.regions = self.regions or []
+            self.regions += [Region(int(chosen[image]), box, score) for image, box, score in found]
 
 
 def _refuse_nan(values: np.ndarray, chosen: np.ndarray, precision: str) -> None:

@@ -5,7 +5,6 @@ Yang et al., MICCAI 2019, arXiv:1907.07008. Widths below are those of the paper 
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_clci_net import CLCINetConfig
@@ -14,6 +13,7 @@ from .layers import (
     ConvNormReLU,
     InputGateConv2d,
     RecurrentGateConv2d,
+    UpConvNormReLU,
     image_context,
 )
 from .one_stage import OneStageSegmenter
@@ -21,8 +21,8 @@ from .one_stage import OneStageSegmenter
 LEVELS = 4  # levels of encoder and decoder beside the bottleneck
 
 
-def _conv(config, in_channels, out_channels, kernel_size, **kwargs):
-    return ConvNormReLU(
+def _conv(config, in_channels, out_channels, kernel_size, kind=ConvNormReLU, **kwargs):
+    return kind(
         in_channels,
         out_channels,
         kernel_size,
@@ -117,14 +117,14 @@ class CLCINetDecoderLevel(GradientCheckpointingLayer):
 
     def __init__(self, config, in_channels, width):
         super().__init__()
-        self.up = _conv(config, in_channels, width, 2)
+        self.up = _conv(config, in_channels, width, 2, kind=UpConvNormReLU)
         self.skip = _conv(config, width, width, 1)
         if config.context_inference:
             self.context = ConvLSTM2d(width, width, gate_activation=config.gate_activation)
         self.double_conv = _double_conv(config, width if config.context_inference else 2 * width, width)
 
     def forward(self, features, skip):
-        upsampled = self.up(F.interpolate(features, scale_factor=2, mode="nearest"))
+        upsampled = self.up(features)
         skip = self.skip(skip)
         if hasattr(self, "context"):
             return self.double_conv(self.context(upsampled, skip))

@@ -25,6 +25,7 @@ from ..provenance import marks, of_network
 from .checkpoints import BEST_FILES, writing
 from .held_out import HELD_OUT_FILE, write_held_out
 from .history import read_history
+from .network import training_format
 from .scan_slices import slices_of_scan
 from .validation import mean_dwi_correlation, mean_region_iou, predict_case, validate
 
@@ -141,6 +142,7 @@ def _summary(accelerator, arguments, recipe, dataset, cases, state, metrics, mod
             "device": str(accelerator.device),
             "processes": accelerator.num_processes,
             "mixed_precision": accelerator.mixed_precision,
+            "memory_format": training_format(model, accelerator.device, recipe.channels_last)[0],
             "seed": arguments.seed,
             "versions": {"hf_lesionseg": __version__, "python": platform.python_version()}
             | {name: metadata.version(name) for name in _VERSIONS},

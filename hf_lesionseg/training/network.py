@@ -3,7 +3,6 @@
 import warnings
 from pathlib import Path
 
-import torch
 from huggingface_hub import constants
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
@@ -15,12 +14,11 @@ from ..inference.loading import load_model
 from ..models import MODEL_REGISTRY
 from ..models.file_diagnosis import is_folder, what_weights_are
 from ..models.losses import check_loss, complete_settings
+from ..models.memory_format import CHANNELS_LAST, CONTIGUOUS, choose_memory_format, put_in_memory_format
 from ..models.resnet_encoder import ResNetEncoder, load_resnet_weights
 
 #: How data are prepared with the images that a network learns from.
 WITH_TARGETS = "by a recipe with target_channels and, where the data set has none, a folder of your own (--dwi FOLDER)"
-
-_NARROW = 16  # channels; with as many or more nothing is written out of bounds
 
 
 def build_network(recipe, model_name_or_path=None, *, channels, targets=None, token=None, resumes=False):
@@ -187,37 +185,36 @@ def start_encoders(model, name_or_path, token=None):
             raise ModelError(f"encoder_weights {' '.join(str(error).split())}{hint}") from error
 
 
-def put_channels_last(model, device):
-    """Lay a network's weights out channels last, unless torch would corrupt memory in its backward pass.
+def lay_out(model, device, channels_last=None):
+    """Put a network into the memory format in which it trains fastest, unless torch would corrupt memory there.
 
-    On a CPU, oneDNN of torch 2.13 writes out of bounds in the backward pass of a 1x1 convolution with a stride that
-    takes fewer than 16 channels (seen with ``Conv2d(8, 16, 1, stride=2)`` on 64 x 64 pixels): in the shortcuts of
-    narrow residual encoders. Such a network stays as it is, with a warning.
+    A network with a convolution for which torch's backward pass is not safe channels last
+    (:func:`~hf_lesionseg.models.memory_format.narrow_strided_convolution`) is laid out contiguously.
 
     Parameters
     ----------
     model : PreTrainedModel
+        Changed in place.
     device : torch.device
         That it is trained on.
+    channels_last : bool, optional
+        The recipe's: overrules the choice, with a warning where it is not safe.
+
+    Returns
+    -------
+    {"contiguous", "channels-last"}
     """
-    narrow = narrow_strided_convolution(model)
-    if torch.device(device).type == "cpu" and narrow:
-        warnings.warn(
-            f"channels_last is ignored: {narrow} is a 1x1 convolution with a stride and fewer than "
-            f"{_NARROW} channels, for which torch on a CPU writes out of bounds in the backward pass",
-            stacklevel=2,
-        )
-        return
-    model.to(memory_format=torch.channels_last)
+    name, unsafe = training_format(model, device, channels_last)
+    if unsafe and channels_last:
+        warnings.warn(f"channels_last is ignored: {unsafe}", stacklevel=2)
+    put_in_memory_format(model, name)
+    return name
 
 
-def narrow_strided_convolution(model):
-    """Name of the first 1x1 convolution with a stride that takes fewer than 16 channels; None without any."""
-    for name, module in model.named_modules():
-        pointwise = isinstance(module, torch.nn.Conv2d) and module.kernel_size == (1, 1)
-        if pointwise and max(module.stride) > 1 and module.in_channels < _NARROW:
-            return name
-    return None
+def training_format(model, device, channels_last=None):
+    """The memory format in which :func:`lay_out` puts a network, and why channels last is not safe for it, or None."""
+    asked = {None: "auto", True: CHANNELS_LAST, False: CONTIGUOUS}[channels_last]
+    return choose_memory_format(model, device, training=True, asked=asked)
 
 
 def enable_activation_checkpointing(model):

@@ -123,8 +123,9 @@ class Recipe:
     ema_decay : float or None
         Validate and keep a moving average of the weights, of which each step keeps this share.
     mixed_precision : {"no", "bf16", "fp16"}
-    channels_last : bool
-        Keep feature maps channels last in memory: faster for narrow networks and on tensor cores.
+    channels_last : bool or None
+        Keep feature maps channels last in memory; None, the default, where that is faster and safe
+        (:mod:`~hf_lesionseg.models.memory_format`).
     """
 
     name: str
@@ -161,7 +162,7 @@ class Recipe:
     early_stopping_patience: int | None = 5
     ema_decay: float | None = None
     mixed_precision: str = "no"
-    channels_last: bool = False
+    channels_last: bool | None = None
 
     def __post_init__(self):
         for known in fields(self):

@@ -20,7 +20,7 @@ _NOT_OF_THE_NETWORK = (
 #: What of a recipe a resumed run may have otherwise; the precision is compared as the accelerator has it.
 _MAY_CHANGE = {
     "name", "paper", "model", "encoder_weights", "processor", "target_channels", "split", "early_stopping_patience",
-    "mixed_precision",
+    "mixed_precision", "channels_last",
 }  # fmt: skip
 _RATE_KNOWS_NO_END = ("plateau", "step", "multistep", "constant")
 

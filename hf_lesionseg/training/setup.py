@@ -30,7 +30,7 @@ from .arguments import TrainingArguments
 from .averaging import averaged_model
 from .data import TrainingData
 from .launch import allow_unused_weights, make_accelerator
-from .network import build_network, describe_stages, enable_activation_checkpointing, put_channels_last
+from .network import build_network, describe_stages, enable_activation_checkpointing, lay_out
 from .recipe import Recipe
 from .scheduler import make_scheduler
 from .step import phases_of, step_over_batch
@@ -163,8 +163,7 @@ def set_up(arguments, data, accelerator=None, *, resumes=False) -> TrainingSetup
     phases = phases_of(model, recipe)
     if phases:
         allow_unused_weights(accelerator)
-    if recipe.channels_last:
-        put_channels_last(model, accelerator.device)
+    lay_out(model, accelerator.device, recipe.channels_last)
     if arguments.activation_checkpointing:
         enable_activation_checkpointing(model)
     averaged = None

@@ -60,7 +60,7 @@ def test_all_done_is_status_0_and_a_table(lesionseg, model_folder, write_scan, t
 
 def test_options_reach_the_run(lesionseg, model_folder, write_scan, tmp_path):
     options = ["--threshold", "0.9", "--minimum-lesion-ml", "0.5", "--precision", "bfloat16", "--batch-size", "2"]
-    options += ["--keep-largest", "3", "--median-filter", "5"]
+    options += ["--keep-largest", "3", "--median-filter", "5", "--memory-format", "contiguous"]
     status, _, _ = lesionseg(
         "segment", write_scan(), "-m", model_folder, "-o", tmp_path, *options, "--deterministic", "--device", "cpu"
     )
@@ -73,7 +73,9 @@ def test_options_reach_the_run(lesionseg, model_folder, write_scan, tmp_path):
         "median_filter": 5,
         "precision": "bfloat16",
         "deterministic": True,
+        "memory_format": "contiguous",
     }
+    assert record["execution"]["memory_format"] == "contiguous"
     assert record["slices"]["batch_size"] == 2
 
 

@@ -37,6 +37,7 @@ SMALLER = (
     (r"reproduce l-snet", "--row U-Net"),
     (r"reproduce clci", "--row Baseline"),
     (r"benchmark_kernels\.py", "--repeats 2 --only roi_paste"),
+    (r"benchmark_network\.py", "--widths 4 --repeats 2 --size 32 32 --batch_size 1"),
 )
 SMALLER_IN_PROGRAMS = (("patients=60", "patients=1"),)
 

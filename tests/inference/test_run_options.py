@@ -13,6 +13,7 @@ from hf_lesionseg.inference import Computing, ModelSource, SeriesOptions
     [
         (Computing, {"batch_size": 0}, "batch size 0 is too small"),
         (Computing, {"precision": "half"}, "precision 'half' is unknown; use float32"),
+        (Computing, {"memory_format": "nhwc"}, "memory format 'nhwc' is unknown; use auto, contiguous, channels-last"),
         (SeriesOptions, {"frame_seconds": 0}, "frame time 0 s is none"),
         (SeriesOptions, {"frame_seconds": math.nan}, "frame time nan s is none"),
     ],
@@ -25,7 +26,9 @@ def test_what_cannot_be_is_refused(kind, wrong, message):
 def test_only_what_was_asked_for_stands_in_the_record():
     assert SeriesOptions().given() == {}
     assert SeriesOptions(0.5, True).given() == {"frame_seconds": 0.5, "trust_frame_order": True}
-    assert Computing(batch_size=3).settings() == {"precision": "float32", "deterministic": False}
+    usual = {"precision": "float32", "deterministic": False}
+    assert Computing(batch_size=3).settings() == usual
+    assert Computing(memory_format="contiguous").settings() == usual | {"memory_format": "contiguous"}
 
 
 def test_a_token_is_not_shown():

@@ -95,6 +95,11 @@ def test_the_record_says_what_was_run_on_what(loaded, model_folder, write_head, 
     }
     assert record["slices"] == {"total": 24, "without_tissue_skipped": 7, "batch_size": 7}
     assert record["versions"]["torch"] == torch.__version__
+    assert record["execution"] == {
+        "memory_format": "channels-last",
+        "folded": {"batch_norms": 50, "upsamplings": 4},
+        "network_as_it_is": None,
+    }
     assert record["kernels"]["convlstm_cell"]["cpu"] in ("compiled", "jit", "reference")
     assert record["device"] == "cpu"
     assert list(record["seconds"]) == list(STAGES)

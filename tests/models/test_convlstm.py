@@ -112,6 +112,14 @@ def test_few_pixels_share_the_input_convolution(size, shared):
     assert sum(node.name() == "CatBackward0" for node in nodes) == (1 if shared else 4)
 
 
+@pytest.mark.parametrize(("size", "shared"), [((3, 14, 11), True), ((4, 14, 11), False)])
+def test_fewer_pixels_share_it_where_nothing_runs_backwards(size, shared):
+    layer, (step, _) = layer_and_steps(size=size)
+    assert layer._shares_input_conv(step)
+    with torch.inference_mode():
+        assert layer._shares_input_conv(step) == shared
+
+
 def test_hooks_and_replaced_convolutions_take_part(monkeypatch):
     monkeypatch.setattr(layers, "_FEW_PIXELS", -1)
     layer, maps = layer_and_steps()

@@ -1,4 +1,4 @@
-"""Channels last is refused where torch on a CPU writes out of bounds."""
+"""Training runs channels last by itself, but where torch on a CPU writes out of bounds."""
 
 import subprocess
 import sys
@@ -8,7 +8,14 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
-from hf_lesionseg.training.network import narrow_strided_convolution, put_channels_last
+from hf_lesionseg.models.memory_format import (
+    CHANNELS_LAST,
+    CONTIGUOUS,
+    choose_memory_format,
+    memory_format_of,
+    narrow_strided_convolution,
+)
+from hf_lesionseg.training.network import lay_out
 
 #: A backward pass of torch alone, of a 1x1 convolution; glibc's checks make it fail at once where it corrupts the heap.
 _BACKWARD = """
@@ -25,12 +32,6 @@ def network(model_type, **settings):
     return AutoModelForSemanticSegmentation.from_config(AutoConfig.for_model(model_type, **settings))
 
 
-def is_channels_last(model):
-    """Of its 3x3 convolutions: for a 1x1 convolution both layouts are one."""
-    weights = [each.weight for each in model.modules() if isinstance(each, torch.nn.Conv2d) and each.kernel_size[0] > 1]
-    return all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
-
-
 @pytest.mark.parametrize(
     ("model_type", "settings"),
     [
@@ -42,10 +43,17 @@ def is_channels_last(model):
 def test_a_network_with_a_narrow_strided_shortcut_stays_as_it_is(model_type, settings):
     model = network(model_type, **settings)
     with pytest.warns(UserWarning, match="channels_last is ignored: .* torch on a CPU writes out of bounds"):
-        put_channels_last(model, "cpu")
-    assert not is_channels_last(model)
-    put_channels_last(model, torch.device("cuda"))  # oneDNN has no part in it there
-    assert is_channels_last(model)
+        assert lay_out(model, "cpu", channels_last=True) == CONTIGUOUS
+    assert memory_format_of(model) == CONTIGUOUS
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nobody asked for it, and nobody needs to be told
+        assert lay_out(model, "cpu") == CONTIGUOUS
+    assert choose_memory_format(model, "cpu", training=False) == (
+        CHANNELS_LAST,
+        None,
+    )  # only the backward pass is unsafe
+    assert lay_out(model, torch.device("cuda"), channels_last=True) == CHANNELS_LAST  # oneDNN has no part in it there
+    assert memory_format_of(model) == CHANNELS_LAST
 
 
 @pytest.mark.parametrize(
@@ -57,13 +65,18 @@ def test_a_network_with_a_narrow_strided_shortcut_stays_as_it_is(model_type, set
         ("clci-net", {"base_width": 4}),
     ],
 )
-def test_others_are_put_channels_last(model_type, settings):
+def test_others_are_laid_out_channels_last(model_type, settings):
     model = network(model_type, **settings)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        put_channels_last(model, "cpu")
+        assert lay_out(model, "cpu") == CHANNELS_LAST
     assert narrow_strided_convolution(model) is None
-    assert is_channels_last(model)
+    assert memory_format_of(model) == CHANNELS_LAST
+    assert lay_out(model, "cpu", channels_last=False) == memory_format_of(model) == CONTIGUOUS
+
+
+def test_a_device_that_was_never_measured_keeps_its_format():
+    assert choose_memory_format(network("clci-net", base_width=4), "cuda", training=True) == (CONTIGUOUS, None)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's checks of the heap")
