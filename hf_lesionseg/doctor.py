@@ -45,30 +45,32 @@ class Finding:
     remedy: str = ""
 
 
-def examine(*, online: bool = False) -> list[Finding]:
-    """Look at everything that a run needs.
+def examine(*, online: bool = False) -> Iterator[Finding]:
+    """Look at everything that a run needs, one thing after the other.
 
     Parameters
     ----------
     online : bool
         Also ask the Hub whether it answers; otherwise nothing is contacted.
     """
-    findings = [Finding("hf_lesionseg", OK, f"{__version__} in {Path(__file__).parent}")]
-    findings.append(Finding("Python", OK, f"{platform.python_version()} on {platform.platform()}"))
-    findings.extend(_requirements())
-    if not any(finding.status == BROKEN for finding in findings):
+    yield Finding("hf_lesionseg", OK, f"{__version__} in {Path(__file__).parent}")
+    yield Finding("Python", OK, f"{platform.python_version()} on {platform.platform()}")
+    requirements = []
+    for requirement in _requirements():
+        requirements.append(requirement)
+        yield requirement
+    if not any(requirement.status == BROKEN for requirement in requirements):
         # These import what was just found to be there.
-        findings.append(_network())
-        findings.extend(_devices())
-        findings.extend(_kernels())
-    findings.append(_packaged())
-    findings.extend(_extras())
-    findings.append(_compilers())
-    findings.append(_memory())
-    findings.extend(_hub_settings())
+        yield _network()
+        yield from _devices()
+        yield from _kernels()
+    yield _packaged()
+    yield from _extras()
+    yield _compilers()
+    yield _memory()
+    yield from _hub_settings()
     if online:
-        findings.append(_hub_answers())
-    return findings
+        yield _hub_answers()
 
 
 def _requirements() -> Iterator[Finding]:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
-from hf_lesionseg.inference import load_model, segment_cases
+from hf_lesionseg.inference import Computing, load_model, segment_cases
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 from hf_lesionseg.training.ensemble import make_ensemble
 from hf_lesionseg.training.recipe import load_recipe
@@ -98,9 +98,10 @@ def main():
         slices, members = inputs["pixel_values"], loaded.model.members
         # what is imported and allocated once is no cost of a case
         single = write_case(folder / "single", loaded.processor.channel_names, options.size, 1)
-        segment_cases([single], loaded, folder / "warm", batch_size=1)
+        segment_cases([single], loaded, folder / "warm", computing=Computing(batch_size=1))
         for repeat in range(options.repeats):
-            run, seconds = timed(segment_cases, [case], loaded, folder / f"out{repeat}", batch_size=options.batch_size)
+            computing = Computing(batch_size=options.batch_size)
+            run, seconds = timed(segment_cases, [case], loaded, folder / f"out{repeat}", computing=computing)
             if run.failed:
                 raise SystemExit(run.failed[0].reason)
             _, bare = timed(bare_passes, members, slices, options.batch_size)

@@ -31,7 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hf_lesionseg import ops
 from hf_lesionseg.inference.prepared import prepare_network
-from hf_lesionseg.models import MODEL_REGISTRY, layers, registered_models
+from hf_lesionseg.models import MODEL_REGISTRY, layers
 from hf_lesionseg.training.network import lay_out
 
 RIVALS = ("contiguous", "channels-last", "folded", "compiled", "onnxruntime", "layer", "cell")
@@ -55,9 +55,8 @@ def plain_convlstm(part):
 
 def make_network(name, width):
     torch.manual_seed(0)
-    models = {config.model_type: (config, model) for config, model in registered_models()}
-    config, model = models[name]
-    return model(config(base_width=width)).eval()
+    network = MODEL_REGISTRY[name]
+    return network.model_class()(network.config_class()(base_width=width)).eval()
 
 
 # --- what is timed: each takes a network, which it may change, and a batch; it returns a call without arguments

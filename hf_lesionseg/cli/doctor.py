@@ -6,6 +6,8 @@ import typer
 
 from .app import app
 
+_NAME_WIDTH = 24  # a kernel's name has 20; columns stand before the first line, and all lines are not known yet
+
 
 @app.command()
 def doctor(
@@ -24,16 +26,18 @@ def doctor(
 
     from ..doctor import examine
 
-    findings = examine(online=online)
     styles = {"ok": "green", "note": "yellow", "broken": "bold red"}
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for finding in findings:
+    console, broken = Console(), 0
+    # Each line at once: what comes next may take seconds, as the import of torch does.
+    for finding in examine(online=online):
+        broken += finding.status == "broken"
         told = finding.value + (f"\n{finding.remedy}" if finding.remedy else "")
-        table.add_row(Text(finding.status, style=styles[finding.status]), finding.name, Text(told))
-    Console().print(table)
-    broken = [finding for finding in findings if finding.status == "broken"]
-    print(f"{len(broken)} broken" if broken else "everything that a run needs is there")
+        line = Table(show_header=False, box=None, pad_edge=False)
+        line.add_column(no_wrap=True, width=max(map(len, styles)))
+        line.add_column(no_wrap=True, width=_NAME_WIDTH)
+        line.add_column(overflow="fold")
+        line.add_row(Text(finding.status, style=styles[finding.status]), finding.name, Text(told))
+        console.print(line)
+        console.file.flush()
+    print(f"{broken} broken" if broken else "everything that a run needs is there")
     raise typer.Exit(1 if broken else 0)
