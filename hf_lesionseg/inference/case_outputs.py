@@ -47,6 +47,8 @@ class CaseRun:
     files, input_sha256 : dict by channel name
         What the case was read from.
     read : CaseScans
+    told : list of str
+        Warnings of the libraries, as they come.
     """
 
     case: CaseInput
@@ -57,6 +59,7 @@ class CaseRun:
     files: Mapping[str, Path] = field(default_factory=dict)
     input_sha256: Mapping[str, str] = field(default_factory=dict)
     read: CaseScans | None = None
+    told: list[str] = field(default_factory=list)
 
     @property
     def fingerprint(self) -> str:

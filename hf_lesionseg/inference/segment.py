@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 
-from ..errors import LesionSegError, UsageError
-from ..imaging.file_identity import scan_sha256
+from ..errors import UsageError
 from ..imaging.folder_lock import one_run_at_a_time
-from ..models.mask_options import MASK_DEFAULTS, MaskOptions
-from ..models.volume_geometry import VolumeError
+from ..models.mask_options import MaskOptions
 from ..provenance import marks, of_network
-from .case_input import CaseInput, parse_cases
+from .case_input import parse_cases
 from .case_outputs import (
     CaseRun,
-    keep_outputs,
     output_files,
     refuse_existing,
-    remove_outputs,
     try_output_folder,
-    write_outputs,
 )
+from .cohort import CaseSteps, segment_in_turn
 from .loading import LoadedModel, ModelSource
 from .outcomes import CaseOutcome, SegmentationRun
-from .perfusion_input import read_case
 from .pipeline import LesionSegmentationPipeline
 from .run_options import Computing, SeriesOptions
 
@@ -103,63 +98,12 @@ def segment_cases(
         case.check_names(loaded.processor.channel_names)
     settings = {**MaskOptions.of(loaded.processor, mask).to_dict(), **computing.settings(), **series.given()}
     segmenter = LesionSegmentationPipeline(model=loaded.model, image_processor=loaded.processor, device=loaded.device)
+    steps = CaseSteps(segmenter, computing, series, existing == "keep", preview, on_slices)
+    runs = (CaseRun(case, loaded, settings, output_files(output, case.stem)) for case in cases)
     outcomes = []
-    for case in cases:
-        progress = None if on_slices is None else (lambda done, total, stem=case.stem: on_slices(stem, done, total))
-        run = CaseRun(case, loaded, settings, output_files(output, case.stem))
-        try:
-            if existing != "keep":
-                # First of all: if the case fails, its earlier mask must not stand there as if it were the new one.
-                remove_outputs(run.targets)
-            outcome = _segment_case(run, segmenter, computing, series, preview, progress)
-        # Whatever goes wrong in one case must not cost the others; the reason is kept, and the error with it.
-        except Exception as error:
-            outcome = CaseOutcome(case.stem, case.text, "failed", _reason(case, error), error)
-        outcomes.append(outcome)
-        if on_case is not None:
-            on_case(outcome)
+    with closing(segment_in_turn(runs, steps)) as turns:
+        for outcome in turns:
+            outcomes.append(outcome)
+            if on_case is not None:
+                on_case(outcome)
     return SegmentationRun(outcomes, marks(of_network(loaded.model.config)).get("notice", ""))
-
-
-def _reason(case: CaseInput, error: Exception) -> str:
-    if isinstance(error, LesionSegError):
-        return str(error)
-    if isinstance(error, VolumeError):
-        return str(error) if case.text in str(error) else f"{case.text}: {error}"
-    return f"{case.text}: unexpected {type(error).__name__}: {error}"
-
-
-def _segment_case(run, segmenter, computing, series, preview, progress) -> CaseOutcome:
-    """Run one case; outputs that are there are kept, or make it fail."""
-    channel_names, clock = run.loaded.processor.channel_names, run.clock
-    run.files = run.case.files(channel_names)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        with clock.stage("read"):
-            run.input_sha256 = {channel: scan_sha256(path) for channel, path in run.files.items()}
-            if any(path.exists() for path in run.targets.values()):
-                return keep_outputs(run)
-            run.read = read_case(run.files, channel_names, **series.given())
-        with clock.stage("preprocess"):
-            prepared = segmenter.preprocess(run.read)
-        with clock.stage("network"):
-            predicted = segmenter.forward(
-                prepared, batch_size=computing.batch_size, progress=progress, **computing.settings()
-            )
-        del prepared
-        with clock.stage("postprocess"):
-            result = segmenter.postprocess(predicted, **{name: run.settings[name] for name in MASK_DEFAULTS})
-        del predicted
-    told = tuple(dict.fromkeys([*result["warnings"], *(str(warning.message) for warning in caught)]))
-    made, told = write_outputs(run, result, told, preview=preview)
-    return CaseOutcome(
-        run.case.stem,
-        run.case.text,
-        "done",
-        files=made,
-        n_lesions=len(result["lesions"]),
-        total_volume_ml=result["total_volume_ml"],
-        seconds=sum(clock.seconds.values()),
-        warnings=told,
-        flags=tuple(result["flags"]),
-    )

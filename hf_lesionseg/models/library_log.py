@@ -1,6 +1,7 @@
 """What the NIfTI library says of a file, as warnings of ours instead of lines of its own on the terminal."""
 
 import logging
+import threading
 from contextlib import contextmanager
 
 import nibabel as nib
@@ -9,9 +10,11 @@ import nibabel as nib
 class _Collector(logging.Handler):
     def __init__(self):
         super().__init__(logging.WARNING)
-        self.messages = []
+        self.messages, self._thread = [], threading.get_ident()
 
     def emit(self, record):
+        if record.thread != self._thread:  # of another file, which another thread reads or writes
+            return
         message = " ".join(record.getMessage().split())
         if message not in self.messages:  # a header is checked each time that it is opened
             self.messages.append(message)
@@ -20,6 +23,8 @@ class _Collector(logging.Handler):
 @contextmanager
 def library_messages():
     """Collect nibabel's log lines of the block, each once; the terminal sees none of them.
+
+    Only one thread at a time may be in such a block. What others log meanwhile is no line of the block.
 
     Yields
     ------
