@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -157,6 +158,7 @@ def segment(
     from transformers.utils.logging import disable_progress_bar
 
     from ..inference import Computing, ModelSource, SeriesOptions, segment_cases
+    from ..inference.processes import is_first_process
 
     if overwrite and skip_existing:
         raise UsageError("overwrite and skip-existing exclude each other; give one")
@@ -167,17 +169,19 @@ def segment(
             keep_largest=keep_largest,
             median_filter=median_filter,
         ),
-        "computing": Computing(precision, batch_size, deterministic, memory_format),
+        "computing": Computing(precision, batch_size, deterministic, memory_format, shared=True),
         "series": SeriesOptions(frame_seconds, trust_frame_order),
         "existing": "overwrite" if overwrite else "keep" if skip_existing else "refuse",
     }
     network = ModelSource(model or packaged_model(), revision, token, device, trust_remote_code)
     disable_progress_bar()  # "Loading weights" is over before it can be read
-    with progress_bar("loading the network", "slices") as on_slices:
+    first = is_first_process()  # of several, it alone shows what all do
+    with progress_bar("loading the network", "slices") if first else nullcontext() as on_slices:
         run = segment_cases(inputs, network, output, **options, on_case=_tell, on_slices=on_slices)
-    _print_table(run, output)
-    if run.notice:
-        print(run.notice)
+    if first:
+        _print_table(run, output)
+        if run.notice:
+            print(run.notice)
     raise typer.Exit(run.exit_status)
 
 

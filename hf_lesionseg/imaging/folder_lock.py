@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from hf_lesionseg.errors import FolderInUseError, OutputError, UsageError
+from hf_lesionseg.errors import FolderInUseError, LesionSegError, OutputError, UsageError
 from hf_lesionseg.models.scan_formats import scan_endings
 
 from .atomic import FileSystemWarning, remedy_of
@@ -77,6 +77,33 @@ def locked_folder(folder, run):
                 _held[key] = thread, depth
             else:
                 del _held[key]
+
+
+@contextmanager
+def locked_by_main(folder, run, processes):
+    """Keep an output folder for a run whose several processes are one: the main one holds the lock.
+
+    Parameters
+    ----------
+    folder, run
+        As :func:`locked_folder`, whose errors are raised in all processes.
+    processes : object
+        With ``is_main_process`` and ``num_processes``, such as an Accelerator.
+    """
+    with contextlib.ExitStack() as stack:
+        refused = [None]
+        if processes.is_main_process:
+            try:
+                stack.enter_context(locked_folder(folder, run))
+            except LesionSegError as error:
+                refused = [error]
+        if processes.num_processes > 1:
+            from accelerate.utils import broadcast_object_list
+
+            broadcast_object_list(refused)
+        if refused[0] is not None:
+            raise refused[0]
+        yield
 
 
 def one_run_at_a_time(run, argument="output"):

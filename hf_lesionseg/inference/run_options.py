@@ -22,6 +22,8 @@ class Computing:
         Equal bytes on every run.
     memory_format : {"auto", "contiguous", "channels-last"}
         Of weights and feature maps; "auto" takes the fastest.
+    shared : bool
+        Share the cases out among the processes that ``accelerate launch`` started, all of which run this.
 
     Raises
     ------
@@ -33,6 +35,7 @@ class Computing:
     batch_size: int | None = None
     deterministic: bool = False
     memory_format: str = "auto"
+    shared: bool = False
 
     def __post_init__(self):
         from .prepared import check_memory_format

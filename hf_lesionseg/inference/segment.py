@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import UsageError
-from ..imaging.folder_lock import one_run_at_a_time
+from ..imaging.folder_lock import locked_by_main
 from ..models.mask_options import MaskOptions
 from ..provenance import marks, of_network
 from .case_input import parse_cases
@@ -21,13 +22,13 @@ from .cohort import CaseSteps, segment_in_turn
 from .loading import LoadedModel, ModelSource
 from .outcomes import CaseOutcome, SegmentationRun
 from .pipeline import LesionSegmentationPipeline
+from .processes import Processes
 from .run_options import Computing, SeriesOptions
 
 #: What may happen to outputs that are there already.
 EXISTING = ("refuse", "overwrite", "keep")
 
 
-@one_run_at_a_time("lesionseg segment")
 def segment_cases(
     inputs: Iterable,
     model: str | Path | ModelSource | LoadedModel,
@@ -55,7 +56,7 @@ def segment_cases(
     mask : MaskOptions, optional
         How probabilities become a mask; what it leaves open is as saved with the network.
     computing : Computing, optional
-        Precision, slices at once, equal bytes.
+        Precision, slices at once, equal bytes, whether several processes share the cases.
     series : SeriesOptions, optional
         How a raw perfusion series is read.
     existing : {"refuse", "overwrite", "keep"}
@@ -64,7 +65,7 @@ def segment_cases(
     preview : bool
         Draw ``<stem>_preview.png``.
     on_case : callable, optional
-        Called with the outcome of each case as it ends.
+        Called with the outcome of each case, in their order; of shared ones with those of this process.
     on_slices : callable, optional
         Called with (case, slices done, slices to do).
 
@@ -86,24 +87,37 @@ def segment_cases(
     if existing not in EXISTING:
         raise UsageError(f"existing={existing!r} is unknown; use {', '.join(EXISTING)}")
     computing, series = computing or Computing(), series or SeriesOptions()
-    cases = parse_cases(inputs)
-    output = Path(output)
-    if existing == "refuse":
-        refuse_existing(cases, output)
-    try_output_folder(output)
-    loaded = model
-    if not isinstance(model, LoadedModel):
-        loaded = (model if isinstance(model, ModelSource) else ModelSource(model)).load()
-    for case in cases:
-        case.check_names(loaded.processor.channel_names)
-    settings = {**MaskOptions.of(loaded.processor, mask).to_dict(), **computing.settings(), **series.given()}
-    segmenter = LesionSegmentationPipeline(model=loaded.model, image_processor=loaded.processor, device=loaded.device)
-    steps = CaseSteps(segmenter, computing, series, existing == "keep", preview, on_slices)
-    runs = (CaseRun(case, loaded, settings, output_files(output, case.stem)) for case in cases)
-    outcomes = []
-    with closing(segment_in_turn(runs, steps)) as turns:
-        for outcome in turns:
-            outcomes.append(outcome)
-            if on_case is not None:
-                on_case(outcome)
-    return SegmentationRun(outcomes, marks(of_network(loaded.model.config)).get("notice", ""))
+    cases, output = parse_cases(inputs), Path(output)
+    processes = Processes.find(getattr(model, "device", "auto")) if computing.shared else Processes()
+    with locked_by_main(output, "lesionseg segment", processes):
+        if existing == "refuse":
+            refuse_existing(cases, output)
+        if processes.is_main_process:
+            try_output_folder(output)
+        loaded = _load(model, processes)
+        for case in cases:
+            case.check_names(loaded.processor.channel_names)
+        settings = {**MaskOptions.of(loaded.processor, mask).to_dict(), **computing.settings(), **series.given()}
+        segmenter = LesionSegmentationPipeline(
+            model=loaded.model, image_processor=loaded.processor, device=loaded.device
+        )
+        steps = CaseSteps(segmenter, computing, series, existing == "keep", preview, on_slices)
+        mine = processes.share(cases)
+        runs = (CaseRun(case, loaded, settings, output_files(output, case.stem)) for case in mine)
+        processes.wait_for_all()  # another's first mask would be one that exists already
+        outcomes = []
+        with closing(segment_in_turn(runs, steps)) as turns:
+            for outcome in turns:
+                outcomes.append(outcome)
+                if on_case is not None:
+                    on_case(outcome)
+        notice = marks(of_network(loaded.model.config)).get("notice", "")
+        return SegmentationRun(processes.gather(outcomes), notice)
+
+
+def _load(model, processes):
+    """The network of this process, on a device of its own where none was asked for by its number."""
+    if isinstance(model, LoadedModel):
+        return model
+    source = model if isinstance(model, ModelSource) else ModelSource(model)
+    return replace(source, device=processes.device(source.device)).load()

@@ -2,13 +2,12 @@
 
 import os
 import warnings
-from contextlib import ExitStack, contextmanager
 
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs, broadcast_object_list
+from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs
 
-from ..errors import LaunchError, LesionSegError
-from ..imaging.folder_lock import locked_folder
+from ..errors import LaunchError
+from ..imaging.folder_lock import locked_by_main
 
 WORKING_COMMAND = (
     "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no "
@@ -64,27 +63,9 @@ def check_launch(num_processes):
         )
 
 
-@contextmanager
 def only_run_in(folder, accelerator):
-    """Keep an output folder for this run, all of whose processes are one: the main one holds the lock.
-
-    Raises
-    ------
-    FolderInUseError, UsageError, OutputError
-        As :func:`~hf_lesionseg.imaging.folder_lock.locked_folder`, in all processes.
-    """
-    with ExitStack() as stack:
-        refused = [None]
-        if accelerator.is_main_process:
-            try:
-                stack.enter_context(locked_folder(folder, "lesionseg train"))
-            except LesionSegError as error:
-                refused = [error]
-        if accelerator.num_processes > 1:
-            broadcast_object_list(refused)
-        if refused[0] is not None:
-            raise refused[0]
-        yield
+    """Keep an output folder for this run, all of whose processes are one, see :func:`locked_by_main`."""
+    return locked_by_main(folder, "lesionseg train", accelerator)
 
 
 def start_tracking(accelerator, project, settings):
