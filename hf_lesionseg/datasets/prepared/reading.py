@@ -22,6 +22,7 @@ import numpy as np
 from ...errors import DataError
 from ...models.file_diagnosis import is_file, what_is_denied
 from ...models.slice_stack import stack_slices, stacked_channels
+from .mapped import map_array
 from .splits import load_splits
 
 __all__ = [
@@ -139,7 +140,7 @@ class PreparedCase:
     def _read(self, name: str, index, dtype, slice_stack: str = "single") -> np.ndarray:
         # mapped, copied and let go: a map that stays open keeps its touched pages in this process
         try:
-            mapped = np.load(self.folder / name, mmap_mode="r")
+            mapped = map_array(self.folder / name)
         except (OSError, ValueError) as error:
             reason = what_is_denied(self.folder / name)
             remedy = f"cannot be read ({error}); delete this case and run `lesionseg prepare` again"
