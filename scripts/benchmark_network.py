@@ -64,8 +64,8 @@ def measure(work, model, images, labels, rival, repeats):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rival", choices=("layer", "cell"), default="layer")
-    parser.add_argument("--base_width", type=int, default=32)
-    parser.add_argument("--batch_size", type=int, default=4)
+    parser.add_argument("--base-width", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()

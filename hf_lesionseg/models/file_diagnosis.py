@@ -179,7 +179,7 @@ def what_model_folder_is(folder):
     if any(folder.glob("checkpoints/step_*/training_state.json")):
         return (
             "is a training run that was not validated yet, so that it has no network; go on with "
-            "--resume_from_checkpoint latest"
+            "--resume-from-checkpoint latest"
         )
     if (folder / "dataset.json").is_file() and (folder / "cases").is_dir():
         return "holds prepared data, not a network; train one on them, or give that"

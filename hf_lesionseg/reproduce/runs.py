@@ -14,7 +14,7 @@ from transformers import AutoConfig
 
 from ..datasets.prepared import PreparedDataset
 from ..imaging.atomic import write_aside
-from ..training.arguments import TrainingArguments
+from ..training.arguments import TrainingArguments, flag_of
 from ..training.data import load_data
 from ..training.recipe import load_recipe
 from ..training.setup import training_slices
@@ -22,7 +22,7 @@ from .budget import Budget
 from .command import run_command
 from .data import prepared_otherwise, slices_at_the_same_height
 
-_LATE = "--max_minutes"  # how training says that it was stopped for want of time
+_LATE = "--max-minutes"  # how training says that it was stopped for want of time
 SCORES = "scores.json"
 
 
@@ -94,7 +94,7 @@ class Run:
         options = self.options(seed) | {"resume_from_checkpoint": "latest"}
         if minutes is not None:
             options["max_minutes"] = f"{minutes:.4f}"
-        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        words = [word for name, value in options.items() for word in (flag_of(name), value)]
         run_command("train", *words, processes=self.budget.processes)
         return folder
 

@@ -31,6 +31,6 @@ def explained_workers():
         if "Bus error" not in text:
             cause = "as the system does where memory runs out"
         raise DataError(
-            f"a process that reads slices was killed ({text.rstrip('. ')}), {cause}; go on with fewer --num_workers, "
-            "or 0, and --resume_from_checkpoint latest"
+            f"a process that reads slices was killed ({text.rstrip('. ')}), {cause}; go on with fewer --workers, "
+            "or 0, and --resume-from-checkpoint latest"
         ) from error

@@ -165,7 +165,7 @@ def start_encoders(model, name_or_path, token=None):
     if not encoders:
         raise ModelError(
             f"encoder_weights {name_or_path}: a {model.config.model_type} network has no ResNet encoder; "
-            "leave encoder_weights out of the recipe, or give --encoder_weights none"
+            "leave encoder_weights out of the recipe, or give --encoder-weights none"
         )
     for encoder in encoders:
         source = name_or_path.replace("{depth}", str(encoder.depth))
@@ -180,7 +180,7 @@ def start_encoders(model, name_or_path, token=None):
             reason = unreachable or " ".join(str(error).split())
             raise ModelError(
                 f"encoder_weights {source}: cannot be loaded; go online once, give a folder that holds them, or train "
-                f"from scratch with --encoder_weights none ({reason})"
+                f"from scratch with --encoder-weights none ({reason})"
             ) from error
         except ValueError as error:
             hint = "" if "{depth}" in name_or_path or len(encoders) == 1 else "; {depth} in it fits every encoder"

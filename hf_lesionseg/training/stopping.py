@@ -51,11 +51,11 @@ class StopRules:
 
     def _enough_steps(self, state):
         reached = self._max_steps is not None and state.step >= self._max_steps
-        return f"--max_steps {self._max_steps}" if reached else ""
+        return f"--max-steps {self._max_steps}" if reached else ""
 
     def _out_of_time(self):
         late = self._max_minutes is not None and self._clock.of_this_run() > 60 * self._max_minutes
-        return f"--max_minutes {self._max_minutes}" if self._any_process(late) else ""
+        return f"--max-minutes {self._max_minutes}" if self._any_process(late) else ""
 
     def _any_process(self, flag):
         """Whether any process raises ``flag``: the same answer in all of them, so that they stop at the same step."""

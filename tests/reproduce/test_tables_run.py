@@ -224,7 +224,7 @@ def test_what_is_not_asked_for_depends_on_the_data(prepared, tmp_path, monkeypat
     assert budget(prepared, "--budget", "1h") == by_recipe
     assert budget("synthetic", "--budget", "1h") == replace(short, base_width=8, scale=0.25)
     assert budget("synthetic") == replace(short, scale=0.25)
-    assert budget("synthetic", "--empty-slices", "1", "--base-width", "64", "--scale", "1") == Budget(
+    assert budget("synthetic", "--empty-slice-fraction", "1", "--base-width", "64", "--scale", "1") == Budget(
         base_width=64, empty_slice_fraction=1.0
     )
 

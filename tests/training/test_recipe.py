@@ -134,14 +134,14 @@ def test_options_replace_the_recipes_values():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"push_to_hub": True}, "--hub_model_id"),
-        ({"checkpointing_steps": "0"}, "--checkpointing_steps"),
-        ({"checkpointing_steps": "often"}, "--checkpointing_steps"),
-        ({"logging_steps": 0}, "--logging_steps"),
-        ({"max_steps": 0}, "--max_steps"),
-        ({"max_minutes": -1.0}, "--max_minutes"),
-        ({"num_workers": -1}, "--num_workers"),
-        ({"model_name_or_path": "x", "base_width": 4}, "--base_width"),
+        ({"push_to_hub": True}, "--hub-model-id"),
+        ({"checkpointing_steps": "0"}, "--checkpointing-steps"),
+        ({"checkpointing_steps": "often"}, "--checkpointing-steps"),
+        ({"logging_steps": 0}, "--logging-steps"),
+        ({"max_steps": 0}, "--max-steps"),
+        ({"max_minutes": -1.0}, "--max-minutes"),
+        ({"num_workers": -1}, "--workers"),
+        ({"model_name_or_path": "x", "base_width": 4}, "--base-width"),
     ],
 )
 def test_wrong_options_are_named(options, message):
