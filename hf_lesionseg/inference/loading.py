@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError, UsageError
+from ..errors import MissingModelError, ModelError, UsageError
 from ..models import ENSEMBLE_REGISTRY, loadable
 from ..models.file_diagnosis import is_file, is_folder, what_is, what_is_denied, what_model_folder_is, what_weights_are
 from ..pretrained import find_packaged
@@ -329,18 +329,18 @@ def _find_on_hub(repo_id: str, revision: str | None, token: str | None) -> tuple
         config = hf_hub_download(repo_id, "config.json", revision=revision, token=token, **local)
     except HFValidationError as error:
         remedy = "of a page of the Hub give the id alone, org/name" if "://" in repo_id else "check the path"
-        raise ModelError(f"{repo_id}: no such folder, and no id of the Hub either; {remedy}") from error
+        raise MissingModelError(f"{repo_id}: no such folder, and no id of the Hub either; {remedy}") from error
     except GatedRepoError as error:
         raise ModelError(
             f"{repo_id}: access is granted on request; ask for it on its page, then `hf auth login`"
         ) from error
     except RepositoryNotFoundError as error:
-        raise ModelError(
+        raise MissingModelError(
             f"{repo_id}: no such folder, and no such model on the Hub, or a private one that your token does not open; "
             "check the name, or `hf auth login`"
         ) from error
     except RevisionNotFoundError as error:
-        raise ModelError(f"{repo_id}: has no revision {revision!r}; check the branch, tag or commit") from error
+        raise MissingModelError(f"{repo_id}: has no revision {revision!r}; check the branch, tag or commit") from error
     # Before EntryNotFoundError, of which it is a kind.
     except LocalEntryNotFoundError as error:
         reason = unreachable or "the Hub cannot be reached; connect once, or give a folder with the network"

@@ -98,6 +98,11 @@ def segment_cases(
     try_output_folder(output)
     loaded = model
     if not isinstance(model, LoadedModel):
+        if failed := _none_to_read(cases, on_case):
+            if existing != "keep":
+                for case in cases:
+                    remove_outputs(output_files(output, case.stem))
+            return SegmentationRun(failed)
         loaded = (model if isinstance(model, ModelSource) else ModelSource(model)).load()
     for case in cases:
         case.check_names(loaded.processor.channel_names)
@@ -119,6 +124,20 @@ def segment_cases(
         if on_case is not None:
             on_case(outcome)
     return SegmentationRun(outcomes, marks(of_network(loaded.model.config)).get("notice", ""))
+
+
+def _none_to_read(cases: list[CaseInput], on_case: Callable[[CaseOutcome], None] | None) -> list[CaseOutcome]:
+    """The outcomes of cases none of which can be read, so that no network is fetched for them; else none."""
+    outcomes = []
+    for case in cases:
+        try:
+            case.look()
+            return []
+        except (LesionSegError, VolumeError) as error:
+            outcomes.append(CaseOutcome(case.stem, case.text, "failed", _reason(case, error), error))
+    for outcome in outcomes if on_case is not None else []:
+        on_case(outcome)
+    return outcomes
 
 
 def _reason(case: CaseInput, error: Exception) -> str:
