@@ -9,12 +9,14 @@ from .app import app
 
 @app.command()
 def doctor(
-    online: Annotated[bool, typer.Option("--online", help="Also ask the Hub whether it can be reached.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Also check that the Hub answers.")] = False,
 ) -> None:
-    """Look over this installation and say what is missing.
+    """Check this installation and name what is missing.
 
-    Versions, kernels, GPU, compilers, disk and memory (GB), Hub settings. Contacts nobody unless asked. Exit status 1
-    if something that every run needs is broken.
+    The command looks at versions, kernels, GPU, compilers, disk and memory (GB) and Hub settings. It contacts nobody
+    unless you ask for it. The exit status is 1 if something is broken that every run needs.
+
+    `lesionseg doctor`
 
     `lesionseg doctor --online`
     """

@@ -110,11 +110,11 @@ def test_what_is_no_artery_is_refused(series, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_threshold_and_less_smoothing_change_flow_but_not_volume_of_the_brain(series, written, tmp_path):
-    options = PerfusionOptions(regularization="threshold", threshold=0.2, venous_scaling=False)
+def test_a_cutoff_and_less_smoothing_change_flow_but_not_volume_of_the_brain(series, written, tmp_path):
+    options = PerfusionOptions(regularization="cutoff", svd_cutoff=0.2, venous_scaling=False)
     files = write_perfusion_maps(series, tmp_path, options=options, frame_seconds=0.5)
     record, before = (json.loads(each["record"].read_text()) for each in (files, written))
-    assert record["options"]["threshold"] == 0.2
+    assert record["options"]["svd_cutoff"] == 0.2
     assert record["frame_seconds"] == 0.5
     assert record["median_of_brain"]["mtt"] < before["median_of_brain"]["mtt"]
 
@@ -198,6 +198,6 @@ def test_a_bad_series_is_refused_by_name_and_leaves_nothing(series, tmp_path, ch
 
 
 def test_impossible_options_are_wrong_usage(series, tmp_path):
-    done = lesionseg("perfusion", series, "-o", tmp_path / "maps", "--threshold", 2)
+    done = lesionseg("perfusion", series, "-o", tmp_path / "maps", "--svd-cutoff", 2)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: threshold 2.0: give a share")
+    assert done.stderr.startswith("error: svd_cutoff 2.0: give a share")

@@ -62,17 +62,17 @@ class NNUNet(Reader):
     title = "nnU-Net's layout"
     help = """Prepare any data set in nnU-Net's layout.
 
-    Each case counts as a person of its own. A case that cannot be read, or whose label lies on another grid than its
-    image, is named with its reason and makes the exit status 1; the others are prepared. Without a recipe, images that
-    are no CT are normalised between the percentiles of their non-zero voxels.
+    The command takes each case for a person of its own. It names a case that it cannot read, or whose label lies on
+    another grid than its image, and prepares the others; the exit status is then 1. Without a recipe it normalises
+    images other than CT between the percentiles of their non-zero voxels.
 
     `lesionseg prepare nnunet Dataset007_Pancreas -o pancreas --label 1`
     """
-    source_help = "Folder with imagesTr and labelsTr, and dataset.json if any."
+    source_help = "Folder with imagesTr and labelsTr, and dataset.json if there is one."
     unit = "images"
     channels = ()  # as dataset.json names them
     recipe_help = PancreasCT.recipe_help
-    label_help = "Value or name of the label that is foreground, with commas for some; all above 0 without."
+    label_help = "Value or name of the label that is foreground; several with commas. Default: all above 0."
 
     def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
         """Collect the cases, with all channels that they have.

@@ -86,13 +86,13 @@ class PancreasCT(Reader):
     licence = "Pancreas-CT (Roth et al., The Cancer Imaging Archive, 2016): used under the terms on its page there"
     help = """Prepare Pancreas-CT of the NIH: CT scans with the pancreas outlined.
 
-    Scans and labels are matched by array index, and each label is checked against its scan: flips along y and z are
-    tried where it does not lie on soft tissue, and the verdict is printed. Cases 25 and 70 were withdrawn and are left
-    out. A case that cannot be used is named with its reason and makes the exit status 1; the others are prepared.
+    The command matches scans and labels by array index and checks each label against its scan. If a label does not lie
+    on soft tissue, the command tries flips along y and z, and prints its verdict. It leaves out cases 25 and 70, which
+    were withdrawn. It names a case that it cannot use, and prepares the others; the exit status is then 1.
 
     `lesionseg prepare pancreas-ct Pancreas-CT -o pancreas`
     """
-    source_help = "Folder of Pancreas-CT: DICOM series or NIfTI scans, of any depth."
+    source_help = "Folder of Pancreas-CT: DICOM series or NIfTI scans."
     unit = "files"
     channels = ("ct",)
     #: One fold of four for the test, as in cross-validation on this data set.
@@ -100,8 +100,12 @@ class PancreasCT(Reader):
     recipe = "l-snet-pancreas"
     recipe_help = "CT from -100 to 240 HU, each slice as three equal channels"
 
-    labels: Annotated[Path | None, Option("Folder of the labels, where it is another.", metavar="DIR")] = None
-    hu_range: Annotated[tuple[float, float], Option("Mean HU under a label that lies on the pancreas.")] = HU_RANGE
+    labels: Annotated[Path | None, Option("Folder of the labels. Default: SOURCE.", metavar="DIR", must_exist=True)] = (
+        None
+    )
+    hu_range: Annotated[
+        tuple[float, float], Option("Lowest and highest mean HU under a label on the pancreas.", metavar="LOW HIGH")
+    ] = HU_RANGE
 
     def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
         """Collect the cases; rejected are 25 and 70 (withdrawn), scans or labels that are alone, and second copies."""

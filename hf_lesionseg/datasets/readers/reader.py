@@ -31,6 +31,7 @@ class Option:
     given_as : type on the command line, where it is not the field's
     default : the field's default in that type
     parse : from what is given there to the field's value
+    must_exist : the path, or every one of the paths, has to be there
     """
 
     help: str
@@ -39,6 +40,7 @@ class Option:
     given_as: Any = None
     default: Any = None
     parse: Callable[[Any], Any] = lambda given: given
+    must_exist: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ class Reader(ABC):
     command: ClassVar[str]
     title: ClassVar[str]
     help: ClassVar[str]
-    source_help: ClassVar[str] = "Folder of the data set, of any depth."
+    source_help: ClassVar[str] = "Folder of the data set."
     licence: ClassVar[str] = "unknown"
     unit: ClassVar[str] = "cases"
     channels: ClassVar[tuple[str, ...]] = ("t1w",)
@@ -74,7 +76,7 @@ class Reader(ABC):
     recipe: ClassVar[str | None] = None
     recipe_help: ClassVar[str] = ""
     label_help: ClassVar[str] = (
-        "Value of the label that is the lesion, where masks hold several; with commas for some. All above 0 without."
+        "Value of the label that is lesion, if masks hold several labels; several with commas. Default: all above 0."
     )
     takes_targets: ClassVar[bool] = False
     generates: ClassVar[bool] = False

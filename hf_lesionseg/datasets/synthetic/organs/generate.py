@@ -90,7 +90,8 @@ class Organs(Generator):
     licence = _LICENCE
     help = """Generate CT volumes with one organ among look-alikes, and prepare them.
 
-    The organ varies in size and place; most are small, some absent. Everything made from them is marked synthetic.
+    The organ varies in size and place; most are small, and some volumes have none. Everything made from them is marked
+    synthetic.
 
     `lesionseg prepare synthetic-organs -o organs --count 60 --workers 2`
     """
@@ -98,8 +99,8 @@ class Organs(Generator):
     fractions = {"train": 0.6, "validation": 0.15, "test": 0.25}
     recipe_help = PancreasCT.recipe_help
 
-    size: Annotated[int, Option("Pixels of a slice along both axes, 64 to 512.")] = 128
-    slices: Annotated[int, Option("Slices of a volume, 1 to 128.")] = 16
+    size: Annotated[int, Option("Rows and columns of a slice, 64 to 512.")] = 128
+    slices: Annotated[int, Option("Slices per volume, 1 to 128.")] = 16
 
     def default_processor(self, source: str | Path | None = None):
         """The one of Pancreas-CT."""
