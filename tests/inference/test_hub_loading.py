@@ -60,9 +60,9 @@ def test_offline_from_the_cache(report):
 
 
 def test_what_the_hub_does_not_have(report):
-    assert report["unknown"].startswith("ModelError: org/absent: no such folder, and no such model on the Hub")
+    assert report["unknown"].startswith("MissingModelError: org/absent: no such folder, and no such model on the Hub")
     assert report["no_config"].startswith("ModelError: org/empty: this repository has no config.json")
-    assert report["revision"].startswith("ModelError: org/tiny: has no revision 'v9'")
+    assert report["revision"].startswith("MissingModelError: org/tiny: has no revision 'v9'")
 
 
 def test_a_wrong_token_is_named_as_such(report):
