@@ -28,7 +28,10 @@ def perfusion(
     series: Annotated[
         Path,
         typer.Argument(
-            metavar="SERIES", help="4-D NIfTI file of CT perfusion, in HU.", show_default=False, callback=existing_file
+            metavar="SERIES",
+            help="CT perfusion series in HU: a 4-D NIfTI file.",
+            show_default=False,
+            callback=existing_file,
         ),
     ],
     output: Annotated[

@@ -73,10 +73,10 @@ class TrainingArguments:
     )
     max_gradient_norm: float | None = _option(None, _RECIPE, "Norm to clip the gradient to.", metavar="NORM")
     mixed_precision: str | None = _option(
-        None, _RECIPE, "Precision of the network: no (float32), bf16 or fp16.", metavar="no|bf16|fp16"
+        None, _RECIPE, "Precision of the network: no (float32), bf16 or fp16.", metavar="NAME"
     )
     slices: str | None = _option(
-        None, _RECIPE, "Slices to train on: all, those with tissue, or those with lesion.", metavar="all|tissue|lesion"
+        None, _RECIPE, "Slices to train on: all, tissue or lesion (those that show it).", metavar="NAME"
     )
     empty_slice_fraction: float | None = _option(
         None, _RECIPE, "Share of the slices without lesion that each epoch draws, 0 to 1.", metavar="SHARE"
@@ -123,7 +123,7 @@ class TrainingArguments:
     resume_from_checkpoint: str | None = _option(
         None,
         _RESUMING,
-        "Checkpoint to go on from: `latest`, or its folder. `latest` starts a new run where there is no checkpoint.",
+        "Checkpoint to go on from: `latest`, or its folder. `latest` starts a new run if no checkpoint exists.",
         metavar="latest|DIR",
     )
     overwrite_output_dir: bool = _option(
