@@ -126,6 +126,7 @@ def segment(
     """
     if overwrite and skip_existing:
         raise UsageError("--overwrite and --skip-existing exclude each other; give one")
+    _require(inputs)
     mask = mask_options(
         threshold=threshold,
         minimum_lesion_ml=minimum_lesion_ml,
@@ -150,13 +151,17 @@ def segment(
     raise typer.Exit(run.exit_status)
 
 
-def _segment(inputs: list[str], network: Any, output: Path, **options: Any) -> Any:
-    """Look whether all inputs are there, then segment them behind a bar."""
+def _require(inputs: list[str]) -> None:
+    """Refuse inputs that are not there, before torch is loaded."""
     from ..inference.case_input import parse_cases
 
     for case in parse_cases(inputs):
         for path in case.channels.values() or [case.path]:
             existing(path)
+
+
+def _segment(inputs: list[str], network: Any, output: Path, **options: Any) -> Any:
+    """Segment behind a bar."""
     from transformers.utils.logging import disable_progress_bar
 
     from ..inference import segment_cases
