@@ -58,6 +58,32 @@ ABSENT = [
     ("segment scan.nii -o out -m no/such/model", "no/such/model: no such folder, and no id of the Hub"),
 ]
 
+IMPOSSIBLE = [
+    ("prepare synthetic --count 0 -o out", "count is 0; ask for at least one"),
+    ("prepare synthetic --count 1 --seed -1 -o out", "seed is -1; take 0 or more"),
+    ("prepare synthetic --count 1 --spacing 7 -o out", "spacing 7 mm is not possible"),
+    ("prepare synthetic --count 1 --minimum-ml 500 -o out", "no volumes are left"),
+    ("prepare synthetic-organs --count 1 --size 16 -o out", "size is 16; take 64 to 512"),
+    ("prepare synthetic-perfusion --count 1 --frames 3 -o out", "num_frames is 3"),
+    ("prepare template-heads --count 1 --scanner magnet -o out", "scanner 'magnet' is unknown"),
+    ("prepare heads -o out", "give either sources of heads"),
+    ("segment scan.nii -o out --threshold 7", "threshold=7.0: give a probability"),
+    ("segment scan.nii -o out --precision half", "precision 'half' is unknown"),
+    ("segment scan.nii -o out --batch-size 0", "batch size 0 is too small"),
+    ("perfusion scan.nii -o out --svd-cutoff 2", "svd_cutoff 2.0: give a share"),
+    ("evaluate data data -o out --keep-largest -1", "keep_largest=-1"),
+    ("submit data -o out --layout zip", "layout 'zip' is unknown"),
+    ("train --data data -o out --max-steps 0", "--max-steps is 0"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), IMPOSSIBLE, ids=[words for words, _ in IMPOSSIBLE])
+def test_an_impossible_value_is_status_2_and_one_line(lesionseg, place, words, message):
+    status, text, errors = lesionseg(*words.split())
+    assert (status, text) == (2, "")
+    assert errors.startswith(f"error: {message}")
+    assert errors.count("\n") == 1
+
 
 @pytest.mark.parametrize(("words", "message"), ABSENT, ids=[words for words, _ in ABSENT])
 def test_what_is_not_there_is_status_2_and_one_line(lesionseg, place, words, message):

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage as ndi
 from tqdm import tqdm
 
-from ....errors import DataError
+from ....errors import DataError, UsageError
 from ....imaging.atomic import replace_folder_aside, write_aside
 from ...workers import run_tasks
 from .anatomy import Anatomy, measure_anatomy
@@ -137,6 +137,8 @@ def build_catalogue(sources: HeadSources, folder: Path, *, seed: int = 0, worker
     DataError
         For labels that no tissue stands for, a mask on another grid, a head without a brain, sources without any
         file, one file or person in two splits, sets too small to split.
+    UsageError
+        Where no anatomies or no masks are given.
     """
     files = [
         (kind, root, path)
@@ -145,9 +147,9 @@ def build_catalogue(sources: HeadSources, folder: Path, *, seed: int = 0, worker
         for path in _scans(Path(root))
     ]
     if not files:
-        raise DataError("no anatomies are given; give label maps, heads or brains with --labels, --heads or --brains")
+        raise UsageError("no anatomies are given; give label maps, heads or brains with --labels, --heads or --brains")
     if not sources.lesions:
-        raise DataError("no lesion masks are given; give a folder or tar archive of them with --lesions")
+        raise UsageError("no lesion masks are given; give a folder or tar archive of them with --lesions")
     folder.mkdir(parents=True, exist_ok=True)
     anatomies = []
     for kind, root, path in files:

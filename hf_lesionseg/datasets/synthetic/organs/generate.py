@@ -11,7 +11,7 @@ from typing import Annotated
 
 import nibabel as nib
 
-from ....errors import DataError
+from ....errors import UsageError
 from ....imaging import Scan, write_aside, write_mask, write_volume
 from ...readers.nnunet import NNUNet
 from ...readers.pancreas_ct import PancreasCT
@@ -59,8 +59,10 @@ def generate_organs(
 
     Raises
     ------
+    UsageError
+        Where the settings are impossible.
     DataError
-        Where the settings are impossible, or the folder holds something else.
+        Where the folder holds something else.
     OutputError
         Where it cannot be written.
     """
@@ -78,7 +80,7 @@ def generate_organs(
 def _check_grid(size: int, slices: int) -> None:
     for name, value, (low, high) in (("size", size, _SIZES), ("slices", slices, _SLICES)):
         if not low <= value <= high:
-            raise DataError(f"{name} is {value}; take {low} to {high}")
+            raise UsageError(f"{name} is {value}; take {low} to {high}")
 
 
 @dataclass(frozen=True, kw_only=True)

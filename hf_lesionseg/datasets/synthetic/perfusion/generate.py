@@ -13,7 +13,7 @@ from typing import Annotated
 import nibabel as nib
 import numpy as np
 
-from ....errors import DataError
+from ....errors import UsageError
 from ....imaging.atomic import replace_folder_aside, write_aside
 from ....imaging.perfusion.deconvolution import perfusion_maps
 from ....imaging.perfusion.series import PerfusionSeries
@@ -73,15 +73,17 @@ def generate_perfusion(
 
     Raises
     ------
+    UsageError
+        Where the settings are impossible.
     DataError
-        Where nilearn is missing, the settings are impossible, or the folder holds something else.
+        Where nilearn is missing, or the folder holds something else.
     OutputError
         Where it cannot be written.
     """
     output = Path(output)
     check_amount("patients", patients, seed)
     if prefix not in _FIRST_ID:
-        raise DataError(f"prefix is {prefix!r}; take 'CT' or 'MR', the two that ISLES 2018 has")
+        raise UsageError(f"prefix is {prefix!r}; take 'CT' or 'MR', the two that ISLES 2018 has")
     _check_grid(size, num_slices, num_frames)
     settings = {
         "seed": seed,
@@ -107,7 +109,7 @@ def _check_grid(size: int, num_slices: int | None, num_frames: int | None) -> No
     limits = (("size", size, _SIZES), ("num_slices", num_slices, _SLICES), ("num_frames", num_frames, _FRAMES))
     for name, value, (low, high) in limits:
         if value is not None and not low <= value <= high:
-            raise DataError(f"{name} is {value}; take {low} to {high}")
+            raise UsageError(f"{name} is {value}; take {low} to {high}")
     load_template(_TEMPLATE_MM)  # the errors of a missing template belong here, not into the workers
 
 

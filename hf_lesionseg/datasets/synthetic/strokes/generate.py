@@ -65,8 +65,10 @@ def generate_strokes(
 
     Raises
     ------
+    UsageError
+        Where the settings are impossible.
     DataError
-        Where nilearn is missing, the settings are impossible, or the folder holds something else.
+        Where nilearn is missing, or the folder holds something else.
     OutputError
         Where it cannot be written.
     """
