@@ -51,12 +51,12 @@ class ATLAS(Reader):
     )
     help = """Prepare ATLAS: T1w scans of chronic stroke with lesion masks.
 
-    Several lesion files of a scan are united; all scans of a person go into one split. A case that cannot be read is
-    named with its reason and makes the exit status 1; the others are prepared.
+    The command unites the lesion files of a scan and puts all scans of a person into one split. If it cannot read a
+    case, it names the case and the reason, prepares the others and ends with exit status 1.
 
     `lesionseg prepare atlas ATLAS_2 -o prepared`
     """
-    source_help = "Folder of ATLAS R1.1, R1.2 or R2.0 as it was unpacked, of any depth."
+    source_help = "Folder of ATLAS R1.1, R1.2 or R2.0 as it was unpacked, at any depth."
     unit = "scans"
     fractions = PAPER_FRACTIONS
     recipe = "clci-net-atlas"
@@ -87,7 +87,7 @@ class ATLAS(Reader):
 
     def advice(self, rejected: Sequence[RejectedCase]) -> str:
         """Name the usual reason: the folder of the test set."""
-        return "R2.0's Testing folder has no masks, give the Training folder"
+        return "R2.0's Testing folder has no masks; give the Training folder"
 
 
 def _scans_and_masks(source: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:

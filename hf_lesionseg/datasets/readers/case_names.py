@@ -165,7 +165,7 @@ def same_acquisition(one: str, other: str) -> bool:
 
 
 def _identity(name: str) -> str:
-    """Of a BIDS name the entities that tell acquisitions apart."""
+    """Return the entities of a BIDS name that distinguish acquisitions."""
     return "_".join(part for part in name.split("_") if part.partition("-")[0] in BIDS_IDENTITY and "-" in part)
 
 

@@ -58,7 +58,7 @@ class Reader(ABC):
     recipe : whose image processor and split the subcommand takes where no other is named
     recipe_help : what holds where no recipe is named
     label_help : of ``--label``; empty where a data set has no such choice
-    takes_targets : whether its cases may have images to learn from beside the lesion
+    takes_targets : whether its cases may have images to learn from besides the lesion
     generates : whether it makes its source itself
     resample_dwi : bring those that lie on another grid onto that of their case
     """
@@ -66,7 +66,7 @@ class Reader(ABC):
     command: ClassVar[str]
     title: ClassVar[str]
     help: ClassVar[str]
-    source_help: ClassVar[str] = "Folder of the data set, of any depth."
+    source_help: ClassVar[str] = "Folder of the data set, at any depth."
     licence: ClassVar[str] = "unknown"
     unit: ClassVar[str] = "cases"
     channels: ClassVar[tuple[str, ...]] = ("t1w",)
@@ -74,7 +74,7 @@ class Reader(ABC):
     recipe: ClassVar[str | None] = None
     recipe_help: ClassVar[str] = ""
     label_help: ClassVar[str] = (
-        "Value of the label that is the lesion, where masks hold several; with commas for some. All above 0 without."
+        "Value of the lesion's label, if masks hold several labels. Separate values with commas. Default: all above 0."
     )
     takes_targets: ClassVar[bool] = False
     generates: ClassVar[bool] = False
@@ -97,7 +97,7 @@ class Reader(ABC):
         Raises
         ------
         DataError
-            Where ``source`` is no folder, or holds nothing of this data set. One line, with the remedy.
+            Where ``source`` is not a folder, or holds nothing of this data set. One line, with the remedy.
         """
 
     def default_processor(self, source: str | Path | None = None):
