@@ -1,4 +1,4 @@
-"""What stands behind one INPUT of the command line: one case, as a file, a folder, or channels by name."""
+"""One INPUT of the command line is one case: a file, a folder, or channels by name."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class CaseInput:
         unknown = [name for name in self.channels if name not in known]
         if unknown:
             raise UsageError(
-                f"{self.text}: {unknown[0]!r} is no channel of this network, which has {', '.join(channel_names)}; "
+                f"{self.text}: {unknown[0]!r} is not a channel of this network, which has {', '.join(channel_names)}; "
                 "name those, or give the network of these scans with --model"
             )
 
@@ -66,7 +66,7 @@ class CaseInput:
         """Return the file of every channel, in the network's order.
 
         Perfusion maps and frames without a file are made from a 4-D series, whose file is then returned as ``"ctp"``,
-        with ``"brain"`` where one was given; a file of a channel itself always wins.
+        with ``"brain"`` where one was given; a file of a channel itself always takes precedence.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class CaseInput:
         files = {name: found[name] for name in (*channel_names, *extra) if name in found}
         for path in files.values():
             if not is_file(path):
-                reason = why_not_there(path) or "is no file; give a scan"
+                reason = why_not_there(path) or "is not a file; give a scan"
                 raise ScanError(describe_address(path) or f"{path}: {reason}")
         return files
 
