@@ -201,7 +201,7 @@ def _is_dead(record):
 
 
 def _start_of(pid):
-    """What tells a process from others of its number, before and after; None where there is none."""
+    """A mark that distinguishes a process from others with its number, before and after; None if there is none."""
     if sys.platform == "linux":
         try:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

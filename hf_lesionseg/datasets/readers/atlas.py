@@ -133,7 +133,7 @@ def _masks_beside(scan: Path, masks: list[Path]) -> list[Path]:
 
 
 def _space(path: Path) -> str | None:
-    """Of R2.0 a scan as it was taken may lie beside the one in MNI space, each with masks of its own."""
+    """In R2.0 a scan as it was acquired may lie beside the one in MNI space, each with its own masks."""
     match = re.search(r"_space-([A-Za-z0-9]+)", path.name)
     return match and match[1]
 

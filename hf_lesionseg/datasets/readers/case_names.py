@@ -149,7 +149,7 @@ def looser_names(name: str) -> list[str]:
 
 
 def same_acquisition(one: str, other: str) -> bool:
-    """Whether two BIDS names agree in all that both tell: sub-01_acq-MPRAGE with sub-01_ses-1, never ses-1 with ses-2.
+    """Whether two BIDS names agree in all that both hold: sub-01_acq-MPRAGE with sub-01_ses-1, never ses-1 with ses-2.
 
     Examples
     --------

@@ -139,7 +139,7 @@ def _tell_person(case: FoundCase, known: Mapping[str, str]) -> None:
 
 
 def _read_json(mask: Path | None) -> tuple[dict, str]:
-    """What stands in the JSON beside a truth, and why that may not tell the patient."""
+    """Content of the JSON beside a truth, and why it may not name the patient."""
     if mask is None:
         return {}, "has no truth"
     path = mask.parent / (scan_stem(mask) + ".json")

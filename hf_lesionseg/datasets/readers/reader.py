@@ -115,7 +115,7 @@ class Reader(ABC):
         return Origin(self.title, synthetic=False, licence=self.licence, source=source)
 
     def advice(self, rejected: Sequence[RejectedCase]) -> str:
-        """What to do where no case can be used, to be added to the message; empty where the reason says it."""
+        """Advice if no case can be used, added to the message; empty if the reason contains it."""
         return ""
 
     def is_failure(self, rejected: RejectedCase) -> bool:

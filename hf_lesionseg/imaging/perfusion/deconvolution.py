@@ -169,7 +169,7 @@ def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress
 
 
 def _doubts(series, inputs, found):
-    """What makes the values of a series' maps less sure than on the phantom of docs/reference/perfusion-errors.md."""
+    """Warnings about a series whose maps are less certain than on the phantom of docs/reference/perfusion-errors.md."""
     if series.frame_seconds > _LONGEST_FRAME_SECONDS:
         yield (
             f"{series.path}: {series.frame_seconds:g} s from frame to frame: flow comes out far too low and Tmax late "
