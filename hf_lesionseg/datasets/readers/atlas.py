@@ -51,12 +51,12 @@ class ATLAS(Reader):
     )
     help = """Prepare ATLAS: T1w scans of chronic stroke with lesion masks.
 
-    The command unites the lesion files of a scan and puts all scans of a person into one split. If it cannot read a
-    case, it names the case and the reason, prepares the others and ends with exit status 1.
+    Several lesion files of a scan are united; all scans of a person go into one split. A case that cannot be read is
+    named with its reason and makes the exit status 1; the others are prepared.
 
     `lesionseg prepare atlas ATLAS_2 -o prepared`
     """
-    source_help = "Folder of ATLAS R1.1, R1.2 or R2.0 as it was unpacked, at any depth."
+    source_help = "Folder of ATLAS R1.1, R1.2 or R2.0 as it was unpacked, of any depth."
     unit = "scans"
     fractions = PAPER_FRACTIONS
     recipe = "clci-net-atlas"

@@ -62,10 +62,9 @@ class BIDS(Reader):
     title = "BIDS"
     help = """Prepare your own BIDS data set: scans with lesion masks in derivatives/ or beside them.
 
-    The command finds a mask by its name (..._label-lesion_mask.nii.gz and the like), or takes the only mask of a
-    session if its name says nothing else. Where a session leaves a choice, it leaves the session out and names the
-    options that choose. If it cannot read a case, it names the case and the reason, prepares the others and ends with
-    exit status 1.
+    A mask is found by its name (..._label-lesion_mask.nii.gz and the like), or as the only one of its session where it
+    names nothing else. Where a session leaves a choice, it is left out with the options that choose. A case that cannot
+    be read is named with its reason and makes the exit status 1; the others are prepared.
 
     `lesionseg prepare bids my-study --channels t1w,flair -o prepared`
     """
@@ -90,14 +89,14 @@ class BIDS(Reader):
     masks: Annotated[
         Path | None,
         Option(
-            "Folder of the masks, in SOURCE or on its own, such as derivatives/manual; all by default.",
+            "Folder to take the masks from, in SOURCE or by itself, such as derivatives/manual; all by default.",
             metavar="DIR",
         ),
     ] = None
     channels: Annotated[
         tuple[str, ...],
         Option(
-            "Suffixes of the scans, with commas; a recipe's own channels take precedence.",
+            "Suffixes of the scans, with commas; a recipe's own channels win.",
             given_as=str,
             default="t1w",
             parse=_suffixes,

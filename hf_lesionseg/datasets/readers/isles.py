@@ -226,7 +226,7 @@ def build_records(
 class ISLES(Reader):
     """What the readers of the ISLES challenges have in common: only a case that never had a truth is not a failure."""
 
-    source_help = "Folder of the training cases as it was unpacked, at any depth."
+    source_help = "Folder of the training cases as it was unpacked, of any depth."
 
     def advice(self, rejected: Sequence[RejectedCase]) -> str:
         """Say which folder to give in place of a test set."""

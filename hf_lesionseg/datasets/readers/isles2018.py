@@ -74,14 +74,14 @@ class ISLES2018(PerfusionReader):
     )
     help = """Prepare ISLES 2018: CT perfusion maps of acute stroke with the infarct core.
 
-    Both releases are read, with maps named CT_CBF or MR_CBF. The JSON files of OT name the patients; slabs of one
-    patient go into one split, and a warning appears where the patient is unknown. If a case has no map or cannot be
-    read, the command names the case and the reason, prepares the others and ends with exit status 1.
+    Both releases, with maps named CT_CBF or MR_CBF. Slabs of one patient, told by the JSON files of OT, go into one
+    split; a warning says where the patient is unknown. A case that lacks a map or cannot be read is named with its
+    reason and makes the exit status 1; the others are prepared.
 
-    Where no case has any map, the command makes maps from the raw series (CT_4DPWI), as `lesionseg perfusion` does.
+    Where no case has any map, maps are made from the raw series (CT_4DPWI), as `lesionseg perfusion` makes them.
 
-    A recipe that learns from a DWI (egs-net-isles2018) takes the DWI of the first release, or your own folder (--dwi).
-    Where no case has one, the command warns you and prepares the data without.
+    A recipe that learns from a DWI (egs-net-isles2018) takes that of the first release, or your own folder of --dwi;
+    where no case has one, a warning says so, and the data are prepared without.
 
     `lesionseg prepare isles2018 TRAINING -o perfusion`
 

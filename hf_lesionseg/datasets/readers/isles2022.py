@@ -38,9 +38,9 @@ class ISLES2022(ISLES):
     )
     help = """Prepare ISLES 2022: DWI and ADC of acute and subacute stroke with the infarct.
 
-    The copies on Zenodo and on GitHub are read. FLAIR lies on its own grid: resample it onto the DWI before you use it
-    as a channel. If a case has no image or cannot be read, the command names the case and the reason, prepares the
-    others and ends with exit status 1.
+    As on Zenodo or on GitHub. FLAIR lies on a grid of its own: as a channel it must be resampled onto the DWI before. A
+    case that lacks an image or cannot be read is named with its reason and makes the exit status 1; the others are
+    prepared.
 
     `lesionseg prepare isles2022 ISLES-2022 -o diffusion`
     """

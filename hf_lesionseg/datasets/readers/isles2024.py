@@ -58,14 +58,14 @@ class ISLES2024(PerfusionReader):
     )
     help = """Prepare ISLES 2024: CT perfusion maps of acute stroke with the final infarct.
 
-    The command prefers maps and masks in the space of the non-contrast CT. If a case has no map or cannot be read, it
-    names the case and the reason, prepares the others and ends with exit status 1.
+    Maps and masks in the space of the non-contrast CT are taken where there are some. A case that lacks a map or cannot
+    be read is named with its reason and makes the exit status 1; the others are prepared.
 
-    Where no case has any map, the command makes maps from the raw series (ctp), as `lesionseg perfusion` does. The
-    series must lie on the grid of the mask.
+    Where no case has any map, maps are made from the raw series (ctp), as `lesionseg perfusion` makes them; it must lie
+    on the grid of the mask.
 
-    A recipe that learns from a DWI (egs-net-isles2018) takes the DWI in the space of the CT if there is one;
-    --resample-dwi brings a DWI from its own space by the affines, and --dwi takes a folder of your own.
+    A recipe that learns from a DWI (egs-net-isles2018) takes that in the space of the CT where there is one; of one in
+    its own space --resample-dwi goes by the affines. --dwi gives a folder of your own.
 
     `lesionseg prepare isles2024 ISLES-2024 -o perfusion`
     """

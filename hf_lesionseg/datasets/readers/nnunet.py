@@ -64,9 +64,9 @@ class NNUNet(Reader):
     title = "nnU-Net's layout"
     help = """Prepare any data set in nnU-Net's layout.
 
-    Each case counts as a person of its own. If a case cannot be read, or its label lies on another grid than its image,
-    the command names the case and the reason, prepares the others and ends with exit status 1. Without a recipe it
-    normalises images other than CT between the percentiles of their non-zero voxels.
+    Each case counts as a person of its own. A case that cannot be read, or whose label lies on another grid than its
+    image, is named with its reason and makes the exit status 1; the others are prepared. Without a recipe, images that
+    are no CT are normalised between the percentiles of their non-zero voxels.
 
     `lesionseg prepare nnunet Dataset007_Pancreas -o pancreas --label 1`
     """
@@ -74,7 +74,7 @@ class NNUNet(Reader):
     unit = "images"
     channels = ()  # as dataset.json names them
     recipe_help = PancreasCT.recipe_help
-    label_help = "Value or name of the foreground's label; separate names with commas. Default: all above 0."
+    label_help = "Value or name of the label that is foreground, with commas for some; all above 0 without."
 
     def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
         """Collect the cases, with all channels that they have.

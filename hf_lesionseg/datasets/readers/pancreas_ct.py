@@ -86,14 +86,13 @@ class PancreasCT(Reader):
     licence = "Pancreas-CT (Roth et al., The Cancer Imaging Archive, 2016): used under the terms on its page there"
     help = """Prepare Pancreas-CT of the NIH: CT scans with the pancreas outlined.
 
-    The command matches scans and labels by array index and checks each label against its scan: where the label does not
-    lie on soft tissue, it tries flips along y and z, and it prints the verdict. It leaves out cases 25 and 70, which
-    were withdrawn. If it cannot use a case, it names the case and the reason, prepares the others and ends with exit
-    status 1.
+    Scans and labels are matched by array index, and each label is checked against its scan: flips along y and z are
+    tried where it does not lie on soft tissue, and the verdict is printed. Cases 25 and 70 were withdrawn and are left
+    out. A case that cannot be used is named with its reason and makes the exit status 1; the others are prepared.
 
     `lesionseg prepare pancreas-ct Pancreas-CT -o pancreas`
     """
-    source_help = "Folder of Pancreas-CT: DICOM series or NIfTI scans, at any depth."
+    source_help = "Folder of Pancreas-CT: DICOM series or NIfTI scans, of any depth."
     unit = "files"
     channels = ("ct",)
     #: One fold of four for the test, as in cross-validation on this data set.
@@ -101,7 +100,7 @@ class PancreasCT(Reader):
     recipe = "l-snet-pancreas"
     recipe_help = "CT from -100 to 240 HU, each slice as three equal channels"
 
-    labels: Annotated[Path | None, Option("Folder of the labels, if they lie elsewhere.", metavar="DIR")] = None
+    labels: Annotated[Path | None, Option("Folder of the labels, where it is another.", metavar="DIR")] = None
     hu_range: Annotated[tuple[float, float], Option("Mean HU under a label that lies on the pancreas.")] = HU_RANGE
 
     def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:

@@ -66,7 +66,7 @@ class Reader(ABC):
     command: ClassVar[str]
     title: ClassVar[str]
     help: ClassVar[str]
-    source_help: ClassVar[str] = "Folder of the data set, at any depth."
+    source_help: ClassVar[str] = "Folder of the data set, of any depth."
     licence: ClassVar[str] = "unknown"
     unit: ClassVar[str] = "cases"
     channels: ClassVar[tuple[str, ...]] = ("t1w",)
@@ -74,7 +74,7 @@ class Reader(ABC):
     recipe: ClassVar[str | None] = None
     recipe_help: ClassVar[str] = ""
     label_help: ClassVar[str] = (
-        "Value of the lesion's label, if masks hold several labels. Separate values with commas. Default: all above 0."
+        "Value of the label that is the lesion, where masks hold several; with commas for some. All above 0 without."
     )
     takes_targets: ClassVar[bool] = False
     generates: ClassVar[bool] = False

@@ -26,7 +26,7 @@ class Generator(Reader):
     label_help: ClassVar[str] = ""
     generates: ClassVar[bool] = True
 
-    count: Annotated[int, Option("Cases to generate; a larger number adds to a folder.")]
+    count: Annotated[int, Option("Cases to generate; more of them add to a folder.")]
     seed: Annotated[int, Option("Equal seeds give equal cases.")] = 0
 
     @property

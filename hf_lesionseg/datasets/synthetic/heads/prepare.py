@@ -54,8 +54,8 @@ class Heads(Generator):
     title = "generated heads with strokes"
     help = """Prepare heads with strokes: `lesionseg train` then renders its slices as it goes, each one new.
 
-    Anatomies and masks are real; contrast, age, the strokes' appearance and artefacts are made up. The command divides
-    people into three sets: to fit, to choose by (checkpoint, threshold) and to report on once.
+    Anatomies and masks are real; contrast, age, strokes' appearance and artefacts are made up. People are shared out
+    to three sets: to fit, to choose by (checkpoint, threshold) and to report on once.
 
     `lesionseg prepare heads --labels maps --heads t1w --brains stripped --lesions masks.tar -o heads`
 
@@ -68,7 +68,7 @@ class Heads(Generator):
     brains: Annotated[Sequence[Path], _paths("Real T1w scans of healthy brains, skull-stripped.")] = ()
     lesions: Annotated[Sequence[Path], _paths("Lesion masks in MNI space at 1 mm: folders or tar archives.")] = ()
     brain_masks: Annotated[
-        Path | None, Option("Brain masks of the heads, matched by name; missing ones are made.", metavar="DIR")
+        Path | None, Option("Brain masks of the heads, by name; others are made.", metavar="DIR")
     ] = None
     licences: Annotated[
         Mapping[str, str],
@@ -85,7 +85,7 @@ class Heads(Generator):
     ] = None
     count: Annotated[int, Option("Whole scans to render and prepare, a third without a stroke.", flag="--render")] = 36
     split_of_heads: Annotated[
-        str, Option("Set of heads to render: choose (to validate on), report or fit.", flag="--split")
+        str, Option("Whose heads to render: choose (to validate on), report or fit.", flag="--split")
     ] = "choose"
     seed: Annotated[int, Option("Seed of the rendered scans.")] = 0
     spacing: Annotated[

@@ -155,13 +155,13 @@ class TemplateHeads(Generator):
     licence = TEMPLATE_LICENCE
     help = """Make whole heads with strokes around nilearn's brain template, and prepare them.
 
-    Use them for demonstrations and tests, and to try out fine-tuning. Everything made from them is marked synthetic.
+    For demonstrations, tests and to try fine-tuning out: everything made from them is marked synthetic.
 
     `lesionseg prepare template-heads -o heads --count 20 --scanner low-field --workers 2`
     """
     recipe = "clci-net-heads-finetune"
 
-    count: Annotated[int, Option("Heads to make; a larger number adds to a folder.")]
+    count: Annotated[int, Option("Heads to make; more of them add to a folder.")]
     seed: Annotated[int, Option("Equal seeds give equal heads.")] = 0
     scanner: Annotated[str, Option("ordinary, or low-field: flat, noisy and shaded, slices of 6 mm.")] = "ordinary"
     minimum_ml: Annotated[float | None, Option("Only lesions of at least this volume in mL.", given_as=float)] = 5.0

@@ -90,7 +90,7 @@ class Organs(Generator):
     licence = _LICENCE
     help = """Generate CT volumes with one organ among look-alikes, and prepare them.
 
-    The organ varies in size and place; most are small, some are absent. Everything made from them is marked synthetic.
+    The organ varies in size and place; most are small, some absent. Everything made from them is marked synthetic.
 
     `lesionseg prepare synthetic-organs -o organs --count 60 --workers 2`
     """

@@ -125,9 +125,9 @@ class Perfusion(Generator):
     licence = TEMPLATE_LICENCE
     help = """Generate CT perfusion of acute strokes in ISLES 2018's layout, and prepare it.
 
-    The generator simulates series of a phantom and makes maps from them, a DWI, and the infarct as truth. The files
-    stay in DIR/source. If a recipe's size is larger than the slices, it is reduced to theirs. Everything made from
-    these cases is marked synthetic.
+    Series by the physics of a phantom, maps made from them, DWI, and the infarct as truth; the files stay in
+    DIR/source. A recipe's size larger than the slices is cut down to them. Everything made from these cases is marked
+    synthetic.
 
     `lesionseg prepare synthetic-perfusion -o perfusion --count 12 --size 64 --recipe ms-dcnn-isles2018`
     """
@@ -137,9 +137,7 @@ class Perfusion(Generator):
 
     count: Annotated[
         int,
-        Option(
-            "People to generate, half of them with two slabs, which are two cases; a larger number adds to a folder."
-        ),
+        Option("People to generate, half of them with two slabs, which are two cases; more of them add to a folder."),
     ]
     size: Annotated[int, Option("Pixels of a slice of 220 mm along both axes, 64 to 512.")] = 128
     slices: Annotated[int | None, Option("Slices of a slab, 1 to 16; by default 2, 4 or 8 by chance.")] = None

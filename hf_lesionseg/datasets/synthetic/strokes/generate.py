@@ -102,7 +102,7 @@ class Strokes(Generator):
     licence = TEMPLATE_LICENCE
     help = """Generate T1w scans with strokes of known outline, and prepare them.
 
-    Use them for tests, demonstrations and warm-up. Everything made from them is marked synthetic.
+    For tests, demonstrations and warm-up: everything made from them is marked synthetic.
 
     `lesionseg prepare synthetic -o strokes --count 40 --minimum-ml 5 --workers 2`
     """
