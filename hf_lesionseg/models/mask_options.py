@@ -36,7 +36,7 @@ class MaskOptions:
     Raises
     ------
     ValueError
-        For a value that cannot be; names the option and what it may be.
+        For an impossible value; names the option and the values that it takes.
 
     Examples
     --------
