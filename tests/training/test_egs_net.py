@@ -203,7 +203,7 @@ def test_collapse_is_in_the_history_once_even_over_a_resume(start, with_dwi):
         output, _ = start(with_dwi, epochs=6, **options)
     told = kind(output, "warning")
     assert 1 <= len(told) <= 2
-    assert all("features teach nothing any more" in record["text"] for record in told)
+    assert all("features no longer teach anything" in record["text"] for record in told)
     output, _ = start(with_dwi, epochs=7, resume_from_checkpoint="latest", **options)
     assert kind(output, "warning") == told
 
