@@ -23,7 +23,6 @@ BANNED = {
     '"go behind each other"': r"\bgo(?:es)? behind\b",
     '"what looks"': r"\b[Ww]hat looks\b",
     '"be it"': r", be it\b",
-    '"anew"': r"\banew\b",
 }
 
 
