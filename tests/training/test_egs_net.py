@@ -156,7 +156,7 @@ def test_what_needs_the_dwi_by_name_refuses_data_without(start, recipe, without_
     chosen = load_recipe(recipe())
     build_network(chosen, channels=2, targets=("dwi",)).save_pretrained(tmp_path / "whole")
     LesionImageProcessor(channel_names=("frame", "cbf")).save_pretrained(tmp_path / "whole")
-    with pytest.raises(ModelError, match="learns from dwi, which the data lack"):
+    with pytest.raises(ModelError, match="learns from dwi, which the data do not have"):
         build_network(chosen, str(tmp_path / "whole"), channels=2, targets=())
 
 
