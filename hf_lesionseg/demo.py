@@ -50,7 +50,7 @@ def run_demo(folder, *, endpoint=None, heads=4, steps=8, seed=0):
     heads : int
         Made heads, shared out to training, validation and test.
     steps : int
-        Of training.
+        Number of training steps.
     seed : int
 
     Returns

@@ -88,6 +88,6 @@ def _end_of(processes) -> str:
             return f"crashed ({signal.Signals(-codes[0]).name})"
         return f"crashed (signal {-codes[0]})"
     return (
-        f"ended before its work (exit status {codes[0]}; its message stands above), as it does in a script that starts "
+        f"ended before its work (exit status {codes[0]}; its message is above), as it does in a script that starts "
         "work outside of `if __name__ == '__main__':`"
     )

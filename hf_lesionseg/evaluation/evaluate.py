@@ -217,7 +217,7 @@ def _restrict(truth_set: TruthSet, only_split: str, truths: str | os.PathLike) -
     """Keep the cases of one split; each of them must have a truth."""
     if not truth_set.splits or only_split not in truth_set.splits:
         known = ", ".join(truth_set.splits or ()) or "none"
-        raise UsageError(f"{truths}: there is no split {only_split!r}; known are: {known}")
+        raise UsageError(f"{truths}: there is no split {only_split!r}; use one of: {known}")
     wanted = set(truth_set.splits[only_split])
     kept = tuple(truth for truth in truth_set.cases if truth.case in wanted)
     if absent := sorted(wanted - {truth.case for truth in kept}):
@@ -225,7 +225,7 @@ def _restrict(truth_set: TruthSet, only_split: str, truths: str | os.PathLike) -
             f"{truths}: case {absent[0]} of split {only_split} has no truth; give the folder it was made of"
         )
     if not kept:
-        raise DataError(f"{truths}: split {only_split} has no case; choose another or split anew")
+        raise DataError(f"{truths}: split {only_split} has no case; choose another, or split the data again")
     return replace(truth_set, cases=kept)
 
 
@@ -279,7 +279,7 @@ def _score_all(task, *, progress) -> list[CaseMetrics]:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make the output folder before the long part of the work, so that a wrong one is told at once."""
+    """Make the output folder before the long part of the work, so that a wrong one is reported at once."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -254,7 +254,7 @@ def _check_repo_id(repo_id):
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise UsageError(f"{repo_id!r} is no repository id ({str(error).splitlines()[0]}); give org/name") from error
+        raise UsageError(f"{repo_id!r} is not a repository id ({str(error).splitlines()[0]}); give org/name") from error
     if "/" not in repo_id:
         raise UsageError(f"{repo_id!r} names no owner; give org/name or user/name")
 
@@ -292,7 +292,7 @@ def stale_files(present, published):
 
 
 def _explain(error, repo_id, endpoint):
-    """The :class:`HubError` that tells what went wrong and what to do, and whether trying again may help."""
+    """The :class:`HubError` that says what went wrong and what to do, and whether trying again may help."""
     root, seen = error, []
     while root is not None and not isinstance(root, (HfHubHTTPError, OfflineModeIsEnabled, *TRANSPORT_ERRORS)):
         seen.append(root)

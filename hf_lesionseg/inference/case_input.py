@@ -1,4 +1,4 @@
-"""What stands behind one INPUT of the command line: one case, as a file, a folder, or channels by name."""
+"""One INPUT of the command line is one case: a file, a folder, or channels by name."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class CaseInput:
         unknown = [name for name in self.channels if name not in known]
         if unknown:
             raise UsageError(
-                f"{self.text}: {unknown[0]!r} is no channel of this network, which has {', '.join(channel_names)}; "
+                f"{self.text}: {unknown[0]!r} is not a channel of this network, which has {', '.join(channel_names)}; "
                 "name those, or give the network of these scans with --model"
             )
 
@@ -84,7 +84,7 @@ class CaseInput:
         """Return the file of every channel, in the network's order.
 
         Perfusion maps and frames without a file are made from a 4-D series, whose file is then returned as ``"ctp"``,
-        with ``"brain"`` where one was given; a file of a channel itself always wins.
+        with ``"brain"`` where one was given; a file of a channel itself always takes precedence.
 
         Parameters
         ----------
@@ -120,7 +120,9 @@ class CaseInput:
         extra = [name for name in (SERIES, BRAIN) if name in found and any(each not in found for each in channel_names)]
         files = {name: found[name] for name in (*channel_names, *extra) if name in found}
         for path in files.values():
-            _require_file(path)
+            if not is_file(path):
+                reason = why_not_there(path) or "is not a file; give a scan"
+                raise ScanError(describe_address(path) or f"{path}: {reason}")
         return files
 
     def _of_missing(self, channel: str, channel_names: Sequence[str], made: Sequence[str]) -> str:

@@ -35,11 +35,11 @@ class Run:
     folder : Path
         Holds ``recipe.yaml`` and a folder for each seed.
     settings : dict
-        Of its recipe.
+        Settings of its recipe.
     dataset : PreparedDataset
     budget : Budget
     steps : int
-        Of the optimizer.
+        Steps of the optimizer.
     other_settings : str
         In which settings the data were prepared otherwise than the recipe says; of generated data it is meant so.
     """
@@ -61,7 +61,7 @@ class Run:
         return run and run["steps"]
 
     def is_finished(self, seed):
-        """Whether a run has ended, and not for want of time."""
+        """Whether a run has ended by itself, not because its time was up."""
         run = _summary(self.seed_folder(seed))
         return bool(run) and not run["finished"].startswith(_LATE)
 
@@ -188,6 +188,6 @@ def _schedule(recipe, epochs):
 
 
 def _summary(folder):
-    """What a training that has ended tells of itself, or None."""
+    """The summary of a training that has ended, or None."""
     path = folder / "training_summary.json"
     return json.loads(path.read_text())["run"] if path.is_file() else None

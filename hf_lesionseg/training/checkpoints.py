@@ -178,7 +178,7 @@ def find_checkpoint(wanted, folder):
     Raises
     ------
     CheckpointError
-        If a named folder is no checkpoint.
+        If a named folder is not a checkpoint.
     """
     if wanted == "latest":
         found = list_checkpoints(folder)
@@ -226,7 +226,7 @@ def load_checkpoint(accelerator, path, scheduler, identity, defaults=()):
     return TrainingState(**record["state"])
 
 
-#: What a hash in a checkpoint's identity stands for; two hashes side by side tell a person nothing.
+#: What a hash in a checkpoint's identity stands for; two hashes side by side say nothing to a person.
 _HASHED = {
     "data": "on other prepared data (cases, lesions or processor have changed since)",
     "data_files": "on other prepared data (their scans, masks or JSON files have changed since)",

@@ -1,4 +1,4 @@
-"""What becomes of the processes that read slices beside training, in one line instead of their tracebacks."""
+"""Reports in one line, not in tracebacks, what became of the processes that read slices beside training."""
 
 from contextlib import contextmanager
 

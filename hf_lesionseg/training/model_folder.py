@@ -1,4 +1,4 @@
-"""What a training run leaves: the best model, how it was made, how good it is, and what to show of it."""
+"""The folder that a training run leaves: the best model, how it was made, how good it is, and figures."""
 
 import json
 import platform

@@ -39,7 +39,7 @@ class StopRules:
         self._max_steps, self._max_minutes = training.arguments.max_steps, training.arguments.max_minutes
 
     def before_start(self, state):
-        """Of a run that resumes where nothing is left to do; without a look at the clock, so each run takes a step."""
+        """Say whether a resumed run has nothing left to do; the clock does not count, so each run takes a step."""
         return early_stop(state, self._recipe) or self._enough_steps(state)
 
     def after_step(self, state):

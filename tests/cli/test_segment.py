@@ -52,7 +52,7 @@ def test_all_done_is_status_0_and_a_table(lesionseg, model_folder, write_scan, t
     status, text, errors = lesionseg("segment", write_scan(), "-m", model_folder, "-o", tmp_path / "out")
     assert status == 0
     assert [line.split(": ", 2)[2] for line in errors.splitlines()] == [
-        f"{tmp_path / 'scan.nii.gz'}: what is no air is 48 mm long, less than any head: check the voxel size"
+        f"{tmp_path / 'scan.nii.gz'}: the tissue is 48 mm long, less than any head: check the voxel size"
     ]
     assert "1 of 1 cases" in text
     assert "done" in text

@@ -45,7 +45,7 @@ def card(folder):
 
 def test_without_a_report_no_scores_are_stated(folder):
     text = card(folder)
-    assert "## What it comes from" in text
+    assert "## Where it comes from" in text
     assert "## Scores, once" not in text
     assert packaged_sections(folder)["report"] is None
 

@@ -213,7 +213,7 @@ BREAKAGES = {
     "config is no JSON": (lambda folder: (folder / "config.json").write_text("{"), r"config\.json: not valid JSON"),
     "foreign network": (
         lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'),
-        "'bert' is no network of this package",
+        "'bert' is not a network of this package",
     ),
     "width of zero": (
         lambda folder: (folder / "config.json").write_text('{"model_type": "clci-net", "base_width": 0}'),

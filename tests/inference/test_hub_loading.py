@@ -46,7 +46,7 @@ def test_a_network_by_its_id_is_known_by_its_commit(report):
 
 def test_a_commit_stays_what_it_was(report):
     assert report["pinned"] == report["pushed"]
-    assert report["newer"].startswith("ModelError: org/tiny: model_type None is none of this package's")
+    assert report["newer"].startswith("ModelError: org/tiny: model_type None is not one of this package's")
 
 
 def test_a_push_in_the_middle_of_loading_mixes_nothing(report):

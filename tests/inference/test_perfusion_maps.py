@@ -102,7 +102,7 @@ def test_what_is_no_artery_is_refused(series, tmp_path):
     tissue = np.zeros((64, 64, 2), np.uint8)
     tissue[:3, :3] = 1  # air
     mask = save_like(series, tmp_path / "air.nii.gz", tissue)
-    with pytest.raises(ScanError, match=r"ctp\.nii\.gz: the arterial input rises by .* which is no artery"):
+    with pytest.raises(ScanError, match=r"ctp\.nii\.gz: the arterial input rises by .* too little for an artery"):
         write_perfusion_maps(series, tmp_path / "out", arterial_input=mask)
     other = save_like(series, tmp_path / "other.nii.gz", tissue[:60])
     with pytest.raises(GridMismatchError, match=r"other\.nii\.gz: shape \(60, 64, 2\)"):
@@ -181,7 +181,7 @@ def test_who_knows_the_order_of_the_frames_is_believed(series, tmp_path):
     ("change", "message"),
     [
         (lambda data: data[..., :3], "3 frames, but a first pass of contrast needs 6"),
-        (lambda data: data[..., 0], "is one volume, no series"),
+        (lambda data: data[..., 0], "is one volume, not a series"),
         (lambda data: np.repeat(data[..., :1], 40, axis=3), "all 40 frames are equal"),
         (lambda data: data[..., ::-1], "the frames run backwards"),
         (lambda data: data - 3000, "no voxel is above 0 HU"),

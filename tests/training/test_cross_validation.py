@@ -170,7 +170,7 @@ def test_folds_that_do_not_belong_together(runs, tmp_path):
         make_ensemble([folders[0], folders[0], folders[1]], tmp_path / "out")
     record = read(folders[1] / "held_out.json")
     change(folders[1] / "held_out.json", fold=record["fold"] | {"fingerprint": "another"})
-    with pytest.raises(ModelError, match=r"fold-1: is of another cross-validation than .*fold-0"):
+    with pytest.raises(ModelError, match=r"fold-1: belongs to another cross-validation than .*fold-0"):
         make_ensemble(folders, tmp_path / "out")
     (folders[1] / "held_out.json").write_text("{}")
     with pytest.raises(ModelError, match=r"held_out\.json: is damaged"):
@@ -178,7 +178,7 @@ def test_folds_that_do_not_belong_together(runs, tmp_path):
     (folders[1] / "held_out.json").unlink()
     with pytest.raises(ModelError, match=r"fold-1: holds no held-out scores"):
         pool_folds(folders)
-    with pytest.raises(UsageError, match="1 networks are no ensemble"):
+    with pytest.raises(UsageError, match="1 networks do not make an ensemble"):
         make_ensemble(folders[:1], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

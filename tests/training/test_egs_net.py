@@ -156,7 +156,7 @@ def test_what_needs_the_dwi_by_name_refuses_data_without(start, recipe, without_
     chosen = load_recipe(recipe())
     build_network(chosen, channels=2, targets=("dwi",)).save_pretrained(tmp_path / "whole")
     LesionImageProcessor(channel_names=("frame", "cbf")).save_pretrained(tmp_path / "whole")
-    with pytest.raises(ModelError, match="learns from dwi, which the data lack"):
+    with pytest.raises(ModelError, match="learns from dwi, which the data do not have"):
         build_network(chosen, str(tmp_path / "whole"), channels=2, targets=())
 
 
@@ -203,7 +203,7 @@ def test_collapse_is_in_the_history_once_even_over_a_resume(start, with_dwi):
         output, _ = start(with_dwi, epochs=6, **options)
     told = kind(output, "warning")
     assert 1 <= len(told) <= 2
-    assert all("features teach nothing any more" in record["text"] for record in told)
+    assert all("features no longer teach anything" in record["text"] for record in told)
     output, _ = start(with_dwi, epochs=7, resume_from_checkpoint="latest", **options)
     assert kind(output, "warning") == told
 

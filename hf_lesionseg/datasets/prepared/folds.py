@@ -141,8 +141,8 @@ def load_folds(path: str | Path, cases: Iterable) -> Folds:
     if sorted(names) != sorted(person_of):
         odd = sorted(set(names) ^ set(person_of)) or sorted(name for name in names if names.count(name) > 1)
         raise DataError(
-            f"{path}: is of other cases than these data ({odd[0]} is one that differs); delete it and run "
-            "`lesionseg folds` again, then train every fold anew"
+            f"{path}: holds other cases than these data ({odd[0]} differs); delete it and run "
+            "`lesionseg folds` again, then train every fold again"
         )
     groups = {f"fold {fold}": ids for fold, ids in enumerate(folds.members)} | {"no fold": folds.left_out}
     _check_people(path, "", groups, person_of)
@@ -159,7 +159,7 @@ def _check_people(path: Path, when: str, groups: Mapping, person_of: Mapping[str
             if home.setdefault(person, name) != name:
                 raise DataError(
                     f"{path}: {when}person {person} is in {home[person]} and {name}; delete it and run "
-                    "`lesionseg folds` again, then train every fold anew"
+                    "`lesionseg folds` again, then train every fold again"
                 )
 
 

@@ -87,7 +87,7 @@ class ATLAS(Reader):
 
     def advice(self, rejected: Sequence[RejectedCase]) -> str:
         """Name the usual reason: the folder of the test set."""
-        return "R2.0's Testing folder has no masks, give the Training folder"
+        return "R2.0's Testing folder has no masks; give the Training folder"
 
 
 def _scans_and_masks(source: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
@@ -133,7 +133,7 @@ def _masks_beside(scan: Path, masks: list[Path]) -> list[Path]:
 
 
 def _space(path: Path) -> str | None:
-    """Of R2.0 a scan as it was taken may lie beside the one in MNI space, each with masks of its own."""
+    """In R2.0 a scan as it was acquired may lie beside the one in MNI space, each with its own masks."""
     match = re.search(r"_space-([A-Za-z0-9]+)", path.name)
     return match and match[1]
 

@@ -30,7 +30,7 @@ def _entities(given: Mapping | Sequence[str] | None) -> dict[str, list[str]]:
     for each in given or ():
         key, _, value = each.partition("=")
         if not (key and value):
-            raise UsageError(f"--entity {key!r} is no KEY=VALUE, such as run=1 or space=MNI152NLin2009aSym")
+            raise UsageError(f"--entity {key!r} is not KEY=VALUE, such as run=1 or space=MNI152NLin2009aSym")
         entities.setdefault(key, []).append(value)
     return entities
 
@@ -157,9 +157,9 @@ def _records(
             images, lesion = pair_session(by_channel, masks, channels, tables, asked)
         except LookupError as error:
             meant = [path.name for path in odd if f"sub-{person}" in path.as_posix()] if not masks else []
-            hint = f"; {', '.join(meant[:3])} is no name of a mask in BIDS" if meant else ""
+            hint = f"; {', '.join(meant[:3])} is not a BIDS name for a mask" if meant else ""
             if any("_probseg." in name for name in meant):
-                hint += ", but of probabilities: cut them at a threshold and save them as ..._mask.nii.gz"
+                hint += ", but for probabilities: cut them at a threshold and save them as ..._mask.nii.gz"
             rejected.append(rejection(source, scans[0].path, f"{error.args[0]}{hint}"))
             continue
         case = f"sub-{person}" + (f"_ses-{time}" if time else "")
@@ -222,7 +222,7 @@ def _folder_of_masks(source: Path, masks: Path) -> Path:
         if folder.is_dir():
             return folder
     raise DataError(
-        f"{masks}: is no folder of masks, neither in {source} nor by itself; give such as derivatives/lesions"
+        f"{masks}: is not a folder of masks, neither in {source} nor on its own; give derivatives/lesions, for example"
     )
 
 
@@ -236,6 +236,6 @@ def _no_scan(source: Path, channels: Sequence[str], names: Sequence[BidsName], o
     elif others:
         text += f", but {suffixes_found(others)}: choose with --channels {others[0].suffix}"
     if odd:
-        more = f" and {len(odd) - 1} more are" if len(odd) > 1 else " is"
-        text += f"; {odd[0].relative_to(source).as_posix()}{more} no name of BIDS (sub-01_ses-1_T1w.nii.gz)"
+        more = f" and {len(odd) - 1} more do" if len(odd) > 1 else " does"
+        text += f"; {odd[0].relative_to(source).as_posix()}{more} not follow BIDS (sub-01_ses-1_T1w.nii.gz)"
     return f"{text}; {_REMEDY}"

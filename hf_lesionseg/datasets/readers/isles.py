@@ -224,12 +224,12 @@ def build_records(
 
 @dataclass(frozen=True, kw_only=True)
 class ISLES(Reader):
-    """What the readers of the ISLES challenges have in common: only a case that never had a truth is no failure."""
+    """What the readers of the ISLES challenges have in common: only a case that never had a truth is not a failure."""
 
     source_help = "Folder of the training cases, unpacked."
 
     def advice(self, rejected: Sequence[RejectedCase]) -> str:
-        """Of a test set: which folder to give."""
+        """Say which folder to give in place of a test set."""
         return "give a folder of training cases with their lesion masks" if rejected[0].reason == NO_MASK else ""
 
     def is_failure(self, rejected: RejectedCase) -> bool:

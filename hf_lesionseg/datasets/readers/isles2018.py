@@ -106,7 +106,7 @@ class ISLES2018(PerfusionReader):
         Raises
         ------
         DataError
-            Where ``source`` is no folder, holds no volume of ISLES 2018, or the CSV file cannot be read or names other
+            If ``source`` is not a folder, holds no volume of ISLES 2018, or the CSV file cannot be read or names other
             cases.
         """
         source = Path(source)
@@ -117,7 +117,7 @@ class ISLES2018(PerfusionReader):
             folder = _case_folder(path, source)
             if match is None:
                 other = challenge_of(path.name)
-                # Its own prefix with a kind that is unknown is no other challenge, only more than is needed.
+                # Its own prefix with a kind that is unknown is not another challenge, only more than is needed.
                 if other is not None and other[0] != self.title:
                     case = cases.setdefault(folder, _new_case(folder))
                     case.problem = f"{path.name} is {named_as(*other)}"

@@ -47,16 +47,18 @@ def read_channel_names(source: str | Path) -> tuple[str, ...]:
     try:
         names = [str(named[key]) for key in sorted(named, key=int)]
     except (AttributeError, TypeError, ValueError) as error:
-        raise DataError(f"{source / 'dataset.json'}: channel_names {named!r} are no names by number") from error
+        raise DataError(f"{source / 'dataset.json'}: channel_names {named!r} are not names by number") from error
     names = tuple(re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in names)
     if len(set(names)) < len(names) or not all(names):
-        raise DataError(f"{source / 'dataset.json'}: channel_names {named!r} are not told apart; name each by a word")
+        raise DataError(
+            f"{source / 'dataset.json'}: channel_names {named!r} cannot be told apart; give each its own word"
+        )
     return names
 
 
 @dataclass(frozen=True, kw_only=True)
 class NNUNet(Reader):
-    """Any data set in nnU-Net's layout. Each case counts as a person of its own: nothing tells who is who."""
+    """Any data set in nnU-Net's layout. Each case counts as a person of its own: nothing says who is who."""
 
     command = "nnunet"
     title = "nnU-Net's layout"
@@ -77,7 +79,7 @@ class NNUNet(Reader):
     def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
         """Collect the cases, with all channels that they have.
 
-        Voxels that the data set calls "ignore" are no foreground. Rejected are images without label, labels without
+        Voxels that the data set calls "ignore" are not foreground. Rejected are images without label, labels without
         image, and cases of which a channel is missing.
         """
         source = Path(source)

@@ -203,7 +203,7 @@ def _id(match: re.Match) -> str:
 
 
 def _told_of_labels(records: Iterable[PancreasRecord], folder: Path, name: str) -> list[str]:
-    """What is to be said of the labels that the converted ones were made of; raises where none is wanted."""
+    """Remarks on the labels that the converted ones were made from; raises if none is wanted."""
     census = LabelCensus(name)
     for record in records:
         check = json.loads((folder / record.id / "check.json").read_text())
@@ -214,7 +214,7 @@ def _told_of_labels(records: Iterable[PancreasRecord], folder: Path, name: str) 
 
 
 def _signature(record: PancreasRecord, hu_range: tuple[float, float]) -> dict:
-    """What tells whether a converted case is still the one of these files."""
+    """A mark that shows whether a converted case still belongs to these files."""
     return {
         "label": str(record.label),
         "source": str(record.images["ct"]),
@@ -277,7 +277,7 @@ def _convert_case(case: PancreasRecord, folder: Path, hu_range: tuple[float, flo
 
 
 def _choose_series(case: PancreasRecord, num_slices: int) -> tuple[Path, ...]:
-    """The series with as many files as the label has slices; of one series its reader tells what is wrong."""
+    """The series with as many files as the label has slices; of one series its reader says what is wrong."""
     if len(case.series) == 1:
         return case.series[0]
     fitting = [files for files in case.series if len(files) == num_slices]

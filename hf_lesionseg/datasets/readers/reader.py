@@ -60,7 +60,7 @@ class Reader(ABC):
     recipe : whose image processor and split the subcommand takes where no other is named
     recipe_help : what holds where no recipe is named
     label_help : of ``--label``; empty where a data set has no such choice
-    takes_targets : whether its cases may have images to learn from beside the lesion
+    takes_targets : whether its cases may have images to learn from besides the lesion
     generates : whether it makes its source itself
     resample_dwi : bring those that lie on another grid onto that of their case
     """
@@ -99,7 +99,7 @@ class Reader(ABC):
         Raises
         ------
         DataError
-            Where ``source`` is no folder, or holds nothing of this data set. One line, with the remedy.
+            Where ``source`` is not a folder, or holds nothing of this data set. One line, with the remedy.
         """
 
     def default_processor(self, source: str | Path | None = None):
@@ -117,7 +117,7 @@ class Reader(ABC):
         return Origin(self.title, synthetic=False, licence=self.licence, source=source)
 
     def advice(self, rejected: Sequence[RejectedCase]) -> str:
-        """What to do where no case can be used, to be added to the message; empty where the reason says it."""
+        """Advice if no case can be used, added to the message; empty if the reason contains it."""
         return ""
 
     def is_failure(self, rejected: RejectedCase) -> bool:

@@ -57,7 +57,7 @@ def claim_described_folder(path: Path, description: dict, settings_in: Callable[
         try:
             found = settings_in(json.loads(path.read_text()))
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: cannot be read ({error}); delete {output}, it is generated again") from error
+            raise DataError(f"{path}: cannot be read ({error}); delete {output}; it is then generated again") from error
         if found != settings_in(description):
             raise DataError(f"{output}: holds {what} of other settings ({found}); choose another folder or delete it")
         return

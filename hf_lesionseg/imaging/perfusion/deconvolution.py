@@ -1,7 +1,7 @@
 """CBF, CBV, MTT and Tmax from a raw CT perfusion series, by delay-insensitive deconvolution.
 
 The tissue's curve is its flow times the arterial input convolved with a residue function. Zero-padded to twice its
-length the convolution is circular, so that tissue which contrast reaches before the arterial input is no fault (Wu et
+length the convolution is circular, so that tissue that contrast reaches before the arterial input does no harm (Wu et
 al., Magn Reson Med 2003;50:164-174). The singular value decomposition of a circulant matrix is its Fourier transform:
 dividing by the arterial spectrum where that is large enough is the truncated SVD, at the price of two FFTs.
 """
@@ -118,7 +118,7 @@ def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress
     progress : callable, optional
         Called with (stage, steps done, steps to do) of the stages ``"smoothing"`` and ``"deconvolution"``.
     brain_curve : BrainCurve, optional
-        Of this series and mask, where it is known already.
+        The curve of this series and mask, if it is known already.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress
 
 
 def _doubts(series, inputs, found):
-    """What makes the values of a series' maps less sure than on the phantom of docs/reference/perfusion-errors.md."""
+    """Warnings about a series whose maps are less certain than on the phantom of docs/reference/perfusion-errors.md."""
     if series.frame_seconds > _LONGEST_FRAME_SECONDS:
         yield (
             f"{series.path}: {series.frame_seconds:g} s from frame to frame: flow comes out far too low and Tmax late "
@@ -178,7 +178,7 @@ def _doubts(series, inputs, found):
     if inputs.num_baseline_frames < _FEWEST_BASELINE_FRAMES:
         yield (
             f"{series.path}: contrast arrives after {inputs.num_baseline_frames} frames, too few for a baseline: "
-            "the volume of blood is unsure where there is little; start the scan earlier"
+            "blood volume is uncertain where it is low; start the scan earlier"
         )
     if found.remaining > _LARGEST_REMAINING:
         yield (

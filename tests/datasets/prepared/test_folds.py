@@ -127,7 +127,7 @@ def test_kept_folds_that_leak_or_fit_no_more_are_refused(tmp_path):
         load_folds(path, cases)
 
     reseal(path, record)
-    with pytest.raises(DataError, match=r"is of other cases than these data \(p009s1"):
+    with pytest.raises(DataError, match=r"holds other cases than these data \(p009s1"):
         load_folds(path, cases[:-1])
     path.write_text("{}")
     with pytest.raises(DataError, match="holds no folds"):

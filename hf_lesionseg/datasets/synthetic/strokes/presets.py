@@ -87,7 +87,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class StrokePlan:
-    """What one case is to show, before anything is grown.
+    """The plan of one case, before anything is grown.
 
     Attributes
     ----------
