@@ -120,9 +120,7 @@ class CaseInput:
         extra = [name for name in (SERIES, BRAIN) if name in found and any(each not in found for each in channel_names)]
         files = {name: found[name] for name in (*channel_names, *extra) if name in found}
         for path in files.values():
-            if not is_file(path):
-                reason = why_not_there(path) or "is not a file; give a scan"
-                raise ScanError(describe_address(path) or f"{path}: {reason}")
+            _require_file(path)
         return files
 
     def _of_missing(self, channel: str, channel_names: Sequence[str], made: Sequence[str]) -> str:
@@ -171,7 +169,7 @@ def parse_case(text: str | os.PathLike | Mapping[str, str | os.PathLike]) -> Cas
 
 def _require_file(path: Path) -> None:
     if not is_file(path):
-        reason = why_not_there(path) or "is no file; give a scan"
+        reason = why_not_there(path) or "is not a file; give a scan"
         raise ScanError(describe_address(path) or f"{path}: {reason}")
 
 

@@ -329,7 +329,7 @@ def _find_on_hub(repo_id: str, revision: str | None, token: str | None) -> tuple
         config = hf_hub_download(repo_id, "config.json", revision=revision, token=token, **local)
     except HFValidationError as error:
         remedy = "from the address of a Hub page, give the id alone, org/name" if "://" in repo_id else "check the path"
-        raise ModelError(f"{repo_id}: no such folder, and not a Hub id either; {remedy}") from error
+        raise MissingModelError(f"{repo_id}: no such folder, and not a Hub id either; {remedy}") from error
     except GatedRepoError as error:
         raise ModelError(
             f"{repo_id}: access is granted on request; ask for it on its page, then `hf auth login`"
