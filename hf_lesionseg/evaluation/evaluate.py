@@ -133,24 +133,9 @@ def evaluate_folders(
     _remove_former(output)
     summary, notice = _summarize(task, cases, self_check=self_check)
     summary["notes"] += _draw_figures(task, cases, output, backgrounds, notice)
-    record = {
-        "format_version": FORMAT_VERSION,
-        **notice,
-        "predictions": os.fspath(predictions),
-        "truths": os.fspath(truths),
-        **{**mask.over().to_dict(), "threshold": mask.threshold},  # None: the predictions are masks
-        "only_split": only_split,
-        "slice_axis": scoring.slice_axis,
-        "distances": scoring.distances,
-        "preset": scoring.preset,
-        "labels": {"truth": task.labels.truth, "prediction": task.labels.prediction},
-        "self_check": self_check,
-        "synthetic": task.truths.synthetic,
-        "policy": summary["policy"],
-        "units": units(),
-        "summary": summary,
-        "cases": [case.to_dict() for case in cases],
-    }
+    folders = {"predictions": os.fspath(predictions), "truths": os.fspath(truths)}
+    options = {"only_split": only_split, "self_check": self_check}
+    record = _record(task, cases, summary, notice, folders=folders, options=options)
     _write_text(output / METRICS_CSV, csv_table(cases, synthetic=bool(notice)))
     _write_text(output / METRICS_MD, markdown_report(summary))
     # Last: where it is there, the rest is of the same run.
@@ -196,6 +181,28 @@ def _summarize(task, cases, *, self_check):
     copies = [] if self_check else copies_of_truths(task.matched, truths, scored)
     summary["notes"] = [*task.labels.remarks(), *told_copies(copies)]
     return summary, notice
+
+
+def _record(task, cases, summary, notice, *, folders, options):
+    """What metrics.json holds."""
+    mask, scoring = task.mask, task.scoring
+    return {
+        "format_version": FORMAT_VERSION,
+        **notice,
+        **folders,
+        **{**mask.over().to_dict(), "threshold": mask.threshold},  # None: the predictions are masks
+        "only_split": options["only_split"],
+        "slice_axis": scoring.slice_axis,
+        "distances": scoring.distances,
+        "preset": scoring.preset,
+        "labels": {"truth": task.labels.truth, "prediction": task.labels.prediction},
+        "self_check": options["self_check"],
+        "synthetic": task.truths.synthetic,
+        "policy": summary["policy"],
+        "units": units(),
+        "summary": summary,
+        "cases": [case.to_dict() for case in cases],
+    }
 
 
 def _read_splits(splits: str | os.PathLike | Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
