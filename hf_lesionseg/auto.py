@@ -119,5 +119,5 @@ def _warn_of(failures, factory):
         if cause not in _named:
             _named.add(cause)
             warnings.warn(
-                f"hf_lesionseg cannot make {factory} know {', '.join(names)}: {cause}", RuntimeWarning, stacklevel=2
+                f"hf_lesionseg cannot register {', '.join(names)} with {factory}: {cause}", RuntimeWarning, stacklevel=2
             )

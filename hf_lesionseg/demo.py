@@ -50,7 +50,7 @@ def run_demo(folder, *, endpoint=None, heads=4, steps=8, seed=0):
     heads : int
         Made heads, shared out to training, validation and test.
     steps : int
-        Of training.
+        Number of training steps.
     seed : int
 
     Returns
@@ -76,8 +76,8 @@ def run_demo(folder, *, endpoint=None, heads=4, steps=8, seed=0):
     dice = {"packaged": _segment(run, held_out, data, folder / "packaged")}
     print(f"\nA mask after {time.monotonic() - started:.0f} s. Now the whole path, in small.")
 
-    run("train", "--recipe", RECIPE, "--model_name_or_path", DEFAULT, "--data_dir", data, "--output_dir", model,
-        "--max_steps", steps, "--seed", seed)  # fmt: skip
+    run("train", "--recipe", RECIPE, "--model", DEFAULT, "--data", data, "--output", model,
+        "--max-steps", steps, "--seed", seed)  # fmt: skip
     source = model
     if endpoint:
         run.environment |= {"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}

@@ -63,6 +63,12 @@ class ModelError(LesionSegError):
     """A model folder or Hub repository cannot be loaded."""
 
 
+class MissingModelError(ModelError):
+    """There is no such folder, no such packaged network, and no such repository or revision on the Hub."""
+
+    exit_status = 2
+
+
 class OutputError(LesionSegError):
     """A result cannot be written: read-only folder, full disk."""
 

@@ -47,7 +47,7 @@ def _spell_out(text: str) -> str:
 
 
 def _unknown(text: str) -> str:
-    """Signs that matplotlib's own font lacks, each once."""
+    """Signs that matplotlib's own font does not have, each once."""
     from matplotlib.font_manager import findfont
 
     if text.isascii():

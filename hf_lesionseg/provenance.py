@@ -1,4 +1,4 @@
-"""What a network learned from, and the words that stand wherever one that learned from generated data has a say.
+"""What a network learned from, and the words that mark everything made by one that learned from generated data.
 
 Training writes ``training_data`` into ``config.json``, which goes with the weights wherever they go. Whatever such a
 network makes then says SYNTHETIC LESIONS: records, previews, tables, exports and cards.
@@ -17,8 +17,8 @@ GENERATED_THEN_SCANS = "generated, then scans"
 """Warmed up on generated data, then trained on real ones."""
 
 MARK = "SYNTHETIC LESIONS"
-NOTICE = f"{MARK}: the network learned from generated data; nothing is known of how it does on patients."
-SYNTHETIC_TRUTHS = f"{MARK}: generated data; such scores say nothing of patients."
+NOTICE = f"{MARK}: the network learned from generated data; its quality on patients is unknown."
+SYNTHETIC_TRUTHS = f"{MARK}: generated data; such scores say nothing about patients."
 
 
 def after_training(before: str | None, *, synthetic: bool) -> str:

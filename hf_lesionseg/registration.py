@@ -32,7 +32,7 @@ class _Watch(threading.local):
 
 
 class _WatchedLoader:
-    """Load a module as its own loader would, and tell the finder when that begins and ends."""
+    """Load a module as its own loader would, and notify the finder when that begins and ends."""
 
     def __init__(self, loader, finder):
         self.loader, self.finder = loader, finder
@@ -98,8 +98,8 @@ class FactoryFinder:
         if moved:
             version = getattr(sys.modules["transformers"], "__version__", "of unknown version")
             warnings.warn(
-                f"hf_lesionseg finds no {', '.join(moved)} in transformers {version} and registers its networks at "
-                "once instead, which loads torch; install a newer hf_lesionseg",
+                f"hf_lesionseg does not find {', '.join(moved)} in transformers {version} and registers its networks "
+                "at once instead, which loads torch; install a newer hf_lesionseg",
                 RuntimeWarning,
                 stacklevel=2,
             )

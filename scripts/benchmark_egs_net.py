@@ -129,8 +129,8 @@ def measure(name, options, data):
     recipe.write_text(yaml.safe_dump(recipe_of(SETTINGS[name], options), sort_keys=False))
     started = time.monotonic()
     run_command(
-        *("train", "--recipe", recipe, "--data_dir", data, "--output_dir", folder, "--cpu"),
-        *("--logging_steps", 1, "--seed", options.seed, "--overwrite_output_dir"),
+        *("train", "--recipe", recipe, "--data", data, "--output", folder, "--cpu"),
+        *("--logging-steps", 1, "--seed", options.seed, "--overwrite"),
     )
     summary = json.loads((folder / "training_summary.json").read_text())
     model, cases = load_model(folder, device="cpu").model, PreparedDataset(data).select("test")

@@ -78,11 +78,11 @@ def timed(work, *arguments, **options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipe", default="ms-dcnn-isles2018", help="whose network and image processor")
-    parser.add_argument("--base_width", type=int, default=64, help="feature maps of the first level (default: 64)")
+    parser.add_argument("--base-width", type=int, default=64, help="feature maps of the first level (default: 64)")
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--size", type=int, default=256, help="rows and columns of the case")
     parser.add_argument("--slices", type=int, default=8)
-    parser.add_argument("--batch_size", type=int, default=4)
+    parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, help="JSON file to write")
     options = parser.parse_args()

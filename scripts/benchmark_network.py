@@ -7,7 +7,7 @@ Prints, for each width, the median of the seconds for a slice, how many times as
 is (the median of the ratios of one round's runs, with their quartiles), and the share of ``sgemm``'s rate that it
 reaches: the FLOP of the network's convolutions, counted once, by its seconds, beside a product of two matrices in the
 same round. With --output also JSON and a plot; a run of some widths or passes replaces these in a file that is there.
-Trust a quiet machine only; on a busy one take --threads 1 --cpu_time, which counts the process's own seconds.
+Trust a quiet machine only; on a busy one take --threads 1 --cpu-time, which counts the process's own seconds.
 """
 
 import argparse
@@ -257,11 +257,11 @@ def parse_arguments():
     parser.add_argument("--widths", type=int, nargs="+", default=[8, 16, 32], metavar="N", help="base_width")
     parser.add_argument("--rivals", nargs="+", choices=RIVALS, default=RIVALS, metavar="NAME", help=", ".join(RIVALS))
     parser.add_argument("--passes", nargs="+", choices=("inference", "training"), default=("inference", "training"))
-    parser.add_argument("--batch_size", type=int, default=4)
+    parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--size", type=int, nargs=2, default=(224, 176), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, help="default: torch's")
-    parser.add_argument("--cpu_time", action="store_true", help="seconds of the process, for one thread")
+    parser.add_argument("--cpu-time", action="store_true", help="seconds of the process, for one thread")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write network_cpu_float32.json and .png here")
     return parser.parse_args()
 

@@ -20,7 +20,7 @@ from hf_lesionseg.datasets.synthetic.perfusion.phantom import TISSUES, BolusShap
 from hf_lesionseg.imaging.perfusion.deconvolution import PerfusionOptions, perfusion_maps
 from hf_lesionseg.imaging.perfusion.series import PerfusionSeries
 
-THRESHOLDS = (0.005, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30)
+CUTOFFS = (0.005, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30)
 #: seconds from frame to frame, and when the bolus arrives
 SCANS = ((1.0, 6.3), (1.5, 6.3), (2.0, 6.3), (1.0, 3.0), (1.0, 1.0))
 
@@ -78,9 +78,9 @@ def print_lengths(options, noises):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=256, help="rows and columns (256)")
-    parser.add_argument("--num_slices", type=int, default=2, help="(2)")
-    parser.add_argument("--num_frames", type=int, default=50, help="of a second each; slower scans last as long (50)")
-    parser.add_argument("--noise_hu", type=float, default=5.0, help="standard deviation per voxel and frame (5)")
+    parser.add_argument("--num-slices", type=int, default=2, help="(2)")
+    parser.add_argument("--num-frames", type=int, default=50, help="of a second each; slower scans last as long (50)")
+    parser.add_argument("--noise-hu", type=float, default=5.0, help="standard deviation per voxel and frame (5)")
     parser.add_argument("--repeats", type=int, default=3, help="draws of the noise (3)")
     options = parser.parse_args()
 
@@ -103,12 +103,12 @@ def main():
 
     rows = []
     for noise in noises:
-        for threshold in THRESHOLDS:
-            errors = measure(options, noise, PerfusionOptions("threshold", threshold))[0].mean(axis=0)
+        for cutoff in CUTOFFS:
+            errors = measure(options, noise, PerfusionOptions("cutoff", cutoff))[0].mean(axis=0)
             cells = [f"{error:+.0f} %" for error in errors[:, 0]]
-            rows.append([f"{noise:g} HU", f"{threshold:g}", *cells, f"{np.abs(errors[:, 3]).max():.1f} s"])
-    print("Error of CBF by a fixed threshold, and the largest of Tmax; CBV does not depend on it:\n")
-    print_table(rows, ["noise", "threshold", *(tissue.name for tissue in TISSUES), "Tmax"])
+            rows.append([f"{noise:g} HU", f"{cutoff:g}", *cells, f"{np.abs(errors[:, 3]).max():.1f} s"])
+    print("Error of CBF by a fixed SVD cutoff, and the largest of Tmax; CBV does not depend on it:\n")
+    print_table(rows, ["noise", "cutoff", *(tissue.name for tissue in TISSUES), "Tmax"])
 
     rows = []
     for noise in noises:

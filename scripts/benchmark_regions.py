@@ -51,7 +51,7 @@ def main():
     parser.add_argument("--size", type=int, default=512, help="rows and columns of the slice, a multiple of 32 (512)")
     parser.add_argument("--regions", type=int, default=3, help="(3)")
     parser.add_argument("--architecture", choices=("unet", "fcn"), default="unet")
-    parser.add_argument("--base_width", type=int, default=64, help="64 in the paper")
+    parser.add_argument("--base-width", type=int, default=64, help="64 in the paper")
     parser.add_argument("--repeats", type=int, default=7, help="paired runs (7)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()

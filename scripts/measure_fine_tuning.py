@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from hf_lesionseg.cli.train import main as train
 from hf_lesionseg.datasets.prepare import prepare
 from hf_lesionseg.datasets.synthetic.heads.template_heads import SCANNERS, TemplateHeads
 from hf_lesionseg.errors import LesionSegError
 from hf_lesionseg.inference.loading import load_model
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 from hf_lesionseg.pretrained import DEFAULT
-from hf_lesionseg.training.command import main as train
 from hf_lesionseg.training.recipe import load_recipe
 from hf_lesionseg.training.validation import predict_case
 
@@ -65,8 +65,8 @@ def measure(options):
     before = load_model(options.model)
     scored = {"before": _score(before, held_out)}
     begun = time.monotonic()
-    words = ["--recipe", RECIPE, "--model_name_or_path", options.model, "--data_dir", data, "--output_dir", run]
-    words += ["--seed", options.seed, "--overwrite_output_dir"]
+    words = ["--recipe", RECIPE, "--model", options.model, "--data", data, "--output", run]
+    words += ["--seed", options.seed, "--overwrite"]
     words += ["--epochs", options.epochs] if options.epochs else []
     status = train([str(word) for word in words])
     if status:

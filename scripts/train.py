@@ -1,11 +1,12 @@
-"""Train a network: ``accelerate launch scripts/train.py --recipe clci-net-atlas --data_dir ... --output_dir ...``.
+"""Train a network: ``accelerate launch scripts/train.py --data prepared -o runs/clci-net --recipe clci-net-atlas``.
 
-The loop that this runs is ``hf_lesionseg/training/loop.py``, written to be read from top to bottom.
+The options are those of ``lesionseg train``. The loop that this runs is ``hf_lesionseg/training/loop.py``, written to
+be read from top to bottom.
 """
 
 import sys
 
-from hf_lesionseg.training.command import main
+from hf_lesionseg.cli.train import main
 
 if __name__ == "__main__":
     sys.exit(main())

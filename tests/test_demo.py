@@ -48,8 +48,8 @@ def test_a_small_demo_leaves_everything(tmp_path, capfd):
         assert (tmp_path / "demo" / step / "scores" / "metrics.json").is_file()
     assert (tmp_path / "demo" / "model" / "README.md").is_file()
     shown = capfd.readouterr().out
-    assert "--model_name_or_path stroke-t1w" in shown
-    assert "--max_minutes" not in shown, "the verdict must not depend on the machine"
+    assert "--model stroke-t1w" in shown
+    assert "--max-minutes" not in shown, "the verdict must not depend on the machine"
 
 
 @pytest.mark.slow

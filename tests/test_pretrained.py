@@ -128,7 +128,7 @@ def test_no_model_is_the_packaged_one_also_beside_a_folder_of_its_name(run, scan
 def test_scans_of_another_kind_without_a_model_are_told_to_bring_theirs(run, scan, tmp_path):
     status, _, errors = run("segment", f"tmax={scan},cbf={scan}", "-o", tmp_path / "out")
     assert status == 2
-    assert "'tmax' is no channel of this network, which has t1w; " in errors
+    assert "'tmax' is not a channel of this network, which has t1w; " in errors
     assert "with --model" in errors
 
 

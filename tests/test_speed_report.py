@@ -71,7 +71,7 @@ def test_the_page_of_the_docs_can_be_filled():
 @pytest.mark.slow
 def test_the_benchmark_writes_json_and_plot(tmp_path):
     command = [sys.executable, benchmark_network.__file__, "--widths", "4", "--repeats", "2", "--size", "32", "48"]
-    command += ["--rivals", "channels-last", "folded", "layer", "--batch_size", "2", "--threads", "1", "--cpu_time"]
+    command += ["--rivals", "channels-last", "folded", "layer", "--batch-size", "2", "--threads", "1", "--cpu-time"]
     done = subprocess.run([*command, "--output", tmp_path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     written = json.loads((tmp_path / "network_cpu_float32.json").read_text())

@@ -4,7 +4,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from .. import __version__
 from ..errors import LesionSegError
@@ -19,7 +19,26 @@ ORDER = (
 )  # fmt: skip
 
 
-class _Commands(TyperGroup):
+class _BareFlags:
+    """Shows no type behind an option that takes no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params = super().get_params(ctx)
+        for param in params:
+            if getattr(param, "is_flag", False) and param.metavar is None:
+                param.metavar = ""
+        return params
+
+
+class Command(_BareFlags, TyperCommand):
+    """Every command of ``lesionseg``."""
+
+
+class Commands(_BareFlags, TyperGroup):
+    """Every group of commands."""
+
+
+class _Lesionseg(Commands):
     """Turns our errors into ``error: ...`` and their exit status; anything unexpected keeps its traceback."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -33,15 +52,19 @@ class _Commands(TyperGroup):
             print("error:", str(error).replace("\n", " "), file=sys.stderr)
             raise typer.Exit(error.exit_status) from error
         except KeyboardInterrupt as error:
-            print("\ninterrupted: what was finished before is kept, nothing is half-written", file=sys.stderr)
+            print("\ninterrupted: finished cases are kept, and no file is half-written", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from error
 
 
-app = typer.Typer(
+class _App(typer.Typer):
+    def command(self, name: str | None = None, *, cls: type[TyperCommand] = Command, **settings: Any) -> Any:
+        return super().command(name, cls=cls, **settings)
+
+
+app = _App(
     name="lesionseg",
-    cls=_Commands,
+    cls=_Lesionseg,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -57,14 +80,16 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _lesionseg(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Train, publish, download and run lesion-segmentation networks on NIfTI scans. Research use only.
+    """Segment lesions in NIfTI scans: run, train, evaluate and publish networks. For research use only.
 
     `lesionseg segment t1.nii.gz -o out`
 
-    Exit status: 0 all done, 1 some case failed (the others are done), 2 wrong usage.
+    `lesionseg train --help`
+
+    Exit status: 0 when all is done, 1 when a case or the run failed (the other cases are done), 2 for wrong usage.
     """
 
 

@@ -11,26 +11,32 @@ from .app import app
 @app.command()
 def demo(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for all of it; an earlier demo is replaced.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the files; it replaces an earlier demo.")
     ] = Path("demo-output"),
     endpoint: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="A Hub on loopback to publish to and download from; without one the model stays in its folder.",
+            help="Hub on this machine (loopback) to publish to and download from. Default: the network stays in its "
+            "folder.",
             show_default=False,
         ),
     ] = None,
-    heads: Annotated[int, typer.Option(help="Made heads: some to train on, one or more to segment.")] = 4,
-    steps: Annotated[int, typer.Option(help="Of training.")] = 8,
-    seed: Annotated[int, typer.Option(help="Of heads and training.")] = 0,
+    heads: Annotated[
+        int, typer.Option(metavar="N", help="Number of generated heads: some to train on, one or more to segment.")
+    ] = 4,
+    steps: Annotated[int, typer.Option(metavar="N", help="Training steps.")] = 8,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the heads and of the training.")] = 0,
 ) -> None:
-    """Segment a made head with the packaged network; then fine-tune it, publish, download, segment again.
+    """Try everything out on generated heads, in minutes.
 
-    Every step is an ordinary command, printed before it runs. The scores are synthetic. It takes two to three minutes
-    on two cores; the mask is there in the first.
+    The demo segments a head with the packaged network, fine-tunes the network, publishes it, downloads it and segments
+    the head again. It prints every command before it runs it. The scores are synthetic. It takes two to three minutes
+    on two cores, and the first mask is there within one.
 
     `lesionseg demo -o demo-output`
+
+    `lesionseg demo -o longer --heads 8 --steps 40`
     """
     from ..demo import run_demo
 

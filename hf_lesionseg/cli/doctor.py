@@ -11,12 +11,14 @@ _NAME_WIDTH = 24  # a kernel's name has 20; columns stand before the first line,
 
 @app.command()
 def doctor(
-    online: Annotated[bool, typer.Option("--online", help="Also ask the Hub whether it can be reached.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Also check that the Hub answers.")] = False,
 ) -> None:
-    """Look over this installation and say what is missing.
+    """Check this installation and name what is missing.
 
-    Versions, kernels, GPU, compilers, disk and memory (GB), Hub settings. Contacts nobody unless asked. Exit status 1
-    if something that every run needs is broken.
+    The command looks at versions, kernels, GPU, compilers, disk and memory (GB) and Hub settings. It contacts nobody
+    unless you ask for it. The exit status is 1 if something is broken that every run needs.
+
+    `lesionseg doctor`
 
     `lesionseg doctor --online`
     """

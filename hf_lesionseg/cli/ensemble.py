@@ -6,23 +6,30 @@ from typing import Annotated
 import typer
 
 from .app import app
+from .paths import existing_folders
 
 
 @app.command()
 def ensemble(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="FOLD...", help="Model folders of training, two or more.", show_default=False),
+        typer.Argument(
+            metavar="FOLDER",
+            help="Output folders of `lesionseg train`, two or more.",
+            show_default=False,
+            callback=existing_folders,
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the ensemble.", show_default=False)
     ],
 ) -> None:
-    """Assemble networks that predict as one, by the mean of their probabilities.
+    """Join networks into one that predicts the mean of their probabilities.
 
-    Given the folds of a cross-validation it pools their scores, each case scored by the network that was trained
-    without its person, into cross_validation.md, .csv and .json and the model card. The networks may differ in their
-    weights only. `segment`, `push` and every other command take the folder as they take a single network's.
+    The networks may differ in their weights only. `segment`, `push` and every other command take the ensemble's folder
+    as they take a network's. If the networks are the folds of a cross-validation, the command also pools their scores:
+    it writes cross_validation.md, .csv and .json and the model card, and scores each case by the network that did not
+    train on its person.
 
     `lesionseg ensemble runs/fold-0 runs/fold-1 runs/fold-2 runs/fold-3 -o ensemble`
     """

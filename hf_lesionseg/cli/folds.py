@@ -8,28 +8,44 @@ from typing import Annotated
 import typer
 
 from .app import app
+from .paths import prepared_folder
 
 
 @app.command()
 def folds(
-    data: Annotated[Path, typer.Argument(help="Folder of `lesionseg prepare`.", show_default=False)],
-    number: Annotated[int, typer.Option("--folds", help="How many folds.")] = 4,
-    seed: Annotated[int, typer.Option(help="Seed of the choice, where the folds are made now.")] = 0,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder of prepared data, from `lesionseg prepare`.",
+            show_default=False,
+            callback=prepared_folder,
+        ),
+    ],
+    number: Annotated[int, typer.Option("--folds", metavar="N", help="Number of folds.")] = 4,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed that shares people out to new folds.")] = 0,
     keep_test: Annotated[
         bool,
-        typer.Option("--keep-test", help="Leave the test split of splits.json out, to score the ensemble on it later."),
+        typer.Option(
+            "--keep-test", help="Leave the test split of splits.json out, so that you can score the ensemble on it."
+        ),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Make them anew. Networks of the former folds belong to no fold then.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace the folds. Networks that you trained on the old ones then belong to no fold."
+        ),
     ] = False,
 ) -> None:
-    """Share people out into folds for cross-validation, and show them.
+    """Share people out into folds for cross-validation, and show the folds.
 
-    All cases of a person are in one fold, and every fold has small and large lesions. The folds stay in
-    DATA/folds-N.json and are the same for every network: `lesionseg train --fold 0 --folds N` makes them, too, where
-    they are not there yet.
+    All cases of a person go into one fold, and every fold gets small and large lesions. DATA/folds-N.json keeps the
+    folds, so that they are the same for every network. `lesionseg train --fold 0 --folds N` makes the file too, if it
+    does not exist yet.
 
     `lesionseg folds prepared --folds 4`
+
+    `lesionseg folds prepared --folds 5 --keep-test`
     """
     from ..datasets.prepared import PreparedDataset
     from ..datasets.prepared.folds import folds_file, load_folds, make_folds, save_folds
@@ -40,7 +56,9 @@ def folds(
     path = folds_file(data, number)
     if path.is_file() and not overwrite:
         if keep_test or seed:
-            raise UsageError(f"{path}: is there already; leave --seed and --keep-test out to see it, or --overwrite it")
+            raise UsageError(
+                f"{path}: exists already; leave --seed and --keep-test out to see it, or replace it with --overwrite"
+            )
         made = load_folds(path, dataset.cases)
     else:
         apart = set(dataset.splits().get("test", ())) if keep_test else set()

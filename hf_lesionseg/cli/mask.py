@@ -1,6 +1,17 @@
-"""The mask options of several commands, checked."""
+"""The mask options that several commands share: their help, and their check."""
+
+from typing import Any
+
+import typer
 
 from ..errors import UsageError
+
+PANEL = "Mask"
+
+
+def mask_option(text: str, **settings: Any) -> Any:
+    """An option of the panel on masks."""
+    return typer.Option(help=text, rich_help_panel=PANEL, show_default=False, **settings)
 
 
 def mask_options(**given):
@@ -9,7 +20,7 @@ def mask_options(**given):
     Raises
     ------
     UsageError
-        For a value that cannot be.
+        A value is out of range.
     """
     from ..models.mask_options import MaskOptions
 

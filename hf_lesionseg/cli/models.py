@@ -10,11 +10,13 @@ from .app import app
 
 @app.command()
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="All that is recorded, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the full record of each network as JSON.")] = False,
 ) -> None:
-    """List the networks that come with the package and how each was trained.
+    """List the networks that come with this package, and how each was trained.
 
-    Each name is taken by `--model`, `--model_name_or_path` and `lesionseg push`. Each folder holds a card, README.md.
+    `--model` and `lesionseg push` take these names. Each network's folder holds its card, README.md.
+
+    `lesionseg models`
 
     `lesionseg models --json`
     """

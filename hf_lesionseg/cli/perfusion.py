@@ -3,105 +3,115 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import UsageError
 from .app import app
+from .paths import existing_file
 from .progress import progress_bar
 
 _INPUT, _METHOD = "Input", "Method"
 
 
+def _input(text: str, *flags: str, **settings: Any) -> Any:
+    return typer.Option(*flags, help=text, rich_help_panel=_INPUT, show_default=False, **settings)
+
+
+def _method(text: str, *flags: str, **settings: Any) -> Any:
+    return typer.Option(*flags, help=text, rich_help_panel=_METHOD, **settings)
+
+
 @app.command()
 def perfusion(
     series: Annotated[
-        Path, typer.Argument(metavar="SERIES", help="4-D NIfTI file of CT perfusion, in HU.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="SERIES",
+            help="CT perfusion series in HU: a 4-D NIfTI file.",
+            show_default=False,
+            callback=existing_file,
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the maps.", show_default=False)
     ],
     frame_seconds: Annotated[
         float | None,
-        typer.Option(
-            help="Seconds from frame to frame; default: as the header says, else 1. Above 1.25 flow comes out too low.",
-            rich_help_panel=_INPUT,
-            show_default=False,
+        _input(
+            "Seconds from frame to frame. Default: as the header says, else 1. Above 1.25 the flow comes out too low.",
+            metavar="SECONDS",
         ),
     ] = None,
     trust_frame_order: Annotated[
-        bool,
-        typer.Option(
-            "--trust-frame-order",
-            help="Take frames as they are, also where the curve over time is not that of a bolus.",
-            rich_help_panel=_INPUT,
-        ),
+        bool, _input("Take the frames in their order, even if their curve is not a bolus.", "--trust-frame-order")
     ] = False,
     brain: Annotated[
         Path | None,
-        typer.Option(
+        _input(
+            "Mask of the brain with its vessels, on the grid of the series. Default: the command finds it.",
             metavar="FILE",
-            help="Mask of the brain with its vessels, on the grid of the series; found without.",
-            rich_help_panel=_INPUT,
-            show_default=False,
+            callback=existing_file,
         ),
     ] = None,
     arterial_input: Annotated[
         Path | None,
-        typer.Option(
+        _input(
+            "Mask of an artery, on the grid of the series. Default: the command finds it.",
             metavar="FILE",
-            help="Mask of an artery, on the grid of the series; found without.",
-            rich_help_panel=_INPUT,
-            show_default=False,
+            callback=existing_file,
         ),
     ] = None,
-    threshold: Annotated[
+    svd_cutoff: Annotated[
         float | None,
-        typer.Option(
-            help="Drop singular values below this share of the largest, the same for all voxels; by default each "
-            "voxel's own, by its oscillation.",
-            rich_help_panel=_METHOD,
+        _method(
+            "Share of the largest singular value below which others are dropped, the same in all voxels, 0 to 1. "
+            "Default: a share for each voxel, by its oscillation.",
+            metavar="SHARE",
             show_default=False,
         ),
     ] = None,
     oscillation_index: Annotated[
-        float, typer.Option(help="Largest oscillation of a residue function.", rich_help_panel=_METHOD)
+        float, _method("Largest oscillation that a residue function may have.", metavar="INDEX")
     ] = 0.06,
     smoothing_mm: Annotated[
         float,
-        typer.Option(help="Standard deviation of the Gaussian within slices, mm; 0 for none.", rich_help_panel=_METHOD),
+        _method("Standard deviation in mm of the Gaussian that smooths each slice; 0 smooths nothing.", metavar="MM"),
     ] = 2.0,
     tail_seconds: Annotated[
         float,
-        typer.Option(
-            help="Time constant with which curves fall after the last frame, s; 0 for none.", rich_help_panel=_METHOD
+        _method(
+            "Time constant in s of the curves' fall after the last frame; 0 lets them end there.", metavar="SECONDS"
         ),
     ] = 12.0,
     venous_scaling: Annotated[
         bool,
-        typer.Option(
-            help="Raise the arterial input to the area of the venous curve, where that is larger.",
-            rich_help_panel=_METHOD,
+        _method(
+            "Leave the arterial input as it is, even if the area of the venous curve is larger.",
+            " /--no-venous-scaling",
+            show_default=False,
         ),
     ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier maps.")] = False,
 ) -> None:
-    """Make CBF, CBV, MTT and Tmax from a raw CT perfusion series.
+    """Make CBF, CBV, MTT and Tmax maps from a raw CT perfusion series.
 
-    NAME_cbf.nii.gz (mL/100 g/min), NAME_cbv.nii.gz (mL/100 g), NAME_mtt.nii.gz and NAME_tmax.nii.gz (s) on the grid of
-    the series, NAME_perfusion.png with the arterial input and the frames of the first pass, NAME_perfusion.json with
-    all numbers. Look at the picture before you believe the maps.
+    The command writes NAME_cbf.nii.gz (mL/100 g/min), NAME_cbv.nii.gz (mL/100 g), NAME_mtt.nii.gz and NAME_tmax.nii.gz
+    (s) on the grid of the series, NAME_perfusion.png with the arterial input and the frames of the first pass, and
+    NAME_perfusion.json with all numbers. Look at the picture before you trust the maps.
 
     `lesionseg perfusion ctp.nii.gz -o maps`
+
+    `lesionseg perfusion ctp.nii.gz -o maps --arterial-input artery.nii.gz --frame-seconds 1`
     """
     from ..imaging import PerfusionOptions
     from ..inference.perfusion_maps import write_perfusion_maps
 
     try:
         options = PerfusionOptions(
-            regularization="oscillation" if threshold is None else "threshold",
-            threshold=PerfusionOptions.threshold if threshold is None else threshold,
+            regularization="oscillation" if svd_cutoff is None else "cutoff",
+            svd_cutoff=PerfusionOptions.svd_cutoff if svd_cutoff is None else svd_cutoff,
             oscillation_index=oscillation_index,
             smoothing_mm=smoothing_mm,
             tail_seconds=tail_seconds,

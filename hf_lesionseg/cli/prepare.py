@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from ..errors import RejectedCasesError, UsageError
-from .app import app
+from .app import Commands, app
 from .prepared_summary import print_left_out, print_rejected, print_summary
 from .reader_command import command_of, reader_with
 
 
-class _Preparations(TyperGroup):
+class _Preparations(Commands):
     """Makes the subcommand of a reader when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -51,11 +50,14 @@ app.add_typer(prepare, name="prepare")
 
 @prepare.callback()
 def _prepare() -> None:
-    """Turn a data set into what training reads.
+    """Turn a data set into the form that training reads.
 
-    Slices on disk, read by memory mapping, split by person. A run that was stopped goes on where it was.
+    Each data set has its own subcommand. It writes the slices to disk and splits them by person. If you stop it, give
+    the same command again to go on.
 
     `lesionseg prepare atlas ATLAS_2 -o prepared`
+
+    `lesionseg prepare bids --help`
     """
 
 

@@ -11,13 +11,27 @@ _MOST_WARNINGS = 20  # that are printed: a data set may have a trap in each head
 
 def print_summary(dataset: Any, output: Path) -> None:
     """What is in each split, what was found out about the cases, and what was odd in them."""
-    from rich.console import Console
-    from rich.table import Table
-
     from ..datasets.readers.isles import PERFUSION_MAPS
 
     _print_label_checks(dataset)
     _print_mask_choices(dataset)
+    _print_splits(dataset, output)
+    for remark in dataset.remarks:
+        print(f"warning: {remark}", file=sys.stderr)
+    told = [warning for case in dataset.cases for warning in case.warnings]
+    for warning in told[:_MOST_WARNINGS]:
+        print(f"warning: {warning}", file=sys.stderr)
+    if len(told) > _MOST_WARNINGS:
+        print(f"warning: {len(told) - _MOST_WARNINGS} more of such warnings, see dataset.json", file=sys.stderr)
+    if any(name in PERFUSION_MAPS for case in dataset.cases for name in case.made_from_series):
+        print("no case has perfusion maps: all are made from the raw series, as `lesionseg perfusion` makes them")
+
+
+def _print_splits(dataset: Any, output: Path) -> None:
+    """How many cases, people, slices and mL each split has."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=f"{dataset.name}{' (synthetic data)' if dataset.synthetic else ''}: {output}")
     table.add_column("split")
     for name in ("cases", "people", "slices", "with lesion", "lesion mL, median"):
@@ -34,15 +48,6 @@ def print_summary(dataset: Any, output: Path) -> None:
             f"{volumes[len(volumes) // 2]:.2f}" if volumes else "–",
         )
     Console().print(table)
-    for remark in dataset.remarks:
-        print(f"warning: {remark}", file=sys.stderr)
-    told = [warning for case in dataset.cases for warning in case.warnings]
-    for warning in told[:_MOST_WARNINGS]:
-        print(f"warning: {warning}", file=sys.stderr)
-    if len(told) > _MOST_WARNINGS:
-        print(f"warning: {len(told) - _MOST_WARNINGS} more of such warnings, see dataset.json", file=sys.stderr)
-    if any(name in PERFUSION_MAPS for case in dataset.cases for name in case.made_from_series):
-        print("no case has perfusion maps: all are made from the raw series, as `lesionseg perfusion` makes them")
 
 
 def print_rejected(dataset: Any, left_out: set[str]) -> int:

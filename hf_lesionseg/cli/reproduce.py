@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
-from .app import app
+from .app import Command, app
+from .paths import prepared_folder
 
 SYNTHETIC = "synthetic"
 _TRAINING, _GENERATED = "Training", "Generated data"
 
 
-class _ListsTables(TyperCommand):
+class _ListsTables(Command):
     """Names the tables at the end of its help; they are looked up only then."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -23,6 +23,11 @@ class _ListsTables(TyperCommand):
         super().format_help(ctx, formatter)
 
 
+def _known_data(folders: list[str]) -> list[str]:
+    """Return the folders, or what stands for generated data."""
+    return [folder if folder == SYNTHETIC else prepared_folder(folder) for folder in folders]
+
+
 def _training(text: str, **settings: Any) -> Any:
     return typer.Option(help=text, show_default=False, rich_help_panel=_TRAINING, **settings)
 
@@ -31,7 +36,9 @@ def _training(text: str, **settings: Any) -> Any:
 def reproduce(
     tables: Annotated[
         list[str],
-        typer.Argument(metavar="TABLE...", help="Tables to train, by the names below, or `all`.", show_default=False),
+        typer.Argument(
+            metavar="TABLE", help="Tables to train: names from the list below, or `all`.", show_default=False
+        ),
     ],
     data: Annotated[
         list[str],
@@ -40,6 +47,7 @@ def reproduce(
             help="Folder of `lesionseg prepare`, or `synthetic` to generate what the tables need. Repeat the option "
             "for rows that take other channels, such as a DWI.",
             show_default=False,
+            callback=_known_data,
         ),
     ],
     output: Annotated[
@@ -47,7 +55,9 @@ def reproduce(
     ] = Path("reproduced"),
     row: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Train only this row. Repeat the option for more rows.", show_default=False),
+        typer.Option(
+            metavar="NAME", help="Row to train. Repeat the option for more rows. Default: all.", show_default=False
+        ),
     ] = None,
     seed: Annotated[
         list[int], typer.Option(help="Seed of each run. Repeat the option to train every row once per seed.")
@@ -79,7 +89,7 @@ def reproduce(
         float | None,
         _training("Learning rate at the start. Default: the recipe's; the table's own for narrow networks."),
     ] = None,
-    empty_slices: Annotated[
+    empty_slice_fraction: Annotated[
         float | None,
         _training(
             "Share of the slices without lesion that each epoch draws, 0 to 1. Default: the recipe's; 0.2 if "
@@ -101,13 +111,13 @@ def reproduce(
     num_processes: Annotated[
         int,
         typer.Option(
-            help="Processes that share the slices of a step, each on a GPU of its own, or all on the CPU.",
+            help="Processes that share the slices of a step: each has its own GPU, or all use the CPU.",
             rich_help_panel=_TRAINING,
         ),
     ] = 1,
     cases: Annotated[
         int,
-        typer.Option(help="Volumes to generate; half as many people for perfusion.", rich_help_panel=_GENERATED),
+        typer.Option(help="Volumes to generate; for perfusion half as many people.", rich_help_panel=_GENERATED),
     ] = 120,
     size: Annotated[
         int, typer.Option(help="Rows and columns of the slices of generated organs.", rich_help_panel=_GENERATED)
@@ -139,7 +149,7 @@ def reproduce(
         raise UsageError("--budget chooses the steps; leave --steps out")
     seconds, chosen = budget and parse_duration(budget), find_tables(tables)
     asked = {"steps": steps, "base_width": base_width, "batch_size": batch_size, "learning_rate": learning_rate}
-    asked |= {"empty_slice_fraction": empty_slices, "encoder_weights": encoder_weights, "scale": scale}
+    asked |= {"empty_slice_fraction": empty_slice_fraction, "encoder_weights": encoder_weights, "scale": scale}
     asked = {name: value for name, value in asked.items() if value is not None}
     asked |= {"seeds": tuple(seed), "processes": num_processes}
     if data == [SYNTHETIC]:

@@ -4,17 +4,27 @@ import sys
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import LesionSegError, UsageError
 from ..pretrained import DEFAULT, packaged_model
 from .app import app
-from .mask import mask_options
+from .mask import mask_option, mask_options
+from .paths import complete_models, existing
 from .progress import progress_bar
 
-_NETWORK, _MASK, _RUN = "Network", "Mask", "Run"
+_NETWORK, _RUN = "Network", "Run"
+_SAVED = "Default: as saved with the network."
+
+
+def _network(text: str, *flags: str, **settings: Any) -> Any:
+    return typer.Option(*flags, help=text, rich_help_panel=_NETWORK, show_default=False, **settings)
+
+
+def _run(text: str, *flags: str, **settings: Any) -> Any:
+    return typer.Option(*flags, help=text, rich_help_panel=_RUN, **settings)
 
 
 @app.command()
@@ -23,10 +33,10 @@ def segment(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="One case each: a scan (.nii.gz, .nii, .hdr/.img, .mgz, .mgh, .nrrd, .mha), a folder with one scan "
-            "per channel, or tmax=a.nii.gz,cbf=b.nii.gz by the names of the network's channels. For a network of CT "
-            "perfusion also the raw 4-D series, as a file or as ctp=series.nii.gz (with brain=mask.nii.gz): maps and "
-            "frames that are not given are made from it.",
+            help="Cases to segment. Each INPUT is one case: a scan (.nii.gz, .nii, .hdr/.img, .mgz, .mgh, .nrrd, "
+            ".mha), a folder with one scan per channel, or tmax=a.nii.gz,cbf=b.nii.gz with the names of the network's "
+            "channels. A network of CT perfusion also takes the raw 4-D series, as a file or as ctp=series.nii.gz "
+            "(with brain=mask.nii.gz), and makes from it the maps and frames that you do not give.",
             show_default=False,
         ),
     ],
@@ -38,151 +48,134 @@ def segment(
         typer.Option(
             "--model",
             "-m",
+            metavar="NETWORK",
             help="Network: a folder, the name of a packaged one (`lesionseg models`), or a Hub id (org/name).",
             show_default=DEFAULT,
+            autocompletion=complete_models,
         ),
     ] = None,
-    revision: Annotated[
-        str | None,
-        typer.Option(help="Branch, tag or commit on the Hub.", rich_help_panel=_NETWORK, show_default=False),
-    ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            help="Hub token; default: the one of `hf auth login`.", rich_help_panel=_NETWORK, show_default=False
-        ),
-    ] = None,
+    revision: Annotated[str | None, _network("Branch, tag or commit on the Hub.", metavar="NAME")] = None,
+    token: Annotated[str | None, _network("Hub token. Default: the one of `hf auth login`.", metavar="TOKEN")] = None,
     trust_remote_code: Annotated[
         bool,
-        typer.Option(
+        _network(
+            "Run the code that a repository brings for a network that is not in this package. Read the code first.",
             "--trust-remote-code",
-            help="Run the code of a repository whose network is not in this package. Read it first.",
-            rich_help_panel=_NETWORK,
         ),
     ] = False,
     threshold: Annotated[
         float | None,
-        typer.Option(
-            help="Probability (0 to 1) above which a voxel is lesion; default: as saved with the network.",
-            rich_help_panel=_MASK,
-            show_default=False,
-        ),
+        mask_option(f"Probability above which a voxel is lesion, 0 to 1. {_SAVED}", metavar="PROBABILITY"),
     ] = None,
     minimum_lesion_ml: Annotated[
-        float | None,
-        typer.Option(
-            help="Drop lesions below this volume in mL; default: as saved with the network.",
-            rich_help_panel=_MASK,
-            show_default=False,
-        ),
+        float | None, mask_option(f"Volume in mL below which a lesion is dropped. {_SAVED}", metavar="ML")
     ] = None,
     keep_largest: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            help="Keep the N largest lesions (26-connected) only, 0 all; default: as saved with the network.",
-            rich_help_panel=_MASK,
-            show_default=False,
-        ),
+        mask_option(f"Number of largest lesions (26-connected) to keep; 0 keeps all. {_SAVED}", metavar="N"),
     ] = None,
     median_filter: Annotated[
         int | None,
-        typer.Option(
+        mask_option(
+            f"Side of the median filter that smooths each slice of the mask, in voxels (3, 5, ...); 0 smooths "
+            f"nothing. {_SAVED}",
             metavar="N",
-            help="Smooth each slice of the mask by a median filter of N x N voxels (3, 5, ...), 0 for none; default: "
-            "as saved with the network.",
-            rich_help_panel=_MASK,
-            show_default=False,
         ),
     ] = None,
     frame_seconds: Annotated[
         float | None,
-        typer.Option(
-            help="Seconds from frame to frame of a raw perfusion series; default: as its header says, else 1.",
-            rich_help_panel=_RUN,
-            show_default=False,
+        _run(
+            "Seconds from frame to frame of a raw perfusion series. Default: as its header says, else 1.",
+            metavar="SECONDS",
         ),
     ] = None,
     trust_frame_order: Annotated[
         bool,
-        typer.Option(
+        _run(
+            "Take the frames of a raw perfusion series in their order, even if their curve is not a bolus.",
             "--trust-frame-order",
-            help="Take frames of a raw perfusion series as they are, also where their curve is not that of a bolus.",
-            rich_help_panel=_RUN,
         ),
     ] = False,
     overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite",
-            help="Replace earlier results; they are removed before their case is run.",
-            rich_help_panel=_MASK,
-        ),
+        bool, _run("Replace earlier results. A case's old results go before it is run.", "--overwrite")
     ] = False,
     skip_existing: Annotated[
-        bool,
-        typer.Option(
-            "--skip-existing",
-            help="Keep results that were made from the same scan, network and settings.",
-            rich_help_panel=_MASK,
-        ),
+        bool, _run("Keep results that were made from the same scan, network and settings.", "--skip-existing")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=_RUN)] = "auto",
+    device: Annotated[str, _run("Where to compute: auto, cpu, cuda or cuda:N.", metavar="NAME")] = "auto",
     precision: Annotated[
-        str, typer.Option(help="float32, bfloat16 or float16 for the network.", rich_help_panel=_RUN)
+        str, _run("Precision of the network: float32, bfloat16 or float16.", metavar="NAME")
     ] = "float32",
     batch_size: Annotated[
         int | None,
-        typer.Option(
-            help="Slices at once; default: 4 on a CPU, 32 on a GPU; halved where memory runs out.",
-            rich_help_panel=_RUN,
-            show_default=False,
+        _run(
+            "Slices at once. Default: 4 on a CPU, 32 on a GPU. The command halves it when memory runs out.",
+            metavar="N",
         ),
     ] = None,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Equal bytes on every run.", rich_help_panel=_RUN)
-    ] = False,
+    deterministic: Annotated[bool, _run("Make equal bytes on every run.", "--deterministic")] = False,
     memory_format: Annotated[
-        str, typer.Option(help="auto (the fastest), contiguous or channels-last.", rich_help_panel=_RUN)
+        str, _run("Memory format: auto (the fastest), contiguous or channels-last.", metavar="FORMAT")
     ] = "auto",
 ) -> None:
-    """Segment the lesions of scans: T1w ones of chronic stroke with the packaged network, others with yours.
+    """Segment the lesions of scans.
 
-    For every INPUT: NAME_mask.nii.gz on the grid of the scan, NAME_lesions.json (volumes in mL, centres in mm),
-    NAME_preview.png and NAME_record.json. A case that fails leaves none of them and the others go on.
+    The packaged network segments chronic stroke on T1w scans; other networks come from your training or the Hub. For
+    every INPUT the command writes NAME_mask.nii.gz on the grid of the scan, NAME_lesions.json (volumes in mL, centres
+    in mm), NAME_preview.png and NAME_record.json. A case that fails leaves none of them, and the others go on.
 
     `lesionseg segment t1.nii.gz -o out`
 
     `lesionseg segment sub-01_T1w.nii.gz sub-02_T1w.nii.gz --model org/clci-net -o results`
     """
-    from transformers.utils.logging import disable_progress_bar
-
-    from ..inference import Computing, ModelSource, SeriesOptions, segment_cases
+    if overwrite and skip_existing:
+        raise UsageError("--overwrite and --skip-existing exclude each other; give one")
+    _require(inputs)
+    mask = mask_options(
+        threshold=threshold,
+        minimum_lesion_ml=minimum_lesion_ml,
+        keep_largest=keep_largest,
+        median_filter=median_filter,
+    )
+    from ..inference import Computing, ModelSource, SeriesOptions
     from ..inference.processes import is_first_process
 
-    if overwrite and skip_existing:
-        raise UsageError("overwrite and skip-existing exclude each other; give one")
-    options = {
-        "mask": mask_options(
-            threshold=threshold,
-            minimum_lesion_ml=minimum_lesion_ml,
-            keep_largest=keep_largest,
-            median_filter=median_filter,
-        ),
-        "computing": Computing(precision, batch_size, deterministic, memory_format, shared=True),
-        "series": SeriesOptions(frame_seconds, trust_frame_order),
-        "existing": "overwrite" if overwrite else "keep" if skip_existing else "refuse",
-    }
     network = ModelSource(model or packaged_model(), revision, token, device, trust_remote_code)
-    disable_progress_bar()  # "Loading weights" is over before it can be read
-    first = is_first_process()  # of several, it alone shows what all do
-    with progress_bar("loading the network", "slices") if first else nullcontext() as on_slices:
-        run = segment_cases(inputs, network, output, **options, on_case=_tell, on_slices=on_slices)
-    if first:
+    run = _segment(
+        inputs,
+        network,
+        output,
+        mask=mask,
+        computing=Computing(precision, batch_size, deterministic, memory_format, shared=True),
+        series=SeriesOptions(frame_seconds, trust_frame_order),
+        existing="overwrite" if overwrite else "keep" if skip_existing else "refuse",
+    )
+    if is_first_process():  # of several, it alone shows what all do
         _print_table(run, output)
         if run.notice:
             print(run.notice)
     raise typer.Exit(run.exit_status)
+
+
+def _require(inputs: list[str]) -> None:
+    """Refuse inputs that are not there, before torch is loaded."""
+    from ..inference.case_input import parse_cases
+
+    for case in parse_cases(inputs):
+        for path in case.channels.values() or [case.path]:
+            existing(path)
+
+
+def _segment(inputs: list[str], network: Any, output: Path, **options: Any) -> Any:
+    """Segment behind a bar."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from ..inference import segment_cases
+    from ..inference.processes import is_first_process
+
+    disable_progress_bar()  # "Loading weights" is over before it can be read
+    with progress_bar("loading the network", "slices") if is_first_process() else nullcontext() as on_slices:
+        return segment_cases(inputs, network, output, **options, on_case=_tell, on_slices=on_slices)
 
 
 def _tell(outcome) -> None:

@@ -8,32 +8,48 @@ import typer
 
 from ..errors import UsageError
 from .app import app
+from .paths import existing_folder
 
 LAYOUTS = ("smir", "grand-challenge")
 
 
 @app.command()
 def submit(
-    masks: Annotated[Path, typer.Argument(help="Folder that `lesionseg segment` wrote.", show_default=False)],
+    masks: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MASKS", help="Output folder of `lesionseg segment`.", show_default=False, callback=existing_folder
+        ),
+    ],
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="DIR", help="Folder for the files to submit.", show_default=False),
     ],
     layout: Annotated[
         str,
-        typer.Option(help="smir (ISLES 2018) or grand-challenge (ISLES 2022 and 2024, ATLAS R2.0 and others)."),
+        typer.Option(
+            metavar="NAME",
+            help="Layout that the challenge takes: smir (ISLES 2018) or grand-challenge (ISLES 2022 and 2024, ATLAS "
+            "R2.0 and others).",
+        ),
     ] = "smir",
-    name: Annotated[str, typer.Option(help="smir: name of the submission: letters, digits, _ and -.")] = "lesionseg",
+    name: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Name of the submission in letters, digits, _ and -; for smir."),
+    ] = "lesionseg",
     slug: Annotated[
-        str, typer.Option(help="grand-challenge: slug of the output, as the challenge's page names it.")
+        str,
+        typer.Option(metavar="SLUG", help="Output's slug on the challenge's page; for grand-challenge."),
     ] = "stroke-lesion-segmentation",
-    file_format: Annotated[str, typer.Option("--format", help="grand-challenge: mha or nii.gz.")] = "mha",
+    file_format: Annotated[
+        str, typer.Option("--format", metavar="ENDING", help="Format of the masks, mha or nii.gz; for grand-challenge.")
+    ] = "mha",
 ) -> None:
-    """Lay masks out as a challenge takes them.
+    """Copy masks into the layout that a challenge takes.
 
-    smir: each mask becomes SMIR.NAME.ID.nii by the id of its case's MTT volume. grand-challenge: each becomes
-    CASE/output/images/SLUG/CASE.mha, and predictions.json tells an evaluation container where they lie. A case that
-    cannot be exported is named with the reason and makes the exit status 1; the others are written.
+    With smir each mask becomes SMIR.NAME.ID.nii, where ID is that of the case's MTT volume. With grand-challenge each
+    mask becomes CASE/output/images/SLUG/CASE.mha, and predictions.json lists them for the evaluation. The command names
+    a case that it cannot export, with the reason, and writes the others; the exit status is then 1.
 
     `lesionseg submit masks -o submission --name my-network`
 

@@ -187,7 +187,7 @@ class SliceAugmentation:
     def __call__(self, pixel_values, labels, rng, num_images=None):
         """Change (C, H, W) images and (H, W) labels alike; what comes from beyond the border continues its pixels.
 
-        Of ``pixel_values`` the first ``num_images`` are images, by default all; others, such as targets, are moved with
+        The first ``num_images`` of ``pixel_values`` are images, by default all; others, such as targets, are moved with
         them and neither blurred nor made noisy.
         """
         values, labels = self._moved(pixel_values, labels, rng)

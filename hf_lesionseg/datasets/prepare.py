@@ -39,7 +39,7 @@ def prepare(
     processor : LesionImageProcessor, whose channels are asked for; by default the reader's
     fractions : share of each split, by name; by default the reader's
     seed : of the split
-    target_channels : images to learn from beside the lesion, such as "dwi"; none where no case has any, with a warning
+    target_channels : images to learn from besides the lesion, such as "dwi"; none where no case has any, with a warning
     label : value of the label that is the lesion, or its name where the data set has names; several with commas; all
         values above 0 by default
     workers : processes; 0 works in this one
@@ -50,7 +50,7 @@ def prepare(
     MissingTargetWarning
         Where no case has the targets that are asked for.
     DataSetWarning
-        Of what the reader has to say of the data set, such as a person who may be in two splits.
+        If the reader has a remark on the data set, such as a person who may be in two splits.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def prepare(
     """
     output = Path(output)
     if target_channels and not reader.takes_targets:
-        raise UsageError(f"{reader.title} has no {' and no '.join(target_channels)} to learn from beside the lesion")
+        raise UsageError(f"{reader.title} has no {' and no '.join(target_channels)} to learn from besides the lesion")
     processor = reader.adapt(processor or reader.default_processor(source))
     if reader.generates:
         source = _generate(reader, source, output, processor, target_channels, workers=workers, progress=progress)

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from tqdm.auto import tqdm
 
-from ..errors import DataError, OutputError
+from ..errors import DataError, OutputError, UsageError
 
 __all__ = ["run_tasks"]
 
@@ -32,9 +32,11 @@ def run_tasks(
         Full disk, read-only folder: no later case would fare better.
     DataError
         Where a worker died without a word, killed for its memory as a rule.
+    UsageError
+        For a negative number of workers.
     """
     if workers < 0:
-        raise DataError(f"workers is {workers}; take 0 (this process) or the number of processes")
+        raise UsageError(f"workers is {workers}; take 0 (this process) or the number of processes")
     with tqdm(total=len(arguments), desc=description, unit="case", disable=not progress or not arguments) as bar:
         for index, error in _run(function, arguments, min(workers, len(arguments)), description):
             if isinstance(error, OutputError):
@@ -86,6 +88,6 @@ def _end_of(processes) -> str:
             return f"crashed ({signal.Signals(-codes[0]).name})"
         return f"crashed (signal {-codes[0]})"
     return (
-        f"ended before its work (exit status {codes[0]}; its message stands above), as it does in a script that starts "
+        f"ended before its work (exit status {codes[0]}; its message is above), as it does in a script that starts "
         "work outside of `if __name__ == '__main__':`"
     )

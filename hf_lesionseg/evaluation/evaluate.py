@@ -133,24 +133,9 @@ def evaluate_folders(
     _remove_former(output)
     summary, notice = _summarize(task, cases, self_check=self_check)
     summary["notes"] += _draw_figures(task, cases, output, backgrounds, notice)
-    record = {
-        "format_version": FORMAT_VERSION,
-        **notice,
-        "predictions": os.fspath(predictions),
-        "truths": os.fspath(truths),
-        **{**mask.over().to_dict(), "threshold": mask.threshold},  # None: the predictions are masks
-        "only_split": only_split,
-        "slice_axis": scoring.slice_axis,
-        "distances": scoring.distances,
-        "preset": scoring.preset,
-        "labels": {"truth": task.labels.truth, "prediction": task.labels.prediction},
-        "self_check": self_check,
-        "synthetic": task.truths.synthetic,
-        "policy": summary["policy"],
-        "units": units(),
-        "summary": summary,
-        "cases": [case.to_dict() for case in cases],
-    }
+    folders = {"predictions": os.fspath(predictions), "truths": os.fspath(truths)}
+    options = {"only_split": only_split, "self_check": self_check}
+    record = _record(task, cases, summary, notice, folders=folders, options=options)
     _write_text(output / METRICS_CSV, csv_table(cases, synthetic=bool(notice)))
     _write_text(output / METRICS_MD, markdown_report(summary))
     # Last: where it is there, the rest is of the same run.
@@ -198,6 +183,28 @@ def _summarize(task, cases, *, self_check):
     return summary, notice
 
 
+def _record(task, cases, summary, notice, *, folders, options):
+    """What metrics.json holds."""
+    mask, scoring = task.mask, task.scoring
+    return {
+        "format_version": FORMAT_VERSION,
+        **notice,
+        **folders,
+        **{**mask.over().to_dict(), "threshold": mask.threshold},  # None: the predictions are masks
+        "only_split": options["only_split"],
+        "slice_axis": scoring.slice_axis,
+        "distances": scoring.distances,
+        "preset": scoring.preset,
+        "labels": {"truth": task.labels.truth, "prediction": task.labels.prediction},
+        "self_check": options["self_check"],
+        "synthetic": task.truths.synthetic,
+        "policy": summary["policy"],
+        "units": units(),
+        "summary": summary,
+        "cases": [case.to_dict() for case in cases],
+    }
+
+
 def _read_splits(splits: str | os.PathLike | Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Read split name -> case names; cases without a truth may be listed, often only the test set's are there."""
     content, place = splits, "splits"
@@ -217,7 +224,7 @@ def _restrict(truth_set: TruthSet, only_split: str, truths: str | os.PathLike) -
     """Keep the cases of one split; each of them must have a truth."""
     if not truth_set.splits or only_split not in truth_set.splits:
         known = ", ".join(truth_set.splits or ()) or "none"
-        raise UsageError(f"{truths}: there is no split {only_split!r}; known are: {known}")
+        raise UsageError(f"{truths}: there is no split {only_split!r}; use one of: {known}")
     wanted = set(truth_set.splits[only_split])
     kept = tuple(truth for truth in truth_set.cases if truth.case in wanted)
     if absent := sorted(wanted - {truth.case for truth in kept}):
@@ -225,7 +232,7 @@ def _restrict(truth_set: TruthSet, only_split: str, truths: str | os.PathLike) -
             f"{truths}: case {absent[0]} of split {only_split} has no truth; give the folder it was made of"
         )
     if not kept:
-        raise DataError(f"{truths}: split {only_split} has no case; choose another or split anew")
+        raise DataError(f"{truths}: split {only_split} has no case; choose another, or split the data again")
     return replace(truth_set, cases=kept)
 
 
@@ -279,7 +286,7 @@ def _score_all(task, *, progress) -> list[CaseMetrics]:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make the output folder before the long part of the work, so that a wrong one is told at once."""
+    """Make the output folder before the long part of the work, so that a wrong one is reported at once."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

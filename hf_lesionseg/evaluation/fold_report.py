@@ -17,7 +17,7 @@ def fold_table(summary: dict) -> tuple[list[str], list[list[str]]]:
     Parameters
     ----------
     summary : dict
-        Of :func:`~hf_lesionseg.evaluation.summary.summarize`, with a block per fold in ``by_split``.
+        Result of :func:`~hf_lesionseg.evaluation.summary.summarize`, with a block per fold in ``by_split``.
 
     Returns
     -------

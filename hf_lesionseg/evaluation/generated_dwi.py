@@ -13,7 +13,7 @@ def otsu_threshold(values, bins=256):
     ----------
     values : numpy.ndarray
     bins : int
-        Of the histogram.
+        Number of bins of the histogram.
 
     Examples
     --------

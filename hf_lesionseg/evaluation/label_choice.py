@@ -1,4 +1,4 @@
-"""Which labels of truths and predictions are the lesion, and what is to be told of them after all were read."""
+"""Which labels of truths and predictions are the lesion, and the remarks on them once all were read."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def choose_labels(
     Raises
     ------
     UsageError
-        For what is no value of a label, and for a label of prepared truths, which hold one lesion, or of probabilities.
+        For a value that is not a label, and for a label of prepared truths, which hold one lesion, or of probabilities.
     """
     predictions, truths = map(os.fspath, folders)
     if label is not None and truth_set.prepared is not None:
@@ -145,4 +145,4 @@ def _same_bytes(path: Path, other: Path) -> bool:
     try:
         return filecmp.cmp(path, other, shallow=False)
     except OSError:
-        return False  # its own row tells that it cannot be read
+        return False  # its own row says that it cannot be read

@@ -2,7 +2,7 @@
 
 Voxels that touch by a face, an edge or a corner (26-connectivity) are one lesion. A true lesion is found (TP) if the
 prediction has a voxel of it, else missed (FN); a predicted lesion without a voxel of the truth is false (FP). Then
-lesion-wise F1 = TP / (TP + (FP + FN) / 2). One voxel is enough: F1 tells of detection, Dice of delineation. Two true
+lesion-wise F1 = TP / (TP + (FP + FN) / 2). One voxel is enough: F1 measures detection, Dice delineation. Two true
 lesions bridged by one predicted lesion are both found.
 
 Other evaluators join voxels by their faces alone, or ask for more than a voxel: with a ``minimum_iou`` a true and a

@@ -62,4 +62,4 @@ class MaskPair:
 
     def _need(self, name: str) -> None:
         if getattr(self, name) is None:
-            raise TypeError(f"distances and single lesions cannot be told from counts; give the masks and {name}")
+            raise TypeError(f"distances and single lesions cannot be computed from counts; give the masks and {name}")

@@ -59,7 +59,7 @@ class TruthSet:
     splits : mapping of split name to case names, or None
         Where the folder knows its splits.
     volumes_ml : mapping of case name to true lesion volume in mL
-        Of all cases of a prepared folder; else empty.
+        Volumes of all cases of a prepared folder; else empty.
     prepared : PreparedDataset or None
         The prepared folder, if it is one.
     ignored : tuple of Path
@@ -104,7 +104,7 @@ def find_masks(
 
     Where some names end in a word for a mask (``_mask``, ...), only those are masks and the rest, say the T1w scans of
     a BIDS folder, is left aside. Where none does, every scan is a mask. With ``probabilities`` the words for
-    probabilities are looked for first. With ``truths`` masks of BIDS that name something else than a lesion are left
+    probabilities are looked for first. With ``truths`` masks of BIDS that name something other than a lesion are left
     aside, too, and a whole goes before its parts.
 
     Raises
@@ -132,12 +132,12 @@ def find_masks(
 
 
 def _of_lesions(files: list[Path], folder: Path) -> list[Path]:
-    """Of the masks of a BIDS session those of its lesion (`datasets.readers.lesion_masks`); all other files.
+    """Return the lesion's masks of a BIDS session (`datasets.readers.lesion_masks`), and all other files.
 
     Raises
     ------
     DataError
-        A session has several that are no whole with its parts.
+        A session has several that are not a whole with its parts.
     """
     names = {path: name for path in files if (name := parse_bids_name(path, folder)) and is_mask(name)}
     tables = LabelTables(folder)
@@ -148,7 +148,7 @@ def _of_lesions(files: list[Path], folder: Path) -> list[Path]:
             sessions.setdefault(case_name(path), []).append(path)
     if left_out and len(left_out) == len(files):
         raise DataError(
-            f"{folder}: {min(left_out).relative_to(folder)} and all other masks name something else than a lesion; "
+            f"{folder}: {min(left_out).relative_to(folder)} and all other masks name something other than a lesion; "
             "give the folder of the lesion masks, or one that `lesionseg prepare` made"
         )
     for case, paths in sessions.items():
@@ -238,8 +238,8 @@ def _prepared_truths(folder: Path) -> TruthSet:
 def find_scans_by_case(folder: str | Path) -> dict[str, Path]:
     """Return the scans of a folder by case name, masks and probabilities left out.
 
-    Of several scans of one case (the channels of one acquisition) the first by name is taken: they serve as background
-    of a picture only.
+    Where a case has several scans (the channels of one acquisition), the first by name is taken, since it
+    only serves as the background of a picture.
 
     Raises
     ------

@@ -46,14 +46,14 @@ SLOW_GROUPS = ("distance", "lesion")
 """Computed only where distances are asked for: they take longest."""
 
 DECIMALS = {"0..1": 3, "mL": 2, "mm": 2}
-"""Of a value in each unit, wherever it is printed; one for every other unit."""
+"""Decimals of a value in each unit, wherever it is printed; one for every other unit."""
 
 UNDEFINED = math.nan
 
 
 @dataclass(frozen=True)
 class EmptyRule:
-    """What a metric is where a mask is empty: a number, NaN (undefined), or None where its formula holds.
+    """Values of a metric for empty masks: a number, NaN (undefined), or None if its formula holds.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        """What stands in tables, beside a column for the unit."""
+        """Heading in tables that have a column for the unit."""
         return self.short or self.title
 
     @property

@@ -121,6 +121,6 @@ def _inputs_of(mask: Path) -> list[str]:
 
 
 def _ends_with(path: str, end: str) -> bool:
-    """Whether a path ends with these parts; one part alone, a file's name, tells too little."""
+    """Whether a path ends with these parts; one part alone, a file's name, is too little."""
     parts, wanted = PurePath(path.replace("\\", "/")).parts, PurePath(end.replace("\\", "/")).parts
     return len(wanted) > 1 and parts[-len(wanted) :] == wanted

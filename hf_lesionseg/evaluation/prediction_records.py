@@ -1,4 +1,4 @@
-"""What the run records beside predicted masks tell of the network that made them."""
+"""The network that made predicted masks, as the run records beside them describe it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..provenance import GENERATED, of_record
 def made_from_generated_data(predictions: Iterable[Path]) -> bool:
     """Whether the network that made one of these masks had learned from generated data.
 
-    ``lesionseg segment`` leaves NAME_record.json beside NAME_mask.nii.gz; a mask without a record tells nothing.
+    ``lesionseg segment`` leaves NAME_record.json beside NAME_mask.nii.gz; a mask without a record says nothing.
     """
     return any(of_record(_record(path)) == GENERATED for path in predictions)
 

@@ -113,7 +113,7 @@ GROUP_COLUMNS = ("group", "Dice", "std", "median", "n", "empty truth", "empty pr
 
 
 def _size_groups(summary: dict) -> dict[str, dict]:
-    """Strata under names that tell their bounds."""
+    """Strata under names that contain their bounds."""
     small, large = (f"{cut:g}" for cut in summary["size_cut_points_ml"])
     bounds = {
         "no lesion": "no lesion",
@@ -147,7 +147,7 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], left: 
 def markdown_report(summary: dict) -> str:
     """Return the summary as a Markdown page: counts, metrics, people, slices, lesion sizes, failed cases, policy.
 
-    ``summary`` is what ``summarize`` or ``evaluate_folders`` returned; its ``synthetic`` is told in the heading.
+    ``summary`` is what ``summarize`` or ``evaluate_folders`` returned; its ``synthetic`` appears in the heading.
     """
     lines = [f"# {_title(summary)}", ""]
     lines += [f"**{summary['notice']}**", ""] if summary.get("notice") else []
@@ -170,7 +170,7 @@ def markdown_report(summary: dict) -> str:
 def print_summary(summary: dict, *, console: Console | None = None) -> None:
     """Print the summary's tables, what was left out and the failed cases with their reasons, on the terminal.
 
-    ``summary`` is what ``summarize`` or ``evaluate_folders`` returned; its ``synthetic`` is told in every title.
+    ``summary`` is what ``summarize`` or ``evaluate_folders`` returned; its ``synthetic`` appears in every title.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -212,7 +212,7 @@ def print_summary(summary: dict, *, console: Console | None = None) -> None:
         console.print(groups)
     if strangers := summary.get("predictions_without_truth"):
         named = ", ".join(map(escape, strangers[:3])) + (", ..." if len(strangers) > 3 else "")
-        text = f"not scored, no truth belongs to them: {len(strangers)} predictions ({named})"
+        text = f"not scored, since they have no truth: {len(strangers)} predictions ({named})"
         console.print(text, highlight=False, soft_wrap=True)
     for note in summary.get("notes", ()):
         console.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)

@@ -48,7 +48,7 @@ class CaseMetrics:
     lesions: LesionCounts | None = None
 
     def __getattr__(self, name: str) -> float:
-        # Python comes here for what is no field: a metric. Pickle and copy ask before there are values.
+        # Python comes here for what is not a field: a metric. Pickle and copy ask before there are values.
         values = self.__dict__.get("values")
         if values is not None and (name in values or any(metric.name == name for metric in METRICS)):
             return values.get(name, math.nan)
@@ -74,7 +74,7 @@ class CaseMetrics:
         return replace(self, values={**self.values, **values})
 
     def all_values(self) -> dict[str, float | None]:
-        """Return every metric of the table by its name; undefined ones are None, never NaN, which JSON lacks."""
+        """Return every metric of the table by its name; undefined ones are None, never NaN, which is not JSON."""
         found = {metric.name: self.values.get(metric.name, math.nan) for metric in METRICS}
         return {name: value if math.isfinite(value) else None for name, value in found.items()}
 
@@ -115,7 +115,7 @@ def case_metrics(
         ``voxel_ml`` is not a positive number.
     """
     if not (math.isfinite(voxel_ml) and voxel_ml > 0):
-        raise ValueError(f"case {case}: a voxel of {voxel_ml} mL cannot be; give mm^3 / 1000 of one voxel")
+        raise ValueError(f"case {case}: a voxel of {voxel_ml} mL is impossible; give mm^3 / 1000 of one voxel")
     if isinstance(masks, VoxelCounts):
         return _scored(case, MaskPair(masks, float(voxel_ml)), person)
     return _scored(case, MaskPair(count_voxels(*masks), float(voxel_ml), *masks), person)
@@ -139,7 +139,7 @@ def score_volume(
     prediction : array (X, Y, Z) of bool or of an integer type
         On the grid of ``truth``.
     truth : Scan
-        Of :func:`~hf_lesionseg.imaging.read_mask`.
+        The truth, from :func:`~hf_lesionseg.imaging.read_mask`.
     slice_axis : {"axial", "coronal", "sagittal"}
     person : str, optional
         Whose scan it is; the case's own name if not given.
@@ -188,7 +188,7 @@ def case_from_row(row: Mapping) -> CaseMetrics:
     Raises
     ------
     KeyError, TypeError
-        The row is none, or lacks a metric: it was written before that was added to the table.
+        The row is None, or a metric is missing: it was written before that was added to the table.
     """
     values = {metric.name: math.nan if row[metric.name] is None else row[metric.name] for metric in METRICS}
     parts = {

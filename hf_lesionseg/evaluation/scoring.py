@@ -36,9 +36,9 @@ def read_prediction(
     mask : MaskOptions, optional
         What is done to the prediction before it is scored; nothing where it holds nothing.
     values : sequence of int, optional
-        Of a map of several labels: those that are lesion.
+        The labels that are lesion, in a map of several labels.
     slice_axis : {"axial", "coronal", "sagittal"}
-        Of the slices that a median filter smooths.
+        Axis of the slices that a median filter smooths.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def read_prediction(
     ScanError
         The file cannot be read, or holds NaN or Inf. With a threshold, for values that cannot be probabilities;
         without one, for an image, for fractions (as a mask every faint probability would be lesion) and, with
-        ``values``, for what is no label.
+        ``values``, for a value that is not a label.
     GridMismatchError
         It lies on another grid than the truth.
     """
@@ -83,7 +83,7 @@ def score_case(
     """Score one case; a prediction that is missing, unreadable or on another grid gives a failed case.
 
     Two volumes are in memory at a time. With a threshold in ``mask`` the predictions are probabilities; what else it
-    holds is done to the predicted mask. ``labels`` tells which labels are lesion, and learns which there are. Of a
+    holds is done to the predicted mask. ``labels`` knows which labels are lesion, and learns which occur. Of a
     ``preset`` its rule for lesions counts here, and its rounding;
     :func:`~hf_lesionseg.evaluation.presets.apply_preset` gives its values to empty masks.
     """

@@ -1,6 +1,6 @@
 """Dice of single slices, for papers that average over slices (L-SNet's "averaged score of all slices").
 
-It is no substitute for the Dice of the volume and is reported apart, as two means that differ much:
+It is not a substitute for the Dice of the volume and is reported apart, as two means that differ much:
 
 * "positive slices": slices with lesion in the truth. A slice whose lesion is missed counts 0; what is predicted on
   slices without lesion is not seen.

@@ -1,4 +1,4 @@
-"""Means over cases and over people, always together with the counts that tell what stands behind them."""
+"""Means over cases and over people, always together with the counts behind them."""
 
 from __future__ import annotations
 

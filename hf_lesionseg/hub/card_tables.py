@@ -94,7 +94,7 @@ def input_contract(processor):
         ("File", "NIfTI, one 3-D volume" + (" per image, all on one grid" if len(channels) > 1 else "")),
         (
             "Orientation",
-            "any: the volume is brought to canonical RAS+ inside, and the mask comes back on the grid of the file",
+            "any; the processor works in canonical RAS+, and the mask is on the grid of the file",
         ),
         ("Slices", f"{processor.get('slice_axis', 'axial')}, {_STACKS[stack]}"),
         *(
@@ -173,7 +173,7 @@ def _intensities(kind, processor):
         low, high = processor.get("intensity_range") or (0, 100)
         return (
             f"{low:g} to {high:g} is mapped to 0 to 1, and clipped: the scan must be standardised to that range. "
-            f"Where it plainly is not, {percentiles}, with a warning"
+            f"If it plainly is not, {percentiles}, with a warning"
         )
     if kind == "window":
         low, high = processor.get("intensity_range") or (0, 100)
@@ -203,7 +203,7 @@ def _volumes(volumes):
 
 
 def recipe_rows(recipe):
-    """Rows (setting, value) of what training was told; the processor has a table of its own."""
+    """Rows (setting, value) of the training's settings; the processor has a table of its own."""
     hidden = ("paper", "processor")
     return [(key.replace("_", " "), plain(value)) for key, value in recipe.items() if key not in hidden]
 
@@ -263,7 +263,7 @@ def stored_sentence(n_cases, from_scans):
     if from_scans is None or from_scans == n_cases:
         return None
     return (
-        f"The scans of {n_cases - from_scans} of {count(n_cases, 'case')} were not there any more: their prepared "
+        f"The scans of {n_cases - from_scans} of {count(n_cases, 'case')} no longer existed: their prepared "
         "slices were segmented, in half precision, which can move a voxel at an edge."
     )
 

@@ -41,7 +41,7 @@ def write_model_card(folder, repo_id=None, *, license="apache-2.0"):
     Raises
     ------
     ModelError
-        If a file is missing, damaged, or lacks what the card must state.
+        If a file is missing, damaged, or does not contain what the card must state.
     """
     folder = Path(folder)
     config, processor = read_json(folder / CONFIG_FILE), read_json(folder / PROCESSOR_FILE)
@@ -235,28 +235,33 @@ def _record(summary):
 
 def _limits(network, config, processor, summary):
     """Sentences on what the network cannot do, from its method, its processor and its record."""
-    limits = ["Research only: a person who can read the scan has to look at every mask."]
+    limits = ["For research only: somebody who can read the scan has to look at every mask."]
     if summary is None and config.get("training_data") == GENERATED:
-        limits.append("It has seen synthetic lesions only, and no training record came with it.")
+        limits.append("It has seen synthetic lesions only, and it came without a training record.")
     elif summary is None:
-        limits.append("Nothing is known of its quality: no training record came with it.")
+        limits.append("Its quality is unknown, because it came without a training record.")
     elif summary["data"].get("synthetic"):
-        limits.append("It has seen synthetic lesions only; nothing is known of how it does on patients.")
+        limits.append("It has seen synthetic lesions only; its quality on patients is unknown.")
     else:
-        limits.append("Scanners, protocols, ages and kinds of lesion beyond the training data have not been tried.")
+        limits.append(
+            "Nobody has tried it on scanners, protocols, ages or kinds of lesion beyond those of the training data."
+        )
     channels = processor.get("channel_names") or ["t1w"]
     names = " and ".join(card_tables.CHANNEL_NAMES.get(name, name) for name in channels)
-    limits.append(f"Any image but {names} gives a mask too, and a meaningless one: the network cannot tell.")
+    limits.append(
+        f"The network also marks images other than {names}, since it cannot recognise them: such masks mean nothing."
+    )
     normalization = processor.get("normalization")
     kinds = set(normalization.values()) if isinstance(normalization, dict) else {normalization}
     if "fixed-range" in kinds:
         limits.append("A scan that was not standardised to the range above falls back to percentiles, with a warning.")
     if "window" in kinds:
         which = " where a window is cut from them" if len(kinds) > 1 else ""
-        limits.append(f"Intensities have to be in Hounsfield units{which}: other values give a warning at best.")
+        limits.append(f"Intensities must be in Hounsfield units{which}: other values cause a warning at best.")
     limits += network.pitfalls
     limits.append(
-        "A scan without a lesion may still get one: raise `threshold`, or drop small ones with `minimum_lesion_ml`."
+        "It may mark something in a scan without a lesion: raise `threshold`, or drop small lesions with "
+        "`minimum_lesion_ml`."
     )
     test = ((summary or {}).get("metrics") or {}).get("test")
     if test:

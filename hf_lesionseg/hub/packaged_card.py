@@ -57,10 +57,9 @@ def _stages(training, name):
     for place, stage in enumerate(stages, 1):
         folder = "runs/heads" if len(stages) == 1 else f"runs/stage-{place}"
         commands.append(
-            f"lesionseg train --recipe {stage['recipe']['name']} {begin}--data_dir heads --output_dir {folder} "
-            f"--seed {stage['seed']}"
+            f"lesionseg train --recipe {stage['recipe']['name']} {begin}--data heads -o {folder} --seed {stage['seed']}"
         )
-        begin = f"--model_name_or_path {folder} "
+        begin = f"--model {folder} "
     return [*commands, f"python scripts/package_network.py {folder} {name} --data heads"]
 
 

@@ -84,7 +84,7 @@ def publish(
     license="apache-2.0",
     commit_message=None,
     endpoint=None,
-    verify_remote_code=False,
+    check=False,
 ):
     """Publish a model folder to the Hub.
 
@@ -114,7 +114,7 @@ def publish(
     commit_message : str, optional
     endpoint : str, optional
         By default ``HF_ENDPOINT``, or huggingface.co.
-    verify_remote_code : bool
+    check : bool
         Before anything is sent, load the source files in a fresh process without this package (some 15 s).
 
     Returns
@@ -139,7 +139,7 @@ def publish(
     check_model_folder(folder)
     with tempfile.TemporaryDirectory(prefix="hf_lesionseg-") as staging:
         files = stage(folder, Path(staging), repo_id, remote_code=remote_code, splits=splits, license=license)
-        if remote_code and verify_remote_code:
+        if remote_code and check:
             check_remote_code(staging)
         api = HfApi(endpoint=endpoint, token=token, library_name="hf_lesionseg", library_version=__version__)
         message = commit_message or f"Publish with hf_lesionseg {__version__}"
@@ -154,14 +154,14 @@ def publish(
                 time.sleep(2**attempt)
 
 
-def rehearse(folder, output, repo_id, *, remote_code=True, splits=True, license="apache-2.0", verify_remote_code=False):
+def write_dry_run(folder, output, repo_id, *, remote_code=True, splits=True, license="apache-2.0", check=False):
     """Write what :func:`publish` would send, the card among it, into a folder of its own; nobody is contacted.
 
     Parameters
     ----------
     output : path-like
         New or empty folder; weights are linked there, and copied where links cannot be made.
-    folder, repo_id, remote_code, splits, license, verify_remote_code
+    folder, repo_id, remote_code, splits, license, check
         As for :func:`publish`.
 
     Returns
@@ -185,7 +185,7 @@ def rehearse(folder, output, repo_id, *, remote_code=True, splits=True, license=
     check_model_folder(folder)
     with replace_folder_aside(output) as aside:
         files = stage(folder, aside, repo_id, remote_code=remote_code, splits=splits, license=license)
-        if remote_code and verify_remote_code:
+        if remote_code and check:
             check_remote_code(aside)
     return list(files)
 
@@ -254,7 +254,7 @@ def _check_repo_id(repo_id):
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise UsageError(f"{repo_id!r} is no repository id ({str(error).splitlines()[0]}); give org/name") from error
+        raise UsageError(f"{repo_id!r} is not a repository id ({str(error).splitlines()[0]}); give org/name") from error
     if "/" not in repo_id:
         raise UsageError(f"{repo_id!r} names no owner; give org/name or user/name")
 
@@ -292,7 +292,7 @@ def stale_files(present, published):
 
 
 def _explain(error, repo_id, endpoint):
-    """The :class:`HubError` that tells what went wrong and what to do, and whether trying again may help."""
+    """The :class:`HubError` that says what went wrong and what to do, and whether trying again may help."""
     root, seen = error, []
     while root is not None and not isinstance(root, (HfHubHTTPError, OfflineModeIsEnabled, *TRANSPORT_ERRORS)):
         seen.append(root)

@@ -39,7 +39,7 @@ def auto_map(model_type):
     """
     if model_type not in models.loadable():
         known = ", ".join(sorted(models.loadable()))
-        raise ModelError(f"model_type {model_type!r} is no network of this package; publish one of: {known}")
+        raise ModelError(f"model_type {model_type!r} is not a network of this package; publish one of: {known}")
     network = models.loadable()[model_type]
     config_module, modeling_module = (module.rpartition(".")[2] for module in network.modules)
     model = f"{modeling_module}.{network.model}"

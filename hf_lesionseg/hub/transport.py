@@ -1,4 +1,4 @@
-"""Whether the Hub can be reached at all, asked before a library tries for a minute, and what stands in the way if not.
+"""Whether the Hub can be reached at all, checked before a library tries for a minute, and what prevents it if not.
 
 Everything that decides it comes from the environment: the endpoint, proxies, certificates, the folder of the cache.
 """
@@ -50,7 +50,7 @@ def check_settings(endpoint=None):
     """
     endpoint = endpoint or constants.ENDPOINT
     if not re.match(r"https?://[^/]", endpoint):
-        raise HubError(f"HF_ENDPOINT is {endpoint!r}, which is no address; give it with http:// or https://")
+        raise HubError(f"HF_ENDPOINT is {endpoint!r}, which is not an address; give it with http:// or https://")
     for name, value in _environment(_PROXIES):
         scheme = value.partition("://")[0].lower() if "://" in value else "http"
         if scheme not in _PROXY_SCHEMES:
@@ -59,7 +59,7 @@ def check_settings(endpoint=None):
             raise HubError(f"{name} is {_hidden(value)}, and SOCKS needs another package: pip install socksio")
     certificates = os.environ.get("SSL_CERT_FILE")
     if certificates and not os.access(certificates, os.R_OK):
-        raise HubError(f"SSL_CERT_FILE is {certificates}, which is no file that you may read; correct or unset it")
+        raise HubError(f"SSL_CERT_FILE is {certificates}, which is not a file that you may read; correct or unset it")
 
 
 def why_unreachable(endpoint=None, attempts=2):
@@ -95,7 +95,7 @@ def why_unreachable(endpoint=None, attempts=2):
 
 
 def explain(error, endpoint=None):
-    """Say what stands in the way of a request that failed.
+    """Say why a request failed.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ _told = set()
 
 
 class FileSystemWarning(UserWarning):
-    """A file system lacks what is usually done on it; results are written all the same."""
+    """A file system cannot do what is usual; results are written anyway."""
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def write_aside(path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            aside.open("xb").close()  # a place that cannot be written is told before the work, not after it
+            aside.open("xb").close()  # a place that cannot be written is reported before the work
             yield aside
             give_usual_modes([aside])
             flush_to_disk(aside)
@@ -173,7 +173,7 @@ def remedy_of(error):
 def link_or_copy(source, target):
     """Make ``target`` a link to a file or folder, or a copy of it where links cannot be made, as on Windows.
 
-    Copies are told by a `FileSystemWarning`, once.
+    A `FileSystemWarning` reports copies, once.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """A DICOM series of one CT volume, read into one array with its place in space.
 
 What can be wrong with a series is checked here: files of several series in one folder, slices that are missing or there
-twice, uneven distances, values that are no Hounsfield units yet.
+twice, uneven distances, values that are not Hounsfield units yet.
 """
 
 import itertools
@@ -75,7 +75,7 @@ def read_dicom_series(files) -> DicomSeries:
     pydicom = require_pydicom()
     files = sorted(Path(path) for path in files)
     if not files:
-        raise ScanError("a DICOM series of no files; give the folder with its .dcm files")
+        raise ScanError("a DICOM series without files; give the folder with its .dcm files")
     headers = sorted(
         ((_read_header(pydicom, path), path) for path in files), key=lambda each: int(each[0].InstanceNumber)
     )
@@ -120,7 +120,9 @@ def _read_header(pydicom, path):
     needed = ("InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
     missing = [name for name in needed if header.get(name) in (None, "")]
     if missing:
-        raise ScanError(f"{path}: has no {missing[0]}; leave out what is no slice of a volume (scouts, reports)")
+        raise ScanError(
+            f"{path}: has no {missing[0]}; leave out files that are not slices of a volume (scouts, reports)"
+        )
     if int(_value(header, "NumberOfFrames", 1)) > 1:
         raise ScanError(f"{path}: holds {header.NumberOfFrames} frames; convert it to NIfTI (dcm2niix)")
     return header
@@ -140,17 +142,19 @@ def _check_one_series(headers, folder):
     first, first_path = headers[0]
     for header, path in headers[1:]:
         if header.get("SeriesInstanceUID") != first.get("SeriesInstanceUID"):
-            raise ScanError(f"{folder}: {path.name} and {first_path.name} are of different series; keep one in it")
+            raise ScanError(f"{folder}: {path.name} and {first_path.name} belong to different series; keep one in it")
         if (header.Rows, header.Columns) != (first.Rows, first.Columns):
             raise ScanError(
                 f"{path}: {header.Rows} x {header.Columns} pixels, but {first_path.name} has {first.Rows} x "
-                f"{first.Columns}; leave out what is no slice of this volume"
+                f"{first.Columns}; leave out files that are not slices of this volume"
             )
         for name, tolerance in (("ImageOrientationPatient", 1e-3), ("PixelSpacing", 1e-3)):
             if not np.allclose(
                 [float(v) for v in header[name].value], [float(v) for v in first[name].value], atol=tolerance
             ):
-                raise ScanError(f"{path}: its {name} differs from that of {first_path.name}; they are no one volume")
+                raise ScanError(
+                    f"{path}: its {name} differs from that of {first_path.name}; they do not form one volume"
+                )
 
 
 def _check_complete(headers, folder):
@@ -185,7 +189,7 @@ def _affine(headers, folder):
                 f"{np.median(gaps):.3g} mm; download the series again, or leave this case out"
             )
         if np.abs(positions - expected).max() > distance:
-            raise ScanError(f"{folder}: the slices do not lie on one line; they are no one volume")
+            raise ScanError(f"{folder}: the slices do not lie on one line; they do not form one volume")
     else:
         step = normal * float(first.get("SliceThickness") or 1.0)
     affine = np.eye(4)

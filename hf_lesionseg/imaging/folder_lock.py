@@ -182,7 +182,7 @@ def _acquire(path, record):
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise OutputError(f"{path.parent}: cannot be written: {remedy_of(error)}") from error
-            text = f"{path.parent}: no lock can be kept there ({error.strerror}); see that no second run writes there"
+            text = f"{path.parent}: no lock can be kept there ({error.strerror}); let no second run write there"
             return warnings.warn(text, FileSystemWarning, stacklevel=6)
     raise FolderInUseError(f"{path.parent}: other runs take turns there; choose another folder")
 
@@ -199,7 +199,7 @@ def _write(path, record):
 
 
 def _read(path):
-    """The record of a lock: None where it is gone, empty where it tells nothing."""
+    """The record of a lock: None where it is gone, empty where it says nothing."""
     for wait in (0.0, 0.1, 0.4):
         time.sleep(wait)
         try:
@@ -228,7 +228,7 @@ def _is_dead(record):
 
 
 def _start_of(pid):
-    """What tells a process from others of its number, before and after; None where there is none."""
+    """A mark that distinguishes a process from others with its number, before and after; None if there is none."""
     if sys.platform == "linux":
         try:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -257,12 +257,12 @@ def _take_away(path, seen):
                 turn.unlink()
         return
     except OSError as error:
-        raise OutputError(f"{path}: of a run that is dead, cannot be removed: {remedy_of(error)}") from error
+        raise OutputError(f"{path}: left by a run that has ended, cannot be removed: {remedy_of(error)}") from error
     try:
         if _read(path) == seen:
             path.unlink()
     except OSError as error:
-        raise OutputError(f"{path}: of a run that is dead, cannot be removed: {remedy_of(error)}") from error
+        raise OutputError(f"{path}: left by a run that has ended, cannot be removed: {remedy_of(error)}") from error
     finally:
         with suppress(OSError):
             turn.unlink()
@@ -283,4 +283,4 @@ def _in_use(path, record):
         f"{record.get('host')}); wait for it, or choose another folder"
     )
     here = record.get("host") == socket.gethostname()
-    return text if here else f"{text}; where that run is dead, delete {path}"
+    return text if here else f"{text}; if that run has ended, delete {path}"

@@ -1,4 +1,4 @@
-"""Which labels the masks of a whole data set hold: told once, not mask by mask, and refused where none is wanted."""
+"""Which labels the masks of a whole data set hold: reported once, not mask by mask, and refused if none is wanted."""
 
 from collections.abc import Iterable, Mapping
 
@@ -20,7 +20,7 @@ class LabelCensus:
     option : str
         By which a label is chosen.
     names : mapping of int to str, optional
-        Of the labels.
+        Names of the labels.
     unknown : iterable of int, optional
         Labels of voxels of which nobody said what they are.
     """

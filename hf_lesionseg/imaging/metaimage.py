@@ -36,13 +36,13 @@ def write_metaimage(path, mask, like):
     Raises
     ------
     OutputError
-        If the file cannot be written, the name ends otherwise, or the mask is no mask of this scan.
+        If the file cannot be written, the name ends otherwise, or the mask is not a mask of this scan.
     """
     path, mask = Path(path), np.asarray(mask)
     if path.suffix != ".mha":
-        raise OutputError(f"{path}: a MetaImage is named .mha; give such a name")
+        raise OutputError(f"{path}: a MetaImage is named .mha; give a name that ends so")
     if mask.shape != like.data.shape or not np.isin(mask, (0, 1)).all():
-        raise OutputError(f"{path}: the mask of shape {mask.shape} is none of the scan of {like.data.shape}")
+        raise OutputError(f"{path}: the mask has shape {mask.shape}, but its scan has {like.data.shape}")
     axes = _RAS_TO_LPS @ np.asarray(like.affine, np.float64)[:3, :3]
     spacing = np.linalg.norm(axes, axis=0)
     voxels = zlib.compress(mask.astype(np.uint8).tobytes(order="F"), 6)

@@ -102,7 +102,7 @@ def read_mask(path, like=None, values=None):
     like : Scan, optional
         The scan on whose voxels the mask must lie; it is brought to the order of its axes, without loss.
     values : sequence of int, optional
-        Of a map of several labels: 1 where the file has one of these, within 0.05, since a slope makes 1.99997 of 2.
+        In a map of several labels, the labels that become 1, within 0.05, since a slope makes 1.99997 of 2.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def read_mask(path, like=None, values=None):
     ------
     ScanError
         For a file that cannot be read, for NaN or Inf (whether such a voxel is lesion is not ours to guess), for an
-        image or probabilities in the place of a mask, and, with ``values``, for a value that is no whole number.
+        image or probabilities in the place of a mask, and, with ``values``, for a value that is not a whole number.
     GridMismatchError
         If the mask is not on the grid of ``like``.
     """
@@ -138,7 +138,7 @@ def read_label_map(path, like=None, values=None, table=None, *, rounds=False):
     mask : Scan
         Its ``warnings`` are without the notes of its labels.
     reading : LabelReading
-        Of :func:`~hf_lesionseg.models.label_values.read_labels`: which labels there are, and what to tell of them.
+        Result of :func:`~hf_lesionseg.models.label_values.read_labels`: which labels there are, and remarks on them.
     """
     volume = _read_finite(path, "a mask; set them to 0 (background) or 1 (lesion)")
     try:

@@ -9,7 +9,7 @@ def scans_below(folder):
     """Return all scan files below a folder in a fixed order; of a pair the first file stands for both.
 
     Hidden files and Finder's litter (``._scan.nii.gz``, ``__MACOSX``) are passed over. A link to nothing is not: it is
-    told as such when it is read.
+    reported as such when it is read.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What stands behind one INPUT of the command line: one case, as a file, a folder, or channels by name."""
+"""One INPUT of the command line is one case: a file, a folder, or channels by name."""
 
 from __future__ import annotations
 
@@ -58,15 +58,33 @@ class CaseInput:
         unknown = [name for name in self.channels if name not in known]
         if unknown:
             raise UsageError(
-                f"{self.text}: {unknown[0]!r} is no channel of this network, which has {', '.join(channel_names)}; "
+                f"{self.text}: {unknown[0]!r} is not a channel of this network, which has {', '.join(channel_names)}; "
                 "name those, or give the network of these scans with --model"
             )
+
+    def look(self) -> None:
+        """Read the headers of the files that were given, and see whether a folder holds scans.
+
+        Raises
+        ------
+        ScanError
+            A file is missing or a folder without scans, whatever the network.
+        VolumeError
+            A header cannot be read.
+        """
+        for path in self.channels.values() or [self.path]:
+            if self.path is not None and is_folder(path):
+                if not scans_below(path):
+                    raise ScanError(f"{path}: {_instead_of_scans(path)}")
+                continue
+            _require_file(path)
+            read_shape(path)
 
     def files(self, channel_names: Sequence[str]) -> dict[str, Path]:
         """Return the file of every channel, in the network's order.
 
         Perfusion maps and frames without a file are made from a 4-D series, whose file is then returned as ``"ctp"``,
-        with ``"brain"`` where one was given; a file of a channel itself always wins.
+        with ``"brain"`` where one was given; a file of a channel itself always takes precedence.
 
         Parameters
         ----------
@@ -102,9 +120,7 @@ class CaseInput:
         extra = [name for name in (SERIES, BRAIN) if name in found and any(each not in found for each in channel_names)]
         files = {name: found[name] for name in (*channel_names, *extra) if name in found}
         for path in files.values():
-            if not is_file(path):
-                reason = why_not_there(path) or "is no file; give a scan"
-                raise ScanError(describe_address(path) or f"{path}: {reason}")
+            _require_file(path)
         return files
 
     def _of_missing(self, channel: str, channel_names: Sequence[str], made: Sequence[str]) -> str:
@@ -149,6 +165,12 @@ def parse_case(text: str | os.PathLike | Mapping[str, str | os.PathLike]) -> Cas
             raise UsageError(f"{text}: channel {name} {'is given twice' if name in channels else 'has no file'}")
         channels[name] = Path(file)
     return CaseInput(text, _common_stem(channels), channels=channels)
+
+
+def _require_file(path: Path) -> None:
+    if not is_file(path):
+        reason = why_not_there(path) or "is not a file; give a scan"
+        raise ScanError(describe_address(path) or f"{path}: {reason}")
 
 
 def _exists(text: str) -> bool:

@@ -139,7 +139,7 @@ def write_outputs(run: CaseRun, result: Mapping, told: Sequence[str], *, preview
     ----------
     run : CaseRun
     result : dict
-        Of the pipeline.
+        Result of the pipeline.
     told : sequence of str
         Warnings so far.
     preview : bool

@@ -150,10 +150,11 @@ def _attempt(run: CaseRun, function: Callable, *arguments: Any) -> Any:
         # The error would keep its frames, and they the volumes, until the end of the run.
         traceback.clear_frames(error.__traceback__)
         run.read = arguments = None
-        return CaseOutcome(run.case.stem, run.case.text, "failed", _reason(run.case, error), error)
+        return CaseOutcome(run.case.stem, run.case.text, "failed", reason_of(run.case, error), error)
 
 
-def _reason(case: CaseInput, error: Exception) -> str:
+def reason_of(case: CaseInput, error: Exception) -> str:
+    """Why a case failed, in a line that names it."""
     if isinstance(error, LesionSegError):
         return str(error)
     if isinstance(error, VolumeError):

@@ -24,7 +24,7 @@ class Flag:
     Attributes
     ----------
     name : str
-        Stable: what reads records goes by it.
+        Stable: readers of records rely on it.
     sentence : str
         With ``{value}``, ``{threshold}`` and what else its measure gives.
     threshold : float
@@ -63,7 +63,7 @@ class Evidence:
     mask : uint8 array (X, Y, Z)
     processor : LesionImageProcessor
     config : PretrainedConfig
-        Of the network; ``training_grid`` tells the voxel sizes that it was trained on.
+        Configuration of the network; ``training_grid`` holds the voxel sizes that it was trained on.
     """
 
     geometry: SliceGeometry
@@ -108,7 +108,7 @@ FLAGS = (
     ),
     Flag(
         "tissue-too-small",
-        "what is no air is {value:.3g} mm long, less than any head: check the voxel size",
+        "the tissue is {value:.3g} mm long, less than any head: check the voxel size",
         60.0,
         WARNING,
         "scans of 20 voxels or more along two sides",
@@ -116,7 +116,7 @@ FLAGS = (
     ),
     Flag(
         "tissue-too-large",
-        "what is no air is {value:.4g} mm long, more than a scanner holds: check the voxel size",
+        "the tissue is {value:.4g} mm long, more than a scanner holds: check the voxel size",
         700.0,
         WARNING,
         "all scans",
@@ -166,7 +166,7 @@ def sentences(raised: list[dict]) -> list[str]:
 
 
 def _measure_tissue(evidence: Evidence) -> Mapping | None:
-    """Longest side of what is no air, in mm, and its voxels; None where normalisation does not tell air from tissue."""
+    """Longest side of the tissue in mm, and its voxels; None where normalisation does not separate air from tissue."""
     records = evidence.geometry.normalization
     level = _tissue_level(records[0]) if records else None
     if level is None:
@@ -285,7 +285,7 @@ _MEASURES: Mapping[str, Callable[[Evidence, Mapping | None], Mapping | None]] = 
 
 
 def _trained_grid(evidence: Evidence) -> tuple[float, float, float | None] | None:
-    """Rows, columns and slices of training in mm: as the network tells, else as its planes are resampled to."""
+    """Rows, columns and slices of training in mm: as the network says, else as its planes are resampled to."""
     grid = getattr(evidence.config, "training_grid", None)
     if grid:
         return tuple(grid)

@@ -1,6 +1,6 @@
 """Masks of ``lesionseg segment`` as grand-challenge.org lays them out for a challenge's evaluation.
 
-Of every case ``<case>/output/images/<slug>/<case>.mha``, and beside the cases ``predictions.json``, which tells the
+Every case is ``<case>/output/images/<slug>/<case>.mha``, and beside the cases ``predictions.json`` tells the
 evaluation where each mask lies: the platform's example evaluation method (templates since 2023, with "interface" in
 earlier and "socket" in later ones; both are written) takes each entry's ``pk``, finds the output of its slug, reads
 ``relative_path`` and opens the image in ``/input/<pk>/output/<relative_path>/``. ISLES'22, ISLES'24 and ATLAS R2.0
@@ -47,7 +47,7 @@ def export_grand_challenge(
     output : path
         Folder for the cases and ``predictions.json``, new or empty but for those of an earlier export.
     slug : str
-        Of the output's interface: lower-case words with ``-`` between them.
+        Slug of the output's interface: lower-case words with ``-`` between them.
     file_format : {"mha", "nii.gz"}
         The platform keeps images as .mha; some evaluations also read .nii.gz. Either lies on the case's own grid.
 
@@ -61,7 +61,9 @@ def export_grand_challenge(
         The output holds something else, or cannot be written to.
     """
     if not _SLUG.fullmatch(slug):
-        raise UsageError(f"slug {slug!r} cannot be; use lower-case words with - between them, such as {DEFAULT_SLUG}")
+        raise UsageError(
+            f"slug {slug!r} is not allowed; use lower-case words with - between them, such as {DEFAULT_SLUG}"
+        )
     if file_format not in FORMATS:
         raise UsageError(f"format {file_format!r} is unknown; use {' or '.join(FORMATS)}")
     masks, output = Path(masks), Path(output)
@@ -122,7 +124,7 @@ def _claim(output: Path) -> None:
         known = _cases_of(output / PREDICTIONS)
         for path in former:
             if path.name != PREDICTIONS and not (path.name in known and (path / "output" / "images").is_dir()):
-                raise OutputError(f"{output}: holds {path.name}, which is no submission; choose a new folder")
+                raise OutputError(f"{output}: holds {path.name}, which is not a submission; choose a new folder")
         for path in former:
             if path.is_dir():
                 shutil.rmtree(path)
@@ -139,4 +141,6 @@ def _cases_of(predictions: Path) -> set[str]:
     try:
         return {str(entry["pk"]) for entry in json.loads(predictions.read_text("utf-8"))}
     except (ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{predictions}: is of no export of this package ({error!r}); choose a new folder") from error
+        raise OutputError(
+            f"{predictions}: does not come from an export of this package ({error!r}); choose a new folder"
+        ) from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError, UsageError
+from ..errors import MissingModelError, ModelError, UsageError
 from ..models import ENSEMBLE_REGISTRY, loadable
 from ..models.file_diagnosis import is_file, is_folder, what_is, what_is_denied, what_model_folder_is, what_weights_are
 from ..pretrained import find_packaged
@@ -39,7 +39,7 @@ class LoadedModel:
     commit : str or None
         The Hub's commit; None for a folder.
     weights_sha256 : str or None
-        Of a folder's weights; None for a Hub id, whose commit says it.
+        Checksum of a folder's weights; None for a Hub id, whose commit identifies them.
     packaged : str or None
         Name of the network where it came with this package.
     """
@@ -57,7 +57,7 @@ class LoadedModel:
         return self.model.device
 
     def identity(self) -> dict:
-        """Return what tells this network from another in a run record."""
+        """Return what identifies this network in a run record."""
         members = getattr(self.model.config, "members", None)
         return {
             **({"members": list(members), "member_type": self.model.config.member_type} if members else {}),
@@ -140,7 +140,7 @@ def load_model(
     device : str
         "auto", "cpu", "cuda", "cuda:1", ...
     dtype : {"float32", "bfloat16", "float16"}
-        Of the weights, whatever they are stored in: packaged ones are stored in float16.
+        Type of the weights, whatever they are stored in: packaged ones are stored in float16.
     trust_remote_code : bool
         Run the repository's own code where its network is not of this package. Only for code that you have read.
 
@@ -149,7 +149,7 @@ def load_model(
     UsageError
         No such device or dtype.
     ModelError
-        Nothing usable is there; the message tells what is missing and what to do.
+        Nothing usable is there; the message says what is missing and what to do.
     """
     import torch
     from transformers import AutoModelForSemanticSegmentation
@@ -265,7 +265,7 @@ def _check_folder(folder: Path) -> dict:
         return config
     members = config.get("members") or ()
     if not members:
-        raise ModelError(f"{folder / 'config.json'}: names no member; make it anew with `lesionseg ensemble`")
+        raise ModelError(f"{folder / 'config.json'}: names no member; make it again with `lesionseg ensemble`")
     for member in members:
         if not (folder / str(member)).is_dir():
             raise ModelError(f"{folder}: member {member} of this ensemble is missing; copy or download all of it")
@@ -328,19 +328,19 @@ def _find_on_hub(repo_id: str, revision: str | None, token: str | None) -> tuple
         local = {"local_files_only": True} if unreachable else {}
         config = hf_hub_download(repo_id, "config.json", revision=revision, token=token, **local)
     except HFValidationError as error:
-        remedy = "of a page of the Hub give the id alone, org/name" if "://" in repo_id else "check the path"
-        raise ModelError(f"{repo_id}: no such folder, and no id of the Hub either; {remedy}") from error
+        remedy = "from the address of a Hub page, give the id alone, org/name" if "://" in repo_id else "check the path"
+        raise MissingModelError(f"{repo_id}: no such folder, and not a Hub id either; {remedy}") from error
     except GatedRepoError as error:
         raise ModelError(
             f"{repo_id}: access is granted on request; ask for it on its page, then `hf auth login`"
         ) from error
     except RepositoryNotFoundError as error:
-        raise ModelError(
+        raise MissingModelError(
             f"{repo_id}: no such folder, and no such model on the Hub, or a private one that your token does not open; "
             "check the name, or `hf auth login`"
         ) from error
     except RevisionNotFoundError as error:
-        raise ModelError(f"{repo_id}: has no revision {revision!r}; check the branch, tag or commit") from error
+        raise MissingModelError(f"{repo_id}: has no revision {revision!r}; check the branch, tag or commit") from error
     # Before EntryNotFoundError, of which it is a kind.
     except LocalEntryNotFoundError as error:
         reason = unreachable or "the Hub cannot be reached; connect once, or give a folder with the network"
@@ -365,9 +365,9 @@ def _check_model_type(source: str, config: dict, trust_remote_code: bool) -> Non
         return
     remedy = _REMEDY
     if "auto_map" in config:
-        remedy = "it brings code of its own: read it, then allow it by --trust-remote-code"
+        remedy = "it brings its own code: read it, then allow it with --trust-remote-code"
     raise ModelError(
-        f"{source}: model_type {model_type!r} is none of this package's ({', '.join(loadable())}); {remedy}"
+        f"{source}: model_type {model_type!r} is not one of this package's ({', '.join(loadable())}); {remedy}"
     )
 
 
@@ -376,13 +376,13 @@ def _check_weights(source: str, info: dict) -> None:
     for kind, what in (
         ("mismatched_keys", "have another shape"),
         ("missing_keys", "are missing"),
-        ("unexpected_keys", "have no place in this network"),
+        ("unexpected_keys", "do not belong to this network"),
     ):
         keys = sorted(str(key[0] if isinstance(key, (tuple, list)) else key) for key in info.get(kind) or ())
         if keys:
             raise ModelError(
                 f"{source}: {len(keys)} weights {what}, such as {keys[0]}; "
-                "config.json and model.safetensors are of different networks"
+                "config.json and model.safetensors belong to different networks"
             )
 
 
@@ -397,7 +397,7 @@ def _check_processor(source: str, processor: Any, config: Any) -> None:
     if channels != config.num_channels:
         raise ModelError(
             f"{source}: the network takes {config.num_channels} channels and its image processor gives "
-            f"{channels} ({', '.join(processor.channel_names)}); they are of different networks"
+            f"{channels} ({', '.join(processor.channel_names)}); they belong to different networks"
         )
 
 

@@ -19,7 +19,7 @@ class CaseOutcome:
     status : {"done", "kept", "failed"}
         "kept": its outputs were there already, made from the same scan, network and settings.
     reason : str or None
-        Of a failure.
+        Reason of a failure.
     error : Exception or None
         The failure itself.
     files : dict of str to Path

@@ -24,7 +24,7 @@ class CaseScans:
     perfusion : dict or None
         How channels were made from a series, for the run record; None where all are files.
     warnings : tuple of str
-        Of the series; those of a file are its Scan's.
+        Warnings of the series; those of a file are in its Scan.
     """
 
     scans: dict[str, Scan]
@@ -44,14 +44,14 @@ def read_case(
     Parameters
     ----------
     files : dict of str to Path
-        Of :meth:`CaseInput.files`: channels, and where some lack a file ``"ctp"``, a 4-D series, and ``"brain"``, a
+        Result of :meth:`CaseInput.files`: channels; if files are missing, ``"ctp"``, a 4-D series; and ``"brain"``, a
         mask of the brain, if there is one.
     channel_names : sequence of str
-        Of the network.
+        Channels of the network.
     frame_seconds : float, optional
         Between two frames of a series, s; overrules its header.
     trust_frame_order : bool
-        Take the frames of a series as they are, also where their curve is no bolus'.
+        Take the frames of a series as they are, even if their curve does not look like a bolus.
 
     Raises
     ------

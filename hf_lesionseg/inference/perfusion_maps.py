@@ -52,7 +52,7 @@ def write_perfusion_maps(
     frame_seconds : float, optional
         Overrules the header, s.
     trust_frame_order : bool
-        Take frames whose curve is no bolus' as they are.
+        Take the frames as they are, even if their curve does not look like a bolus.
     brain, arterial_input : path, optional
         Masks on the grid of the series; found where not given.
     options : PerfusionOptions, optional

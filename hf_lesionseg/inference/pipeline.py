@@ -231,7 +231,7 @@ def _as_scan(case: Any) -> Scan:
         return read_scan(case)
     if not isinstance(case, nib.spatialimages.SpatialImage):
         kind = type(case).__name__
-        raise ScanError(f"input of type {kind} is no scan; give a path, or nibabel.Nifti1Image(array, affine)")
+        raise ScanError(f"input of type {kind} is not a scan; give a path, or nibabel.Nifti1Image(array, affine)")
     name = case.get_filename() or "image in memory"
     try:
         volume = volume_from_image(case, name)

@@ -74,14 +74,14 @@ def write_preview(
     affine : array (4, 4)
         Voxel indices to RAS+ mm; of an oblique scan the nearest body axes are drawn.
     volumes_ml : sequence of float
-        Of lesion 1, 2, ...
+        Volumes of lesion 1, 2, ...
     title : str
     note : str
         Small print beside the title.
     mark : str
         A word of warning on the right, such as that the network learned from generated lesions.
     regions : sequence of mapping
-        Of the network's first stage (:func:`~hf_lesionseg.inference.regions.region_on_scan`); those of the shown slice
+        Regions of the first stage (:func:`~hf_lesionseg.inference.regions.region_on_scan`); those of the shown slice
         are drawn dashed.
     window : (low, high), optional
         Intensities that are drawn black and white; by default percentiles of the scan's non-zero voxels.
@@ -107,7 +107,7 @@ def write_preview(
     count = len(volumes_ml)
     found = f"{count} lesion{'s' * (count != 1)}, {sum(volumes_ml):.2f} mL" if count else "no lesion found"
     edge = _EDGE / WIDTH
-    # parse_math=False: a $ in a file's name is no formula.
+    # parse_math=False: a $ in a file's name is not a formula.
     write = dict(parse_math=False, transform=figure.transFigure)
     figure.text(edge, 1 - 0.34 / height, title, size=14, color=INK, weight="bold", va="center", **write)
     figure.text(edge, 1 - 0.62 / height, note, size=9, color=QUIET, va="center", **write)

@@ -161,7 +161,7 @@ def build_record(
     settings, input_sha256 : dict
         As for :func:`fingerprint`.
     result : dict
-        Of the pipeline.
+        Result of the pipeline.
     warnings : list of str
     seconds : dict
         By stage.

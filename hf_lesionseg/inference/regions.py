@@ -19,7 +19,7 @@ def region_on_scan(region: Region, geometry: SliceGeometry) -> dict:
     region : Region
         In pixels of the window that the network saw.
     geometry : SliceGeometry
-        Of the case.
+        Geometry of the case.
 
     Returns
     -------
@@ -57,9 +57,9 @@ def canonical_edges(box: Mapping, orientation: np.ndarray, shape: tuple[int, ...
     box : mapping
         ``start`` and ``stop`` along the file's axes.
     orientation : array (3, 2)
-        Of the file, as :func:`nibabel.io_orientation` gives it.
+        Orientation of the file, as :func:`nibabel.io_orientation` gives it.
     shape : tuple of 3 int
-        Of the file.
+        Shape of the file.
     """
     edges = np.empty((3, 2))
     for axis, (canonical, direction) in enumerate(orientation.astype(int)):

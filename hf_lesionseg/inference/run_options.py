@@ -1,4 +1,4 @@
-"""What a run over many cases is asked to do beside the mask: how to compute, and how to read a perfusion series."""
+"""Options of a run over many cases besides those of the mask: how to compute, and how to read a perfusion series."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class SeriesOptions:
     frame_seconds : float, optional
         Between two frames, s; overrules the header.
     trust_frame_order : bool
-        Take the frames as they are, also where their curve is no bolus'.
+        Take the frames as they are, even if their curve does not look like a bolus.
 
     Raises
     ------
@@ -75,7 +75,9 @@ class SeriesOptions:
 
     def __post_init__(self):
         if self.frame_seconds is not None and not 0 < self.frame_seconds < math.inf:
-            raise UsageError(f"frame time {self.frame_seconds} s is none; give the seconds from one frame to the next")
+            raise UsageError(
+                f"frame time {self.frame_seconds} s is not possible; give the seconds from one frame to the next"
+            )
 
     def given(self) -> dict:
         """The options that differ from their defaults, by name."""

@@ -7,18 +7,14 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import LesionSegError, UsageError
 from ..imaging.folder_lock import locked_by_main
 from ..models.mask_options import MaskOptions
+from ..models.volume_geometry import VolumeError
 from ..provenance import marks, of_network
-from .case_input import parse_cases
-from .case_outputs import (
-    CaseRun,
-    output_files,
-    refuse_existing,
-    try_output_folder,
-)
-from .cohort import CaseSteps, segment_in_turn
+from .case_input import CaseInput, parse_cases
+from .case_outputs import CaseRun, output_files, refuse_existing, remove_outputs, try_output_folder
+from .cohort import CaseSteps, reason_of, segment_in_turn
 from .loading import LoadedModel, ModelSource
 from .outcomes import CaseOutcome, SegmentationRun
 from .pipeline import LesionSegmentationPipeline
@@ -94,6 +90,13 @@ def segment_cases(
             refuse_existing(cases, output)
         if processes.is_main_process:
             try_output_folder(output)
+        if not isinstance(model, LoadedModel) and (
+            failed := _none_to_read(cases, on_case if processes.is_main_process else None)
+        ):
+            if existing != "keep":
+                for case in cases:
+                    remove_outputs(output_files(output, case.stem))
+            return SegmentationRun(failed)
         loaded = _load(model, processes)
         for case in cases:
             case.check_names(loaded.processor.channel_names)
@@ -102,17 +105,22 @@ def segment_cases(
             model=loaded.model, image_processor=loaded.processor, device=loaded.device
         )
         steps = CaseSteps(segmenter, computing, series, existing == "keep", preview, on_slices)
-        mine = processes.share(cases)
-        runs = (CaseRun(case, loaded, settings, output_files(output, case.stem)) for case in mine)
+        runs = (CaseRun(case, loaded, settings, output_files(output, case.stem)) for case in processes.share(cases))
         processes.wait_for_all()  # another's first mask would be one that exists already
-        outcomes = []
-        with closing(segment_in_turn(runs, steps)) as turns:
-            for outcome in turns:
-                outcomes.append(outcome)
-                if on_case is not None:
-                    on_case(outcome)
+        outcomes = _told(segment_in_turn(runs, steps), on_case)
         notice = marks(of_network(loaded.model.config)).get("notice", "")
         return SegmentationRun(processes.gather(outcomes), notice)
+
+
+def _told(turns, on_case):
+    """The outcomes, each told as it comes."""
+    outcomes = []
+    with closing(turns):
+        for outcome in turns:
+            outcomes.append(outcome)
+            if on_case is not None:
+                on_case(outcome)
+    return outcomes
 
 
 def _load(model, processes):
@@ -121,3 +129,17 @@ def _load(model, processes):
         return model
     source = model if isinstance(model, ModelSource) else ModelSource(model)
     return replace(source, device=processes.device(source.device)).load()
+
+
+def _none_to_read(cases: list[CaseInput], on_case: Callable[[CaseOutcome], None] | None) -> list[CaseOutcome]:
+    """The outcomes of cases none of which can be read, so that no network is fetched for them; else none."""
+    outcomes = []
+    for case in cases:
+        try:
+            case.look()
+            return []
+        except (LesionSegError, VolumeError) as error:
+            outcomes.append(CaseOutcome(case.stem, case.text, "failed", reason_of(case, error), error))
+    for outcome in outcomes if on_case is not None else []:
+        on_case(outcome)
+    return outcomes

@@ -32,7 +32,7 @@ class Region(NamedTuple):
     box : tuple of 4 float
         x1, y1, x2, y2 in continuous pixels of the slice (pixel n covers [n, n + 1)), without the margin that was added.
     score : float
-        Of the first stage, 0..1.
+        Score of the first stage, 0..1.
     """
 
     slice_index: int
@@ -234,7 +234,7 @@ def _forward(
         if logits.shape[-2:] != batch.shape[-2:]:
             raise ModelError(
                 f"the network gives logits of {tuple(logits.shape[-2:])} for slices of {tuple(batch.shape[-2:])}; "
-                "it is no network of this package"
+                "it is not a network of this package"
             )
         found = lesion_probability(logits).cpu().numpy(), _regions(output), getattr(output, "generated_dwi", None)
         if observer:

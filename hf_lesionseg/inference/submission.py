@@ -47,11 +47,11 @@ def export_smir(masks: str | os.PathLike, output: str | os.PathLike, *, name: st
     Parameters
     ----------
     masks : path
-        Folder that ``lesionseg segment`` wrote; the run records tell which MTT volume a mask belongs to.
+        Folder that ``lesionseg segment`` wrote; the run records say which MTT volume a mask belongs to.
     output : path
         Folder for the renamed masks, new or empty but for those of an earlier export.
     name : str
-        Of the submission; letters, digits, ``_`` and ``-``.
+        Name of the submission; letters, digits, ``_`` and ``-``.
 
     Raises
     ------
@@ -63,7 +63,9 @@ def export_smir(masks: str | os.PathLike, output: str | os.PathLike, *, name: st
         The output holds something else, or cannot be written to.
     """
     if not _NAME.fullmatch(name):
-        raise UsageError(f"submission name {name!r} cannot be; use letters, digits, _ and - only, since dots divide it")
+        raise UsageError(
+            f"submission name {name!r} is not allowed; use letters, digits, _ and - only, since dots divide it"
+        )
     masks, output = Path(masks), Path(output)
     records = find_results(masks)
     _claim(output)
@@ -72,7 +74,7 @@ def export_smir(masks: str | os.PathLike, output: str | os.PathLike, *, name: st
         try:
             mtt_id = _mtt_id(record)
             if mtt_id in owner:
-                raise DataError(f"{record}: is of MTT volume {mtt_id}, as case {owner[mtt_id]} is; keep one of them")
+                raise DataError(f"{record}: uses MTT volume {mtt_id}, as case {owner[mtt_id]} does; keep one of them")
             mask = read_mask(record.with_name(f"{case}_mask.nii.gz"))
             written[case] = write_mask(output / f"SMIR.{name}.{mtt_id}.nii", mask.data, like=mask)
             owner[mtt_id] = case
@@ -103,12 +105,12 @@ def read_inputs(record: Path) -> dict[str, Path]:
     Raises
     ------
     DataError
-        The file is no run record.
+        The file is not a run record.
     """
     try:
         return {each["channel"]: Path(each["file"]) for each in json.loads(record.read_text("utf-8"))["inputs"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{record}: is no run record ({error!r}); segment this case again") from error
+        raise DataError(f"{record}: is not a run record ({error!r}); segment this case again") from error
 
 
 def notice_of(records: Iterable[Path]) -> str:
@@ -134,7 +136,7 @@ def _claim(output: Path) -> None:
         former = [path for path in output.iterdir() if not path.name.startswith(".")]
         foreign = [path.name for path in former if not re.fullmatch(r"SMIR\.[A-Za-z0-9_-]+\.\d+\.nii", path.name)]
         if foreign:
-            raise OutputError(f"{output}: holds {sorted(foreign)[0]}, which is no submission; choose a new folder")
+            raise OutputError(f"{output}: holds {sorted(foreign)[0]}, which is not a submission; choose a new folder")
         for path in former:
             path.unlink()
     except OSError as error:

@@ -23,9 +23,9 @@ def slice_case(case, affine, name, processor):
     ----------
     case : path, nibabel image or array, or dict of channel to one of these
     affine : array (4, 4) or None
-        Of a case that is an array.
+        Affine of a case that is an array.
     name : str
-        Of the case, for messages.
+        Name of the case, for messages.
     processor : LesionImageProcessor
 
     Returns

@@ -16,9 +16,9 @@ def load_channels(case, channel_names, affine, name):
     case : path, nibabel image, array (X, Y, Z), or dict from channel name to one of these
     channel_names : sequence of str
     affine : array (4, 4) or None
-        Of arrays; identity where not given.
+        Affine of arrays; the identity by default.
     name : str
-        Of the case, for errors.
+        Name of the case, for errors.
 
     Returns
     -------

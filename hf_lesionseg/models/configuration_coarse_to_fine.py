@@ -17,7 +17,7 @@ class CoarseToFineConfig(ResNetSegmenterConfig):
     Parameters
     ----------
     architecture : {"unet", "fcn"}
-        Of both stages.
+        Architecture of both stages.
     first_stage_depth, second_stage_depth : {10, 18, 34, 50}
         Layers of each stage's ResNet.
     decoder_widths : sequence of int, optional

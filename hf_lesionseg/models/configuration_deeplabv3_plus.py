@@ -22,7 +22,7 @@ class DeepLabV3PlusConfig(SegmenterConfig):
     output_stride : {16, 8}
         The encoder's maps end at this fraction of the image's size, its last stages being dilated; 16 in the paper.
     aspp_dilations : sequence of int
-        Of the 3x3 branches of the pyramid, for an output stride of 16; twice that for 8.
+        Dilations of the pyramid's 3x3 branches for an output stride of 16; twice that for 8.
     dropout : float
         After the pyramid.
     """

@@ -39,7 +39,7 @@ class EGSNetConfig(SegmenterConfig):
     squeeze_excitation : bool
         After each double convolution of the segmentor.
     se_reduction : int
-        Of squeeze-and-excitation [assumed].
+        Reduction in squeeze-and-excitation [assumed].
     normalization : {"switch", "batch"}
         After each convolution of the segmentor.
     input_norm : bool
@@ -53,7 +53,7 @@ class EGSNetConfig(SegmenterConfig):
         Train the generator on a true DWI, by its image and by its features. Without, the segmentor's loss alone reaches
         it.
     loss : str
-        Of the segmentor. "generalized-dice-ce" is the paper's, "bce" its cross-entropy alone.
+        Loss of the segmentor. "generalized-dice-ce" is the paper's, "bce" its cross-entropy alone.
     heat_map : bool
         Weigh the pixels of the generated image, and of the segmentor's cross-entropy in these two losses, by their
         signed distance to the lesion.
@@ -112,7 +112,7 @@ class EGSNetConfig(SegmenterConfig):
         return ("dwi",) if self.needs_dwi else ()
 
     def settings_without_targets(self):
-        """What to train, by settings to change, where the data lack the targets: extractor + segmentor."""
+        """What to train, by settings to change, if the data have no targets: extractor + segmentor."""
         return {"generator": False}
 
     def channels_of(self, names):
@@ -132,7 +132,7 @@ class EGSNetConfig(SegmenterConfig):
         if len(names) != self.num_channels or len(set(names)) != len(names):
             raise ValueError(
                 f"num_channels is {self.num_channels}, channel_names has {len(names)} entries; give each channel of "
-                "pixel_values a name of its own (a true DWI for training is none of them: it goes in beside them)"
+                "pixel_values a name of its own (a true DWI for training is not among them: it is passed separately)"
             )
         for field, used in (("extractor_channels", self.extractor), ("map_channels", True)):
             chosen = getattr(self, field)

@@ -35,6 +35,6 @@ class FoldEnsembleConfig(PreTrainedConfig):
             raise ValueError(f"members are {list(self.members)}; name each subfolder once")
         for member in self.members:
             if not member or member.startswith(".") or "/" in member or "\\" in member:
-                raise ValueError(f"member {member!r} cannot be; give the name of a folder beside config.json")
+                raise ValueError(f"member {member!r} is not allowed; give the name of a folder beside config.json")
         if self.member_type == self.model_type:
             raise ValueError("member_type is 'fold-ensemble'; the members of an ensemble are single networks")

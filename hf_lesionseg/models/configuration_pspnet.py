@@ -25,7 +25,7 @@ class PSPNetConfig(SegmenterConfig):
     dropout : float
         Before the logits.
     auxiliary_weight : float
-        Of the loss of a second head on the third stage, in training; 0 leaves the head out.
+        Weight of the loss of a second head on the third stage, in training; 0 leaves the head out.
     """
 
     model_type = "pspnet"

@@ -27,7 +27,7 @@ class ResUNetConfig(SegmenterConfig):
     dropout : float
         After each residual block; 0.5 in the paper.
     up_kernel_size : {2, 3, 4}
-        Of the transposed convolutions of stride 2; 2 [assumed].
+        Kernel size of the transposed convolutions of stride 2; 2 [assumed].
     batch_norm_eps, batch_norm_momentum : float
         Keras' defaults in torch's convention [assumed]: eps 1e-3, momentum 0.01.
     """

@@ -55,7 +55,7 @@ class AtrousPyramid(GradientCheckpointingLayer):
     in_channels, width : int
         ``width`` feature maps in each branch and behind the 1x1 convolution that fuses them.
     dilations : sequence of int
-        Of the 3x3 branches, which stand beside a 1x1 branch and the average of the image.
+        Dilations of the 3x3 branches, beside a 1x1 branch and the average of the image.
     dropout : float
         After the fusion.
     """

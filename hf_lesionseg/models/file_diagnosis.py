@@ -1,4 +1,4 @@
-"""What stands where a scan or weights were expected: a pointer, a broken link, an address, half a download.
+"""Names what is there instead of a scan or weights: a pointer, a broken link, an address, half a download.
 
 Libraries report the symptom ("header too large", "not gzip"); what helps is what the file is and how to get the real
 one.
@@ -24,11 +24,11 @@ NIFTI_LENGTHS = tuple(length.to_bytes(4, order) for length in (348, 540) for ord
 _SIGNATURES = (
     (b"\x89PNG", "a PNG picture", "give the NIfTI scan that it was made from"),
     (b"\xff\xd8\xff", "a JPEG picture", "give the NIfTI scan that it was made from"),
-    (b"PK\x03\x04", "a zip archive", "unpack it and give what is in it"),
+    (b"PK\x03\x04", "a zip archive", "unpack it and give its content"),
     (b"BZh", "compressed by bzip2", "unpack it (bunzip2)"),
     (b"\xfd7zXZ", "compressed by xz", "unpack it (unxz)"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it (unzstd)"),
-    (b"7z\xbc\xaf", "a 7z archive", "unpack it and give what is in it"),
+    (b"7z\xbc\xaf", "a 7z archive", "unpack it and give its content"),
     (b"%PDF", "a PDF", "give the file itself"),
     (b"\x93NUMPY", "a NumPy array, which has no voxel size", "save it as NIfTI with the affine of its scan"),
     (b"NRRD", "an NRRD file", "give it a name that ends in .nrrd"),
@@ -44,7 +44,7 @@ _NAMED = {
     (".npy", ".npz"): ("is a NumPy array, which has no voxel size", "save it as NIfTI with the affine of its scan"),
     (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"): ("is a picture", "give the NIfTI scan that it was made from"),
     (".part", ".partial", ".incomplete", ".crdownload", ".download"): (
-        "is a download that has not ended",
+        "is an unfinished download",
         "wait for it, or download it again",
     ),
 }
@@ -68,12 +68,12 @@ def why_not_there(path):
     except OSError as error:
         return _why_no_entry(path, error)
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        return f"is there, and you may not read it{_owner_of(path)}; {_open_up(path)}"
+        return f"exists, but you may not read it{_owner_of(path)}; {_open_up(path)}"
     return None
 
 
 def describe_address(path):
-    """Say in one line that an address is not a file, and what to do; None for what is no address.
+    """Say in one line that an address is not a file, and what to do; None for anything else.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def what_is(path):
     if stat.S_ISDIR(mode):
         return None
     if not stat.S_ISREG(mode):
-        return "is no ordinary file, but a pipe or a device; give a file"
+        return "is not an ordinary file but a pipe or a device; give a file"
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
@@ -152,7 +152,7 @@ def what_weights_are(path):
         entries = json.loads(header)
         end = max((entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        return "is no safetensors file; download it again, or convert the weights to safetensors"
+        return "is not a safetensors file; download it again, or convert the weights to safetensors"
     if size < 8 + length + end:
         return f"is cut off: {size} of {8 + length + end} bytes are there; download or copy it again"
     return None
@@ -179,7 +179,7 @@ def what_model_folder_is(folder):
     if any(folder.glob("checkpoints/step_*/training_state.json")):
         return (
             "is a training run that was not validated yet, so that it has no network; go on with "
-            "--resume_from_checkpoint latest"
+            "--resume-from-checkpoint latest"
         )
     if (folder / "dataset.json").is_file() and (folder / "cases").is_dir():
         return "holds prepared data, not a network; train one on them, or give that"
@@ -188,7 +188,7 @@ def what_model_folder_is(folder):
         return f"is a folder of the Hub's cache; give the network's id, or {snapshots[-1].parent}"
     members = sorted(folder.glob("fold-*/config.json"))
     if members:
-        return f"holds folds that are no ensemble yet; give one ({members[0].parent}), or run `lesionseg ensemble`"
+        return f"holds folds that are not an ensemble yet; give one ({members[0].parent}), or run `lesionseg ensemble`"
     inside = sorted(folder.glob("*/config.json"))
     return f"has no config.json, but {inside[0].parent} has; give that" if inside else None
 
@@ -294,8 +294,8 @@ def _by_content(head):
         if head.startswith(signature):
             return f"is {what}; {remedy}"
     if not head.strip(b"\0"):
-        return "begins with zeros only, as a download or a copy leaves it that was cut off; download or copy it again"
-    return "is a tar archive; unpack it and give what is in it" if head[257:262] == b"ustar" else None
+        return "begins with zeros only, as after a download or copy that was cut off; download or copy it again"
+    return "is a tar archive; unpack it and give its content" if head[257:262] == b"ustar" else None
 
 
 def _unpacked(path):
@@ -313,7 +313,7 @@ def _inside_gzip(inner):
     if inner.startswith(_GZIP):
         return "is compressed twice (gzip in gzip); unpack it once (gunzip) and keep the name"
     found = _pointer(inner) or _by_content(inner)
-    return None if found is None else f"is compressed, and what is in it {found}"
+    return None if found is None else f"is compressed, and its content {found}"
 
 
 def _by_name(path):

@@ -21,10 +21,10 @@ def bring_onto_grid(data, affine, shape, like_affine):
     ----------
     data : numpy.ndarray of three axes
     affine : array (4, 4)
-        Of ``data``.
+        Affine of ``data``.
     shape : sequence of 3 int
     like_affine : array (4, 4)
-        Of the grid to bring it onto.
+        Affine of the grid to bring it onto.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def grid_difference(volume, like, like_name):
     ----------
     volume, like : with ``data`` and ``affine``
     like_name : str
-        Of the file of ``like``.
+        Name of the file of ``like``.
     """
     shape, like_shape = tuple(volume.data.shape), tuple(like.data.shape)
     if shape != like_shape:
@@ -69,7 +69,7 @@ def advice_on_forms(volume, like, like_name):
     ----------
     volume, like : with ``data``, ``affine`` in mm and ``header`` (a NIfTI header or None)
     like_name : str
-        Of the file of ``like``.
+        Name of the file of ``like``.
     """
     shape = tuple(volume.data.shape)
     if shape != tuple(like.data.shape):

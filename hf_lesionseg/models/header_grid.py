@@ -25,7 +25,7 @@ def usable_affine(image, header, name):
     header : nibabel.Nifti1Header or None
         As the file has it, none of nibabel's repairs applied; None where there is no NIfTI header.
     name : str
-        Of the file, for messages.
+        Name of the file, for messages.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def usable_affine(image, header, name):
     Raises
     ------
     VolumeError
-        For a grid that is singular or has no size, or one that is no scan's in the unit that the header gives.
+        For a grid that is singular or has no size, or one that is not a scan's in the unit that the header gives.
     """
     if header is None:
         return checked_affine(image.affine, name), ()
@@ -76,7 +76,7 @@ def units_of(header):
 def qform_of(header):
     """Affine of the qform in the header's own unit, or None where its numbers make none.
 
-    A negative voxel size counts as its absolute value, as in ITK and nibabel, and a ``pixdim[0]`` that is no sign as 1.
+    A negative voxel size counts as its absolute value, as in ITK and nibabel, and a ``pixdim[0]`` without a sign as 1.
     """
     repaired = header.copy()
     pixdim = np.asarray(header["pixdim"], np.float64)
@@ -125,7 +125,7 @@ def checked_affine(affine, name):
 
 def _differing_forms(sform, qform, shape, name):
     if qform is None:
-        return [f"{name}: the qform is no orientation; the sform is used"]
+        return [f"{name}: the qform is not an orientation; the sform is used"]
     corner = np.append(np.asarray(shape) - 1, 1)
     shift = max(np.abs((qform - sform) @ point)[:3].max() for point in (corner, np.eye(4)[3]))
     smallest = np.linalg.norm(sform[:3, :3], axis=0).min()

@@ -169,7 +169,7 @@ class LesionImageProcessor(BaseImageProcessor):
         segmentation_maps : map or list of maps, optional
             One per case, path, image or array; lesion where > 0. Several labels count as one, with a warning.
         affine : array_like of shape (4, 4) or (cases, 4, 4), optional
-            Of cases that are arrays; identity without it.
+            Affine of cases that are arrays; the identity by default.
         return_tensors : "pt" or "np", optional
         **overrides
             Settings for this call.

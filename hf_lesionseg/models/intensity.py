@@ -138,9 +138,9 @@ def plan_normalization(measured, method, intensity_range, name):
         From :func:`measure_intensity`.
     method : {"percentile", "fixed-range", "window", "z-score", "none"}
     intensity_range : tuple of 2 float
-        Of ``fixed-range`` and ``window``: these become 0 and 1.
+        Range for ``fixed-range`` and ``window``; its ends become 0 and 1.
     name : str
-        Of the scan, for the warning.
+        Name of the scan, for the warning.
 
     Returns
     -------
@@ -263,7 +263,7 @@ def _doubts(measured, start, stop, name):
         return ()
     return (
         f"{name}: intensities from {measured['minimum']:.4g} to {measured['maximum']:.4g} are hardly Hounsfield units, "
-        f"{why}; cut to {window} all the same: export the scan in HU",
+        f"{why}; cut to {window} anyway: export the scan in HU",
     )
 
 

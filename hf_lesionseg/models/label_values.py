@@ -1,7 +1,7 @@
 """What the values of a mask, a label map or a map of probabilities mean: the one rule, for files and for arrays.
 
 Label maps are saved with a slope, interpolated and mixed up with images, and all of it reads as numbers. Here a value
-counts as the label that it is nearly equal to (a slope makes 1.99997 of 2), what is no label is refused by name, and
+counts as the label that it is nearly equal to (a slope makes 1.99997 of 2), other values are refused by name, and
 several labels that count as one are told.
 """
 
@@ -13,7 +13,7 @@ from .volume_geometry import VolumeError
 
 #: How far from a whole number a label may be: a map of 25 labels that a slope squeezed into 8 bits is off by less.
 TOLERANCE = 0.05
-#: A value below, of a mask that is no map of whole numbers, is what arithmetic left of 0.
+#: A value below, of a mask that is not a map of whole numbers, is what arithmetic left of 0.
 FAINTEST = 1e-3
 #: How far beyond 0 and 1 a probability may be by rounding.
 SLACK = 0.01
@@ -37,7 +37,7 @@ class LabelReading:
     labels : dict of int to int
         Voxels of each label above 0; empty for a mask of fractions.
     notes : tuple of str
-        Of its labels: that several count as one, or that a wanted one occurs in no voxel.
+        Remarks on its labels: that several count as one, or that a wanted one occurs in no voxel.
     warnings : tuple of str
         What was odd: fractions that count as lesion.
     """
@@ -59,7 +59,7 @@ def read_labels(data, name, values=None, table=None, *, rounds=False):
     data : numpy.ndarray
         Finite.
     name : str
-        Of the file, for messages.
+        Name of the file, for messages.
     values : sequence of int, optional
         The labels that are lesion; without it all above 0.
     table : mapping of int to str, optional
@@ -74,7 +74,7 @@ def read_labels(data, name, values=None, table=None, *, rounds=False):
     Raises
     ------
     VolumeError
-        For an image or a map of probabilities, a mask of negative values only, a value that is no whole number where
+        For an image or a map of probabilities, a mask of negative values only, a value that is not a whole number where
         labels are expected, or a label that is not in the table. One line, with the remedy.
     """
     data = np.asarray(data)
@@ -110,7 +110,7 @@ def read_labels(data, name, values=None, table=None, *, rounds=False):
 
 
 def as_labels(values):
-    """Return label values as a tuple of int, or raise ``VolumeError`` for what is no whole number other than 0.
+    """Return label values as a tuple of int, or raise ``VolumeError`` for 0 and fractions.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def as_labels(values):
             if isinstance(value, bool) or label != int(label) or label == 0:
                 raise ValueError
         except (TypeError, ValueError, OverflowError) as error:
-            reason = "is the background" if value in (0, "0") and value is not False else "is no whole number"
+            reason = "is the background" if value in (0, "0") and value is not False else "is not a whole number"
             raise VolumeError(f"label {value!r} {reason}; give the value of a label, such as 1 or 2") from error
         labels.append(int(label))
     if not labels:
@@ -224,7 +224,7 @@ def _check_table(name, labels, table):
         known = ", ".join(f"{label} {table[label]}".strip() for label in sorted(table))
         raise VolumeError(
             f"{name}: holds {labels_in_words(unknown)} ({labels[unknown[0]]} voxels), but the data set's table of "
-            f"labels has {known}; correct the one or the other, or choose it by --label {unknown[0]}"
+            f"labels has {known}; correct one of them, or choose the label with --label {unknown[0]}"
         )
 
 
@@ -243,14 +243,14 @@ def _no_mask(name, values, number):
 def _none_above_zero(name, values, counts):
     return (
         f"{name}: holds {in_words([f'{value:.5g}' for value in values])} ({counts.sum()} voxels) and nothing above 0, "
-        "which is no mask: 255 stored as a signed byte reads as -1; mark lesions with 1"
+        "which is not a mask: 255 stored as a signed byte reads as -1; mark lesions with 1"
     )
 
 
 def _no_label(name, fractions, counts):
     more = f", and {len(fractions) - 1} more such values" if len(fractions) > 1 else ""
     return (
-        f"{name}: holds {fractions[0]:.5g} ({counts[0]} voxels{more}), which is no label: labels are whole numbers; "
+        f"{name}: holds {fractions[0]:.5g} ({counts[0]} voxels{more}), which is not a label: labels are whole numbers; "
         "resample a label map to the nearest voxel (order=0), never by interpolation"
     )
 

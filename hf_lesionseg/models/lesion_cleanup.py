@@ -27,7 +27,7 @@ def clean_lesions(mask, voxel_ml, minimum_ml=0.0, keep_largest=0):
     inside = mask[boxes[0]]  # labelling the whole volume would need four bytes per voxel
     lesions, _ = ndimage.label(inside, structure=_TOUCHING)
     voxels = np.bincount(lesions.ravel())
-    voxels[0] = 0  # the background is no lesion
+    voxels[0] = 0  # the background is not a lesion
     stay = voxels * voxel_ml >= minimum_ml * (1 - 1e-6)
     if keep_largest:
         stay[np.argsort(-voxels, kind="stable")[keep_largest:]] = False

@@ -1,4 +1,4 @@
-"""What the NIfTI library says of a file, as warnings of ours instead of lines of its own on the terminal."""
+"""The NIfTI library's remarks on a file, as our warnings instead of its own lines on the terminal."""
 
 import logging
 import threading

@@ -89,7 +89,7 @@ def dice_loss(logits, targets, *, smooth=1.0):
 def linear_dice_loss(logits, targets, *, smooth=1e-5, bce_weight=0.0):
     """Dice loss of the batch without squares, MS-DCNN's (eq. 4), plus ``bce_weight`` times binary cross-entropy.
 
-    The paper's text speaks of a cross-entropy beside the Dice coefficient, which its equation lacks.
+    The paper's text speaks of a cross-entropy besides the Dice coefficient, which its equation does not have.
     """
     _check_numbers(above_zero=("smooth",), smooth=smooth, bce_weight=bce_weight)
     loss = batch_dice_loss(logits.sigmoid(), targets, smooth=smooth, squared=False)
@@ -196,7 +196,7 @@ def generalized_dice_ce_loss(logits, targets, *, smallest_class=1.0, pixel_weigh
     smallest_class : float
         Pixels that a class has at least in its weight in the generalised Dice coefficient [assumed].
     pixel_weights : torch.Tensor of shape (batch, height, width), optional
-        Of the cross-entropy's pixels; comes from the network, not from the settings.
+        Weights of the cross-entropy's pixels; they come from the network, not from the settings.
     """
     _check_numbers(above_zero=("smallest_class",), smallest_class=smallest_class)
     truth = targets.to(logits.dtype)

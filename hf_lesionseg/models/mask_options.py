@@ -19,7 +19,7 @@ def _option(default, rule):
 
 @dataclass(frozen=True)
 class MaskOptions:
-    """What a person asks of a mask; None leaves an option as the network was saved with it.
+    """Options of a mask that a person set; None leaves an option as the network was saved with it.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class MaskOptions:
     Raises
     ------
     ValueError
-        For a value that cannot be; names the option and what it may be.
+        For an impossible value; names the option and the values that it takes.
 
     Examples
     --------
@@ -99,7 +99,7 @@ class MaskOptions:
     def differing_from(self, processor):
         """Return by name what has to be said to ``processor``, since it would take another value by itself.
 
-        A processor of a repository's own code may not know every option; it is not told those that are off.
+        A processor of a repository's own code may not know every option; those that are off are not passed to it.
         """
         saved = MaskOptions.of(processor).to_dict()
         return {name: value for name, value in self.given().items() if value != saved[name]}

@@ -134,7 +134,7 @@ class CLCINetDecoderLevel(GradientCheckpointingLayer):
 class CLCINetForSemanticSegmentation(OneStageSegmenter):
     """CLCI-Net with its segmentation head.
 
-    Heights and widths that are no multiple of 16 are padded inside with zeros, and the logits cropped back.
+    Heights and widths that are not a multiple of 16 are padded inside with zeros, and the logits cropped back.
 
     Examples
     --------

@@ -51,7 +51,7 @@ class CoarseToFineForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
 
     The region is the box around all that the first stage takes for foreground. Its crop is hard: whole pixels, and no
     gradient from the second stage to the first. An image in which the first stage finds nothing has an empty mask.
-    Heights and widths that are no multiple of 32 are padded with zeros before the first stage; crops stay in the
+    Heights and widths that are not a multiple of 32 are padded with zeros before the first stage; crops stay in the
     image.
 
     Examples
@@ -110,7 +110,7 @@ class CoarseToFineForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
             check_labels(labels, pixel_values)
         images = pad_to_stride(pixel_values, self.config.stride)
         coarse, hidden_states = self.first_stage(images)
-        # What stands in the padding is no region of the image.
+        # What stands in the padding is not a region of the image.
         probability = lesion_probability(coarse.detach())[..., :height, :width]
         boxes, indices = foreground_boxes(probability > self.config.first_stage_threshold)
         scores = probability.amax(dim=(1, 2))[indices]

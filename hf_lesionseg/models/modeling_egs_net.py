@@ -56,7 +56,7 @@ class PerceptualNetwork(GradientCheckpointingLayer):
 class EGSNetForSemanticSegmentation(SegmenterPreTrainedModel):
     """EGS-Net with its joint loss.
 
-    Heights and widths that are no multiple of 16 are padded inside with zeros, and all maps cropped back.
+    Heights and widths that are not a multiple of 16 are padded inside with zeros, and all maps cropped back.
 
     Examples
     --------
@@ -147,7 +147,7 @@ class EGSNetForSemanticSegmentation(SegmenterPreTrainedModel):
         ------
         ValueError
             If ``pixel_values``, ``labels`` or ``dwi`` have another shape or dtype, labels other values than 0 and 1, or
-            training lacks the DWI.
+            training has no DWI.
         """
         config = self.config
         if pixel_values.ndim != 4 or pixel_values.shape[1] != config.num_channels:

@@ -52,7 +52,7 @@ class LSNetForSemanticSegmentation(ResNetSegmenterPreTrainedModel):
     """L-SNet: L-Net locates regions, the recalibration samples each to the image's size, S-Net segments it.
 
     Each region's probabilities are pasted back where it came from; where regions overlap the greatest counts, or their
-    mean. Heights and widths that are no multiple of 32 are padded inside with zeros, and the results cropped back.
+    mean. Heights and widths that are not a multiple of 32 are padded inside with zeros, and the results cropped back.
 
     Examples
     --------

@@ -151,7 +151,7 @@ class MSDCNN(nn.Module):
 class MSDCNNForSemanticSegmentation(OneStageSegmenter):
     """MS-DCNN with its segmentation head; ``pixel_values`` are Tmax, CBF, CBV and MTT, normalised.
 
-    Heights and widths that are no multiple of 16 are padded inside with zeros, and the logits cropped back.
+    Heights and widths that are not a multiple of 16 are padded inside with zeros, and the logits cropped back.
 
     Examples
     --------

@@ -21,7 +21,7 @@ class ResidualBlock(GradientCheckpointingLayer):
     ----------
     in_channels, width : int
     stride : {2, 1}
-        Of the first convolution and of the shortcut.
+        Stride of the first convolution and of the shortcut.
     dropout : float
     **norm
         ``eps`` and ``momentum`` of batch norm.

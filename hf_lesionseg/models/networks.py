@@ -1,4 +1,4 @@
-"""What is to be known of a network beside its configuration and its layers: where they are, and what is special."""
+"""Facts about a network besides its configuration and its layers: where they are, and what is special."""
 
 import importlib
 from collections.abc import Mapping

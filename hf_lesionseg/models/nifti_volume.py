@@ -221,7 +221,9 @@ def _check_container(path):
     if expected is None:
         raise VolumeError(f"{path}: not a scan by its name ({endings_in_words()}); convert it (DICOM: dcm2niix)")
     if not own and expected.magic:
-        raise VolumeError(f"{path}: is no {expected.name} file, whatever its name says; export the scan again")
+        raise VolumeError(
+            f"{path}: is not in the format {expected.name}, whatever its name says; export the scan again"
+        )
     magic = _first_bytes(path)
     ending = ending_of(path)
     if is_gzipped(path) and magic[:2] != _GZIP_MAGIC:
@@ -259,7 +261,9 @@ def _read_series(image, header, name, streams):
         raise VolumeError(f"{name}: shape {shape} has an axis without voxels; export the series again")
     beyond = [axis for axis in range(3, len(shape)) if shape[axis] > 1]
     if not beyond:
-        raise VolumeError(f"{name}: shape {shape} is one volume, no series; give the 4-D file, time as its last axis")
+        raise VolumeError(
+            f"{name}: shape {shape} is one volume, not a series; give the 4-D file, time as its last axis"
+        )
     if len(beyond) > 1:
         raise VolumeError(f"{name}: shape {shape} has several axes beside space; export one series, (X, Y, Z, time)")
     _check_real_numbers(image, name)

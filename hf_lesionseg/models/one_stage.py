@@ -89,7 +89,7 @@ class OneStageSegmenter(SegmenterPreTrainedModel):
 
     A network whose layers lie elsewhere overrides :meth:`add_layers` and :meth:`segment`.
 
-    Heights and widths that are no multiple of ``config.stride`` are padded inside with zeros, and the logits
+    Heights and widths that are not a multiple of ``config.stride`` are padded inside with zeros, and the logits
     cropped back.
 
     Parameters

@@ -14,7 +14,7 @@ from .volume_geometry import VolumeError
 
 #: Directions of the axes, one a row, where an .mgh file gives none: coronal, as FreeSurfer has it; nibabel transposes.
 _UNORIENTED = [[-1, 0, 0], [0, 0, -1], [0, 1, 0]]
-_MOST_COMPRESSED = 1040  # times, by deflate; more is no gzip file
+_MOST_COMPRESSED = 1040  # times, by deflate; more is not a gzip file
 
 
 def open_nifti(path, streams):
@@ -23,7 +23,7 @@ def open_nifti(path, streams):
     Parameters
     ----------
     path : pathlib.Path
-        Of a pair either file.
+        The file; of a pair, either file.
     streams : contextlib.ExitStack
         Closes what is opened.
 

@@ -68,7 +68,7 @@ class GeneratorSegmenterOutput(LesionSegmenterOutput):
     extraction_logits : torch.Tensor of shape (batch, 1, height, width), optional
         What the extractor makes of the perfusion series; its sigmoid is regressed to the lesion.
     extraction_loss, dwi_loss, feature_loss, segmentation_loss : torch.Tensor of shape (), optional
-        Of the extractor, of the generated image, of its features and of the mask.
+        Losses of the extractor, the generated image, its features and the mask.
     generated_feature_norm, true_feature_norm : torch.Tensor of shape (), optional
         2-norm of the features of generated and of true DWI, mean over the batch, detached. Both networks that compute
         them gain from features that shrink to zero: watch them.

@@ -14,7 +14,7 @@ def padding_values(volume):
     """Constants at the ends of a volume that are padding: -1024, -2000 or -3024 around CT, -1 around a scaled MR scan.
 
     The lowest value is padding where it is negative and one in a hundred voxels has exactly it; so is, inside of that,
-    the next one, where it is no tissue in HU. The highest value is where it is 32767 or more, and further from all
+    the next one, where it is not tissue in HU. The highest value is where it is 32767 or more, and further from all
     others than these are from each other. Zero is not listed: it counts as air wherever intensities are measured.
 
     Parameters

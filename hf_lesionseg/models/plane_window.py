@@ -69,7 +69,7 @@ def stretch_notes(geometry, name):
     ----------
     geometry : SliceGeometry
     name : str
-        Of the scan.
+        Name of the scan.
 
     Returns
     -------

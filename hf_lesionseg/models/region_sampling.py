@@ -58,7 +58,7 @@ def find_regions(heatmap, distances, stride, *, threshold=0.5, keypoint="centre"
     stride : int
         Pixels per cell.
     threshold : float
-        Of the heat map.
+        Threshold for the heat map.
     keypoint : {"centre", "cell", "rounded"}
         Where the distances of a region are read and begin: at its component's centre, interpolated between cells; at
         the point of the cell nearest to it; or read at that cell but put around the centre, which moves the box by up
@@ -128,7 +128,7 @@ def draw_regions(heatmap, distances, stride, candidates=3):
     boxes : torch.Tensor of shape (batch, 4)
         In pixels, with the gradient of ``distances``.
     scores : torch.Tensor of shape (batch,)
-        Of the heat map, without gradient.
+        Scores of the heat map, without gradient.
     """
     batch, height, width = heatmap.shape
     scores, cells = heatmap.detach().float().reshape(batch, -1).topk(min(candidates, height * width), dim=1)

@@ -80,7 +80,7 @@ def centre_cells(boxes, indices, shape, stride):
     Parameters
     ----------
     boxes, indices : torch.Tensor of shapes (boxes, 4) and (boxes,)
-        Of :func:`component_boxes`, inside their images.
+        Result of :func:`component_boxes`, inside their images.
     shape : (batch, height, width) of the map, in cells
     stride : int
         Pixels per cell.
@@ -105,7 +105,7 @@ def locating_targets(boxes, indices, batch_size, size, stride, sigma=2.0, relati
     Parameters
     ----------
     boxes, indices : torch.Tensor of shapes (boxes, 4) and (boxes,)
-        Of :func:`component_boxes`.
+        Result of :func:`component_boxes`.
     batch_size : int
     size : (height, width) of the map, in cells
     stride : int

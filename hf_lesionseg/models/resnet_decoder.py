@@ -120,7 +120,7 @@ class FCNDecoder(nn.Module):
     stride : int
         Stride of the result, 2, 4, 8, ...
     conv : class
-        Of the 1x1 convolutions: ``ScoreConv2d`` to logits.
+        Class of the 1x1 convolutions: ``ScoreConv2d`` to logits.
 
     Raises
     ------

@@ -166,7 +166,7 @@ def load_resnet_weights(encoder, name_or_path, token=None, *, local_files_only=F
     OSError
         If transformers finds no such network.
     ValueError
-        If it is no ResNet, one of another depth or width, or incomplete.
+        If it is not a ResNet, one of another depth or width, or incomplete.
     """
     loaded, report = _PublishedResNet.from_pretrained(
         name_or_path, dtype="float32", token=token, output_loading_info=True, local_files_only=local_files_only
@@ -183,7 +183,9 @@ def load_resnet_weights(encoder, name_or_path, token=None, *, local_files_only=F
             )
     missing = sorted(report["missing_keys"])
     if missing:
-        raise ValueError(f"{name_or_path} lacks {len(missing)} weights of a ResNet, such as {missing[0]}; get it anew")
+        raise ValueError(
+            f"{name_or_path} misses {len(missing)} weights of a ResNet, such as {missing[0]}; download it again"
+        )
     weights = loaded.state_dict()
     first = "embedder.embedder.convolution.weight"
     channels = wanted.num_channels

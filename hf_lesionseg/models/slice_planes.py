@@ -39,7 +39,7 @@ def to_planes(volume, geometry, *, order=1, fill=0.0, dtype=np.float32, out=None
     fill : float
         Value of pixels that the window adds around the plane.
     dtype : numpy dtype
-        Of the result, where ``out`` is not given.
+        Type of the result, if ``out`` is not given.
     out : numpy.ndarray of shape (num_slices, *window_shape), optional
         Where to write; may be a view, such as one channel of ``pixel_values``.
 

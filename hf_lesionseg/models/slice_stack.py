@@ -27,7 +27,7 @@ def stack_slices(planes, slice_stack, index=slice(None)):
         All slices of one volume in their order; may be mapped, only what is asked for is read.
     slice_stack : {"single", "repeat", "neighbours"}
         Each slice by itself; three times; or the slice below, itself and the slice above, where the first and the
-        last slice of a volume stand in for the neighbour that they lack.
+        last slice of a volume stand in for their missing neighbour.
     index : int, slice or array of int
         Slices that are wanted.
 

@@ -30,7 +30,7 @@ class StageDoubleConv(GradientCheckpointingLayer):
     norm : callable, optional
         Makes the normalisation of so many maps.
     reduction : int, optional
-        Of squeeze-and-excitation; without, there is none.
+        Reduction in squeeze-and-excitation; None leaves it out.
     """
 
     def __init__(self, in_channels, width, norm=None, reduction=None):

@@ -92,7 +92,7 @@ class UNet(nn.Module):
     pool : bool
         2x2 max pooling after each encoder block; without it the blocks halve the resolution themselves.
     skips : {"outputs", "inputs"}
-        Of the encoder blocks.
+        What the encoder blocks pass on.
     """
 
     def __init__(self, encoder, bottleneck, decoder, head, pool=True, skips="outputs"):

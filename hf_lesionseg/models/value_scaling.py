@@ -1,4 +1,4 @@
-"""Slope and intercept of the values in a NIfTI file that are no numbers: taken as 0, as nifti1_io takes them."""
+"""Slope and intercept of the values in a NIfTI file that are not numbers: taken as 0, as nifti1_io takes them."""
 
 from functools import lru_cache
 
@@ -13,7 +13,7 @@ def tolerant_class(kind):
     Parameters
     ----------
     kind : type
-        Of a NIfTI image, such as :class:`nibabel.Nifti1Image`; others come back as they are.
+        Class of a NIfTI image, such as :class:`nibabel.Nifti1Image`; others are returned unchanged.
     """
     if not issubclass(kind, nib.Nifti1Pair):
         return kind
@@ -27,7 +27,7 @@ def tolerant_class(kind):
 
 
 def scaling_notes(header, name):
-    """Warnings about a slope or intercept that is no number.
+    """Warnings about a slope or intercept that is not a number.
 
     NaN is left out: it is how many programs say that there is no scaling.
 
@@ -35,7 +35,7 @@ def scaling_notes(header, name):
     ----------
     header : nibabel.Nifti1Header or None
     name : str
-        Of the file.
+        Name of the file.
 
     Returns
     -------

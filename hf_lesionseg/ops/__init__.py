@@ -2,7 +2,7 @@
 
 ``HF_LESIONSEG_KERNELS`` chooses at run time: ``auto`` (compiled where there is a compiled kernel, the default),
 ``reference`` (plain PyTorch), ``jit`` (compile the packaged sources on first use; needs a C++ compiler and ninja).
-:func:`backend` tells what each op does on each device. Importing this package imports torch and nothing else.
+:func:`backend` says what each op does on each device. Importing this package imports torch and nothing else.
 """
 
 from .convlstm_cell import convlstm_cell

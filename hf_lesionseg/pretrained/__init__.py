@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ..errors import ModelError
+from ..errors import MissingModelError, ModelError
 
 __all__ = ["DEFAULT", "PackagedNetwork", "find_packaged", "locate_model", "packaged_model", "packaged_networks"]
 
@@ -103,4 +103,4 @@ def packaged_model(name: str = DEFAULT) -> str:
         if network.name == name:
             return str(network.folder)
     names = ", ".join(network.name for network in packaged_networks()) or "none"
-    raise ModelError(f"{name}: no network of that name comes with this package; packaged are: {names}")
+    raise MissingModelError(f"{name}: no network of that name comes with this package; packaged are: {names}")

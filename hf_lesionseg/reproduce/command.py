@@ -35,6 +35,6 @@ def launched(module, arguments, processes):
 
 
 def environment(processes):
-    """Of the commands: Accelerate has to be told where several processes are to share the CPU."""
+    """Return the commands' environment: Accelerate needs to know that several processes share the CPU."""
     alone = processes == 1 or torch.cuda.is_available()
     return os.environ if alone else os.environ | {"ACCELERATE_USE_CPU": "true"}

@@ -118,7 +118,7 @@ class Synthetic:
     size : int
         Rows and columns of slices of organs.
     perfusion_size : int
-        Of slices of perfusion.
+        Size of slices of perfusion.
     """
 
     output: Path

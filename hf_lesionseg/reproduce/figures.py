@@ -19,9 +19,9 @@ def draw_table(record, datasets, output):
     Parameters
     ----------
     record : dict
-        Of the table, with its rows' scores.
+        Record of the table, with its rows' scores.
     datasets : list of PreparedDataset
-        Of each row.
+        Data of each row.
     output : Path
         Folder of the table; ``runs`` of the rows are relative to it.
 

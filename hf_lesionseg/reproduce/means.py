@@ -2,7 +2,7 @@
 
 A figure is a ratio of sums over cases: of Dice coefficients by the number of slices that have one, or of volumes by one
 for each. Its confidence interval is bootstrapped over the people: the slices of one case, and two slabs or
-visits of one person, are no independent witnesses.
+visits of one person, are not independent witnesses.
 """
 
 import statistics
@@ -30,7 +30,7 @@ def measure_column(column, row, scores):
         Key of :data:`~hf_lesionseg.reproduce.table.COLUMNS`.
     row : Row
     scores : list of dict
-        Of :func:`~hf_lesionseg.reproduce.scores.score_run`, of each seed.
+        Results of :func:`~hf_lesionseg.reproduce.scores.score_run`, one for each seed.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def by_person(people, *samples):
     Parameters
     ----------
     people : sequence of str
-        Of each case.
+        Person of each case.
     *samples : array (cases,)
         Sums and counts.
 

@@ -44,7 +44,7 @@ def parse_duration(text):
         parts, whole = [(text.strip(), "m")], True
     seconds = sum(float(value) * _SECONDS[unit] for value, unit in parts)
     if not whole or not seconds > 0:
-        raise UsageError(f"budget {text!r} is no duration; give one such as 90s, 20m or 1h30m")
+        raise UsageError(f"budget {text!r} is not a duration; give one such as 90s, 20m or 1h30m")
     return seconds
 
 
@@ -55,7 +55,7 @@ def steps_within(seconds, costs):
     ----------
     seconds : float
     costs : list of Cost
-        Of every run that is to be trained, of each seed.
+        Costs of every run to train, for each seed.
 
     Returns
     -------
@@ -74,9 +74,9 @@ class Allowance:
     deadline : float
         On :func:`time.monotonic`'s clock.
     costs : dict of (folder, seed) to Cost
-        Of the runs that are to come.
+        Costs of the runs that remain.
     steps : int
-        Of each run.
+        Steps of each run.
     """
 
     def __init__(self, deadline, costs, steps):

@@ -34,11 +34,11 @@ class Cost:
     Attributes
     ----------
     step : float
-        Of an optimizer step, with its share of the checkpoint that each epoch writes.
+        Time of an optimizer step, with its share of the checkpoint that each epoch writes.
     before : float
-        Of the process until its first step, and of the validations between steps.
+        Time of the process until its first step, and of the validations between steps.
     after : float
-        Of what follows the last step: the scores of the best weights, figures, the table's scores.
+        Time after the last step: the scores of the best weights, figures, the table's scores.
     """
 
     step: float
@@ -46,7 +46,7 @@ class Cost:
     after: float
 
     def total(self, steps):
-        """Of a run of so many steps."""
+        """Return the time of a run of so many steps."""
         return self.before + steps * self.step + self.after
 
 
@@ -56,7 +56,7 @@ def measure_runs(runs, seconds=4.0):
     Parameters
     ----------
     runs : list of Run
-        Of the same number of processes.
+        Runs with the same number of processes.
     seconds : float
         To spend on the steps of each.
 

@@ -105,7 +105,7 @@ def _note(record):
 
 
 def _remarks(record):
-    """What else has to be said, a sentence or two each."""
+    """Further remarks, a sentence or two each."""
     remarks = [record["note"]] if record["note"] else []
     if record["time_budget"]:
         remarks.append(f"Chosen for a wall time: {record['time_budget']['text']}.")
@@ -286,7 +286,7 @@ def mean_and_sd(reported):
 
 
 def _mark(record):
-    """What the last column of every line says of figures of generated data."""
+    """Mark of figures from generated data, in the last column of every line."""
     return {"notice": MARK} if record["synthetic"] else {}
 
 

@@ -14,7 +14,7 @@ from transformers import AutoConfig
 
 from ..datasets.prepared import PreparedDataset
 from ..imaging.atomic import write_aside
-from ..training.arguments import TrainingArguments
+from ..training.arguments import TrainingArguments, flag_of
 from ..training.data import load_data
 from ..training.recipe import load_recipe
 from ..training.setup import training_slices
@@ -22,7 +22,7 @@ from .budget import Budget
 from .command import run_command
 from .data import prepared_otherwise, slices_at_the_same_height
 
-_LATE = "--max_minutes"  # how training says that it was stopped for want of time
+_LATE = "--max-minutes"  # how training says that it was stopped for want of time
 SCORES = "scores.json"
 
 
@@ -35,11 +35,11 @@ class Run:
     folder : Path
         Holds ``recipe.yaml`` and a folder for each seed.
     settings : dict
-        Of its recipe.
+        Settings of its recipe.
     dataset : PreparedDataset
     budget : Budget
     steps : int
-        Of the optimizer.
+        Steps of the optimizer.
     other_settings : str
         In which settings the data were prepared otherwise than the recipe says; of generated data it is meant so.
     """
@@ -61,7 +61,7 @@ class Run:
         return run and run["steps"]
 
     def is_finished(self, seed):
-        """Whether a run has ended, and not for want of time."""
+        """Whether a run has ended by itself, not because its time was up."""
         run = _summary(self.seed_folder(seed))
         return bool(run) and not run["finished"].startswith(_LATE)
 
@@ -94,7 +94,7 @@ class Run:
         options = self.options(seed) | {"resume_from_checkpoint": "latest"}
         if minutes is not None:
             options["max_minutes"] = f"{minutes:.4f}"
-        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        words = [word for name, value in options.items() for word in (flag_of(name), value)]
         run_command("train", *words, processes=self.budget.processes)
         return folder
 
@@ -188,6 +188,6 @@ def _schedule(recipe, epochs):
 
 
 def _summary(folder):
-    """What a training that has ended tells of itself, or None."""
+    """The summary of a training that has ended, or None."""
     path = folder / "training_summary.json"
     return json.loads(path.read_text())["run"] if path.is_file() else None

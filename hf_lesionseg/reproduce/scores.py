@@ -40,11 +40,11 @@ class CaseScore:
     slices : list of VoxelCounts
         On the grid that the network sees.
     ious : list of float, or None
-        Of the first stage's boxes (:func:`~hf_lesionseg.evaluation.regions.region_ious`); None without a first stage.
+        IoUs of the first stage's boxes (:func:`~hf_lesionseg.evaluation.regions.region_ious`); None without one.
     ious_of_single : list of float, or None
         The same on slices with one component: a first stage that gives one box for all of them is not at a loss there.
     auc : float
-        Of the pixels of the same slices; NaN where all are of one kind.
+        Area under the curve of the same slices' pixels; NaN if all are of one kind.
     metrics : CaseMetrics, or None
         On the grid of the scan.
     person : str
@@ -133,7 +133,7 @@ def _of_the_scan(metrics):
 
 
 def _sum_and_count(values):
-    """Of the values that are defined."""
+    """Return sum and count of the values that are defined."""
     values = [value for value in values if not np.isnan(value)]
     return [float(np.sum(values)), len(values)]
 
@@ -242,7 +242,7 @@ def score_folder(folder, run, console=None):
     Parameters
     ----------
     folder : Path
-        Of one seed of the run.
+        Folder of one seed of the run.
     run : Run
     console : rich.console.Console, optional
     """

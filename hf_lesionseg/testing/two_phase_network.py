@@ -71,7 +71,7 @@ NETWORK = Network(
 )
 
 if __name__ == "__main__":
-    from hf_lesionseg.training.command import main
+    from hf_lesionseg.cli.train import main
 
     register_network(NETWORK)
     sys.exit(main())

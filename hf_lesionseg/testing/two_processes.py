@@ -20,9 +20,9 @@ def start(script, data, output, words, *, use_cpu=True, cpu_option=True):
         environment["ACCELERATE_USE_CPU"] = "true"
     port = str(20000 + os.getpid() % 20000)
     words = words if cpu_option else [word for word in words if word != "--cpu"]
-    command = [*LAUNCH, "--main_process_port", port, script, "--data_dir", data, "--output_dir", output]
+    command = [*LAUNCH, "--main_process_port", port, script, "--data", data, "--output", output]
     return subprocess.Popen(
-        [*command, *words, "--checkpointing_steps", "1", "--checkpoints_total_limit", "100"],
+        [*command, *words, "--checkpointing-steps", "1", "--checkpoints-total-limit", "100"],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 

@@ -56,8 +56,8 @@ class TrainingState:
         """Count an optimizer step and the mean loss of its batches."""
         if not math.isfinite(loss):
             raise ModelError(
-                f"the loss is {loss} at step {self.step + 1}; start anew with a lower --learning_rate "
-                "or with --mixed_precision no"
+                f"the loss is {loss} at step {self.step + 1}; start anew with a lower --learning-rate "
+                "or with --mixed-precision no"
             )
         self.step += 1
         self.loss_sum += loss * batches
@@ -76,7 +76,7 @@ class TrainingState:
         if not math.isfinite(value):
             raise ModelError(
                 f"{monitor} is {value} after epoch {self.epoch + 1}: no weights can be kept; start anew with a lower "
-                "--learning_rate, and see that the validation cases have lesions"
+                "--learning-rate, and see that the validation cases have lesions"
             )
         if not value < self.best_value:
             self.validations_without_best += 1
@@ -95,8 +95,8 @@ def writing(path):
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise OutputError(
-            f"{path}: cannot be written ({reason}); free space or choose another --output_dir, "
-            "then go on with --resume_from_checkpoint latest"
+            f"{path}: cannot be written ({reason}); free space or choose another --output, "
+            "then go on with --resume-from-checkpoint latest"
         ) from error
 
 
@@ -173,12 +173,12 @@ def list_checkpoints(folder):
 
 
 def find_checkpoint(wanted, folder):
-    """Resolve ``--resume_from_checkpoint``: ``latest`` (``None`` where there is none yet) or a folder.
+    """Resolve ``--resume-from-checkpoint``: ``latest`` (``None`` where there is none yet) or a folder.
 
     Raises
     ------
     CheckpointError
-        If a named folder is no checkpoint.
+        If a named folder is not a checkpoint.
     """
     if wanted == "latest":
         found = list_checkpoints(folder)
@@ -226,7 +226,7 @@ def load_checkpoint(accelerator, path, scheduler, identity, defaults=()):
     return TrainingState(**record["state"])
 
 
-#: What a hash in a checkpoint's identity stands for; two hashes side by side tell a person nothing.
+#: What a hash in a checkpoint's identity stands for; two hashes side by side say nothing to a person.
 _HASHED = {
     "data": "on other prepared data (cases, lesions or processor have changed since)",
     "data_files": "on other prepared data (their scans, masks or JSON files have changed since)",
@@ -239,9 +239,9 @@ def _what_changed(name, before, now):
     if name in _HASHED:
         return (
             f"was written {_HASHED[name]} [{name}]; resume on the data that it was trained on, or start anew in "
-            "another --output_dir"
+            "another --output"
         )
     return (
         f"was written with {name} = {before!r}, this run has {now!r}; resume with the same settings, or start anew in "
-        "another --output_dir"
+        "another --output"
     )

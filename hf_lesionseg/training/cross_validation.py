@@ -67,8 +67,8 @@ def _train_folds(arguments):
         if not is_finished(folder, own, dataset, folds):
             claim_folder(arguments.output_dir, len(folds))  # an ensemble of earlier networks is none of these
             print(
-                f"stopped by --max_minutes in fold {number} of {len(folds)}: no ensemble and no pooled scores yet; run "
-                "the same command again, without --overwrite_output_dir, to go on",
+                f"stopped by --max-minutes in fold {number} of {len(folds)}: no ensemble and no pooled scores yet; run "
+                "the same command again, without --overwrite, to go on",
                 flush=True,
             )
             return None
@@ -101,10 +101,10 @@ def is_finished(folder, arguments, dataset, folds) -> bool:
     other = [name for name, (before, now) in same.items() if before != now]
     if other:
         raise UsageError(
-            f"{folder}: was trained with another {other[0]}; give the same settings, another --output_dir, or "
-            "--overwrite_output_dir to train all folds anew"
+            f"{folder}: was trained with another {other[0]}; give the same settings, another --output, or "
+            "--overwrite to train all folds anew"
         )
     ended, steps = summary["run"]["finished"], summary["run"]["steps"]
-    if ended.startswith("--max_steps"):
+    if ended.startswith("--max-steps"):
         return arguments.max_steps is not None and steps >= arguments.max_steps
-    return not ended.startswith("--max_minutes")
+    return not ended.startswith("--max-minutes")

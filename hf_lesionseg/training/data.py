@@ -43,7 +43,7 @@ def load_data(arguments, *, write=True) -> TrainingData:
     Parameters
     ----------
     arguments : TrainingArguments
-        Of which ``data_dir``, ``fold`` and ``folds`` matter.
+        Arguments, of which ``data_dir``, ``fold`` and ``folds`` matter.
     write : bool
         Keep new folds with the data: for one process of a run.
 

@@ -51,7 +51,7 @@ def make_ensemble(folders: Sequence, output):
     Returns
     -------
     dict or None
-        Of :func:`~hf_lesionseg.training.held_out.pool_folds`; None for networks that are no folds.
+        Result of :func:`~hf_lesionseg.training.held_out.pool_folds`; None for networks that are not folds.
 
     Raises
     ------
@@ -59,11 +59,11 @@ def make_ensemble(folders: Sequence, output):
         A folder holds no network, or they differ in network, image processor or classes, or two are the same, or a
         fold is missing.
     UsageError
-        One folder is no ensemble, or the output holds something else.
+        One folder does not make an ensemble, or the output holds something else.
     """
     folders, output = [Path(locate_model(folder)) for folder in folders], Path(output)
     if len(folders) < 2:
-        raise UsageError(f"{len(folders)} networks are no ensemble; give the folders of two or more")
+        raise UsageError(f"{len(folders)} networks do not make an ensemble; give the folders of two or more")
     pooled = None
     if any((folder / HELD_OUT_FILE).is_file() for folder in folders):
         pooled = pool_folds(folders)
@@ -90,7 +90,7 @@ def make_ensemble(folders: Sequence, output):
 def _check_alike(folders, may_be_equal) -> None:
     """Refuse networks that cannot take the same slices, or whose probabilities are not of the same thing.
 
-    Of few people, two folds may well train on the same ones, and end with equal weights.
+    With few people, two folds may well train on the same ones, and end with equal weights.
     """
     first, seen = None, {}
     for folder in folders:
@@ -138,7 +138,7 @@ def claim_folder(output, number) -> None:
              {fold_folder(output, each).name for each in range(number)}]  # fmt: skip
     if stale:
         raise UsageError(
-            f"{stale[0]}: is no member of this ensemble of {number}; move it away, or choose another folder"
+            f"{stale[0]}: is not a member of this ensemble of {number}; move it away, or choose another folder"
         )
 
 

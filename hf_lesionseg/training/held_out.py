@@ -29,9 +29,9 @@ def write_held_out(output, data, scored):
     output : Path
         Model folder.
     data : TrainingData
-        Of the fold.
+        Data of the fold.
     scored : list of CaseMetrics
-        Of the held-out cases.
+        Scores of the held-out cases.
     """
     synthetic = data.dataset.synthetic
     people = {split: len({case.person for case in found}) for split, found in data.cases.items()}
@@ -78,7 +78,7 @@ def pool_folds(folders: Sequence) -> dict:
     for folder, record in records:
         fold = record["fold"]
         if (fold["fingerprint"], fold["of"]) != (expected["fold"]["fingerprint"], expected["fold"]["of"]):
-            raise ModelError(f"{folder}: is of another cross-validation than {first}; give the folds of one only")
+            raise ModelError(f"{folder}: belongs to another cross-validation than {first}; give the folds of one only")
         if fold["number"] in by_number:
             other = by_number[fold["number"]][0]
             raise ModelError(f"{folder} and {other} are both fold {fold['number']}; give each fold once")
@@ -87,7 +87,7 @@ def pool_folds(folders: Sequence) -> dict:
     if missing:
         raise ModelError(
             f"fold {missing[0]} of {expected['fold']['of']} is missing; train it with --fold {missing[0]} and give its "
-            "folder, too"
+            "folder as well"
         )
     members, cases = {}, []
     for number in sorted(by_number):

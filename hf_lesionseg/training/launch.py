@@ -34,11 +34,11 @@ def make_accelerator(recipe, *, cpu=False, with_tracking=False):
             log_with="trackio" if with_tracking else None,
         )
     except ValueError as error:
-        raise LaunchError(f"{error}; use --mixed_precision no, or bf16 where the device has it") from error
+        raise LaunchError(f"{error}; use --mixed-precision no, or bf16 where the device has it") from error
     if accelerator.gradient_accumulation_steps != recipe.gradient_accumulation_steps:
         raise LaunchError(
             f"the launcher asks for {accelerator.gradient_accumulation_steps} accumulation steps, the recipe for "
-            f"{recipe.gradient_accumulation_steps}; give --gradient_accumulation_steps to the training only"
+            f"{recipe.gradient_accumulation_steps}; give --gradient-accumulation-steps to the training only"
         )
     check_launch(accelerator.num_processes)
     return accelerator

@@ -1,4 +1,4 @@
-"""What becomes of the processes that read slices beside training, in one line instead of their tracebacks."""
+"""Reports in one line, not in tracebacks, what became of the processes that read slices beside training."""
 
 from contextlib import contextmanager
 
@@ -31,6 +31,6 @@ def explained_workers():
         if "Bus error" not in text:
             cause = "as the system does where memory runs out"
         raise DataError(
-            f"a process that reads slices was killed ({text.rstrip('. ')}), {cause}; go on with fewer --num_workers, "
-            "or 0, and --resume_from_checkpoint latest"
+            f"a process that reads slices was killed ({text.rstrip('. ')}), {cause}; go on with fewer --workers, "
+            "or 0, and --resume-from-checkpoint latest"
         ) from error

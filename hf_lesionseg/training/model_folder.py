@@ -1,4 +1,4 @@
-"""What a training run leaves: the best model, how it was made, how good it is, and what to show of it."""
+"""The folder that a training run leaves: the best model, how it was made, how good it is, and figures."""
 
 import json
 import platform
@@ -30,7 +30,7 @@ from .scan_slices import slices_of_scan
 from .validation import mean_dwi_correlation, mean_region_iou, predict_case, validate
 
 SUMMARY_FILE = "training_summary.json"
-#: Files of a run that --overwrite_output_dir removes.
+#: Files of a run that --overwrite removes.
 OUTPUT_FILES = (
     *BEST_FILES,
     "splits.json",

@@ -45,7 +45,7 @@ def build_network(recipe, model_name_or_path=None, *, channels, targets=None, to
     ------
     RecipeError
         If the recipe names no network of this package, or a setting that it cannot have, or by name a setting for
-        which the data lack the image to learn from.
+        which the data have no image to learn from.
     ModelError
         If the weights are of another network, or of another number of channels, or those for the encoders are not to
         be had or do not fit.
@@ -66,8 +66,8 @@ def build_network(recipe, model_name_or_path=None, *, channels, targets=None, to
         lacking = lacking_targets(model.config, targets)
         if lacking:
             raise ModelError(
-                f"{model_name_or_path}: learns from {' and '.join(lacking)}, which the data lack; prepare them with "
-                f"it, {WITH_TARGETS}, or train a new network, which goes without"
+                f"{model_name_or_path}: learns from {' and '.join(lacking)}, which the data do not have; prepare "
+                f"them with it, {WITH_TARGETS}, or train a new network, which goes without"
             )
         _take_loss(model.config, recipe)
         return model
@@ -91,7 +91,7 @@ def build_network(recipe, model_name_or_path=None, *, channels, targets=None, to
         model = AutoModelForSemanticSegmentation.from_config(config)
     except (ValueError, TypeError, StrictDataclassError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
-        raise RecipeError(f"recipe {recipe.name}: the network cannot have these settings: {reason}") from error
+        raise RecipeError(f"recipe {recipe.name}: the network does not accept these settings: {reason}") from error
     if recipe.encoder_weights and not resumes:
         start_encoders(model, recipe.encoder_weights, token=token)
     return model
@@ -106,7 +106,7 @@ def _take_loss(config, recipe):
     try:
         check_loss(loss, settings or {})
     except ValueError as error:
-        raise RecipeError(f"recipe {recipe.name}: the network cannot have these settings: {error}") from error
+        raise RecipeError(f"recipe {recipe.name}: the network does not accept these settings: {error}") from error
     config.loss, config.loss_settings = loss, complete_settings(loss, settings)
 
 
@@ -122,7 +122,7 @@ def describe_stages(recipe, config, targets):
     ----------
     recipe : Recipe
     config : LesionConfig
-        Of the network that is trained.
+        Configuration of the network that is trained.
     targets : sequence of str
         Images to learn from that the data hold.
 
@@ -163,7 +163,7 @@ def start_encoders(model, name_or_path, token=None):
     if not encoders:
         raise ModelError(
             f"encoder_weights {name_or_path}: a {model.config.model_type} network has no ResNet encoder; "
-            "leave encoder_weights out of the recipe, or give --encoder_weights none"
+            "leave encoder_weights out of the recipe, or give --encoder-weights none"
         )
     for encoder in encoders:
         source = name_or_path.replace("{depth}", str(encoder.depth))
@@ -178,7 +178,7 @@ def start_encoders(model, name_or_path, token=None):
             reason = unreachable or " ".join(str(error).split())
             raise ModelError(
                 f"encoder_weights {source}: cannot be loaded; go online once, give a folder that holds them, or train "
-                f"from scratch with --encoder_weights none ({reason})"
+                f"from scratch with --encoder-weights none ({reason})"
             ) from error
         except ValueError as error:
             hint = "" if "{depth}" in name_or_path or len(encoders) == 1 else "; {depth} in it fits every encoder"

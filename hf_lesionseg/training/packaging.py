@@ -35,7 +35,7 @@ _HEADS = ((0, 1, "ordinary"), (0, 4, "ordinary"), (0, 2, "low-field"))
 
 @dataclass(frozen=True)
 class Words:
-    """What a person says of a network, for its card.
+    """A person's remarks on a network, for its card.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ def package_network(run, target, words, *, data=None, recipe="clci-net-heads", s
     data : path, optional
         Prepared folder that it learned from, for the sources and their licences.
     recipe, seed : str, int
-        Of a run that has not ended, whose folder does not tell them yet.
+        Recipe and seed of a run that has not ended, whose folder does not contain them yet.
     report : path, optional
         JSON of ``scripts/report_default_network.py``; a PNG of the same name goes along.
     earlier : sequence of (path, str)

@@ -177,14 +177,14 @@ class Recipe:
             raise RecipeError(f"recipe {self.name}: scheduler multistep needs milestones, such as [180, 300]")
         if self.scheduler == "plateau" and self.warmup_epochs:
             raise RecipeError(
-                f"recipe {self.name}: warmup_epochs is {self.warmup_epochs}, but the scheduler plateau goes by "
+                f"recipe {self.name}: warmup_epochs is {self.warmup_epochs}, but the scheduler plateau follows "
                 "validations; use 0, or another scheduler"
             )
         if self.slice_range is not None:
             whole = all(type(number) is int and number >= 0 for number in self.slice_range)
             if not whole or len(self.slice_range) != 2 or self.slice_range[0] >= self.slice_range[1]:
                 raise RecipeError(
-                    f"recipe {self.name}: slice_range is {self.slice_range}; use [first, behind the last], such as "
+                    f"recipe {self.name}: slice_range is {self.slice_range}; use [first, one past the last], such as "
                     "[70, 90], or null"
                 )
         self._check_targets()

@@ -47,8 +47,8 @@ def claim_output(accelerator, arguments):
     begun = taken or (output / "history.jsonl").exists()
     if begun and not resume and not arguments.overwrite_output_dir and (taken or not arguments.resume_from_checkpoint):
         raise UsageError(
-            f"{output}: holds an earlier run; go on with --resume_from_checkpoint latest where it has checkpoints, "
-            "or start anew with --overwrite_output_dir"
+            f"{output}: holds an earlier run; go on with --resume-from-checkpoint latest where it has checkpoints, "
+            "or start anew with --overwrite"
         )
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
@@ -106,7 +106,7 @@ class Checkpoints:
         )  # fmt: skip
 
     def save_after_step(self, state):
-        """Write one where ``--checkpointing_steps`` asks for it."""
+        """Write one where ``--checkpointing-steps`` asks for it."""
         if self._every and state.step % self._every == 0:
             self.save(state)
 

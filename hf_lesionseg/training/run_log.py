@@ -1,4 +1,4 @@
-"""What a run tells while it trains: ``history.jsonl``, a tracker where one was asked for, lines on the terminal."""
+"""What a run reports while it trains: ``history.jsonl``, a tracker if you ask for one, lines on the terminal."""
 
 from accelerate.utils import tqdm
 
@@ -42,7 +42,7 @@ class RunLog:
             yield from self._bar
 
     def step(self, state, losses):
-        """Tell of a step, every ``logging_steps`` of them: its losses, one for each phase, and what is watched."""
+        """Report a step, every ``logging_steps`` of them: its losses, one for each phase, and what is watched."""
         training = self._training
         self._bar.set_postfix(loss=f"{state.mean_loss:.4f}", refresh=False)
         if state.step % training.arguments.logging_steps:

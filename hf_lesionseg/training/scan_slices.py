@@ -29,7 +29,7 @@ def slices_of_scan(case: PreparedCase, processor: LesionImageProcessor) -> np.nd
     ----------
     case : PreparedCase
     processor : LesionImageProcessor
-        Of the data set, or of a network that was trained on it.
+        Processor of the data set, or of a network that was trained on it.
 
     Returns
     -------

@@ -60,7 +60,7 @@ class TrainingSetup:
     phases : tuple of str
         In which the network is trained, none for an ordinary one: see :mod:`~hf_lesionseg.training.step`.
     stages : dict or None
-        Of :func:`~hf_lesionseg.training.network.describe_stages`.
+        Result of :func:`~hf_lesionseg.training.network.describe_stages`.
     watched : dict
         Fields of the network's output that are logged, with their values of the last batch.
     """
@@ -112,8 +112,8 @@ class TrainingSetup:
         ----------
         batch : dict of torch.Tensor
         epoch, number : int
-            Of the batch in its epoch. What is random in the step, as dropout, depends on them, the seed and the process
-            alone: so a resumed run takes the very steps of an uninterrupted one.
+            The epoch and the batch's place in it. Randomness in the step, as in dropout, depends only on them, the seed
+            and the process, so a resumed run takes the very steps of an uninterrupted one.
 
         Returns
         -------
@@ -137,9 +137,9 @@ def set_up(arguments, data, accelerator=None, *, resumes=False) -> TrainingSetup
     ----------
     arguments : TrainingArguments
     data : TrainingData
-        Of :func:`~hf_lesionseg.training.data.load_data`.
+        Result of :func:`~hf_lesionseg.training.data.load_data`.
     accelerator : accelerate.Accelerator, optional
-        Of :func:`~hf_lesionseg.training.launch.make_accelerator`, which makes one where none is given.
+        Result of :func:`~hf_lesionseg.training.launch.make_accelerator`, which makes one by default.
     resumes : bool
         A checkpoint follows: the recipe's ``encoder_weights`` need not be there any more.
 
@@ -214,7 +214,7 @@ def training_slices(recipe, data, *, targets=(), seed=0):
     targets : sequence of str
         Images that the network learns from beside the lesion.
     seed : int
-        Of all that is random in them.
+        Seed of everything random in them.
 
     Returns
     -------

@@ -45,7 +45,7 @@ def step_over_batch(accelerator, model, optimizer, batch, phases, *, max_gradien
         ``pixel_values`` (batch, channels, height, width), ``labels`` (batch, height, width) and what else the network's
         forward takes in training, such as ``dwi`` (batch, 1, height, width).
     phases : tuple of str
-        Of :func:`phases_of`.
+        Result of :func:`phases_of`.
     max_gradient_norm : float or None
         Gradients are clipped to this norm, those of each phase by themselves.
     seed : tuple of int

@@ -39,7 +39,7 @@ class StopRules:
         self._max_steps, self._max_minutes = training.arguments.max_steps, training.arguments.max_minutes
 
     def before_start(self, state):
-        """Of a run that resumes where nothing is left to do; without a look at the clock, so each run takes a step."""
+        """Say whether a resumed run has nothing left to do; the clock does not count, so each run takes a step."""
         return early_stop(state, self._recipe) or self._enough_steps(state)
 
     def after_step(self, state):
@@ -51,11 +51,11 @@ class StopRules:
 
     def _enough_steps(self, state):
         reached = self._max_steps is not None and state.step >= self._max_steps
-        return f"--max_steps {self._max_steps}" if reached else ""
+        return f"--max-steps {self._max_steps}" if reached else ""
 
     def _out_of_time(self):
         late = self._max_minutes is not None and self._clock.of_this_run() > 60 * self._max_minutes
-        return f"--max_minutes {self._max_minutes}" if self._any_process(late) else ""
+        return f"--max-minutes {self._max_minutes}" if self._any_process(late) else ""
 
     def _any_process(self, flag):
         """Whether any process raises ``flag``: the same answer in all of them, so that they stop at the same step."""

@@ -38,7 +38,7 @@ class ValidatedCase:
         Pearson's correlation of generated and true DWI over the pixels of the brain, of a network that generates one
         and data that hold one.
     region_ious : tuple of float, or None
-        Of a network with a first stage: for each true component the best IoU with a box of its slice
+        With a first stage, for each true component the best IoU with a box of its slice
         (:mod:`~hf_lesionseg.evaluation.regions`), in the slices that the network sees.
     scores : ScoreHistogram, or None
         How the probabilities of the counted slices are distributed over background and lesion.
@@ -129,7 +129,7 @@ def validate(accelerator, model, processor, cases, **settings):
     processor : LesionImageProcessor
     cases : sequence of PreparedCase
     **settings
-        Of :func:`validate_case`.
+        Settings of :func:`validate_case`.
 
     Returns
     -------

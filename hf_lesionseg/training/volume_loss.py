@@ -38,7 +38,7 @@ class VolumeLoss:
         self._collected = []
 
     def arguments(self, chosen):
-        """What ``forward`` takes beside ``pixel_values`` for the slices of these numbers, an array."""
+        """Further inputs of ``forward`` for the slices of these numbers, an array."""
         given = {"labels": torch.from_numpy(self._case.labels(chosen).astype(np.int64))}
         given |= {name: torch.from_numpy(self._case.target(name, chosen)[:, None]) for name in self._targets}
         given = {name: values.to(self._device) for name, values in given.items()}

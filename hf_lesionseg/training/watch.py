@@ -1,4 +1,4 @@
-"""What a network's output tells of its training beside the loss, and a warning where learned features vanish."""
+"""What a network's output shows of its training besides the loss, and a warning if learned features vanish."""
 
 import warnings
 
@@ -41,8 +41,8 @@ class CollapseWatch:
             if value <= self.share * first:
                 self.collapsed.add(name)
                 told.append(
-                    f"{name} has collapsed from {first:.3g} to {value:.3g} at step {step}: these features teach "
-                    "nothing any more; train with the network's setting perceptual=frozen or shared, or with a smaller "
+                    f"{name} has collapsed from {first:.3g} to {value:.3g} at step {step}: these features no longer "
+                    "teach anything; train with the network's setting perceptual=frozen or shared, or with a smaller "
                     "feature_weight"
                 )
                 warnings.warn(told[-1], stacklevel=2)

@@ -21,7 +21,7 @@ def command_names(command, path=()):
 COMMANDS = list(command_names(typer.main.get_command(app)))
 
 
-@pytest.mark.parametrize("path", [path for path in COMMANDS if path != ("train",)], ids=" ".join)
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_every_command_has_an_example_and_help_for_every_option(lesionseg, path):
     status, text, _ = lesionseg(*path, "--help")
     assert status == 0
@@ -91,24 +91,6 @@ def test_ctrl_c_is_status_130_and_one_line(lesionseg, monkeypatch):
     assert (status, output) == (130, "")
     assert errors.strip().startswith("interrupted")
     assert errors.strip().count("\n") == 0
-
-
-def test_train_hands_every_argument_on(lesionseg):
-    status, text, _ = lesionseg("train", "--help")
-    assert status == 0
-    for option in ("--recipe", "--data_dir", "--output_dir", "--resume_from_checkpoint", "--push_to_hub"):
-        assert option in text
-
-
-def test_train_returns_the_status_of_the_training(lesionseg, tmp_path):
-    status, _, errors = lesionseg(
-        "train", "--recipe", "clci-net-atlas", "--data_dir", tmp_path / "nothing", "--output_dir", tmp_path
-    )
-    assert status != 0
-    assert errors.splitlines()[-1].startswith("error: ")
-    assert str(tmp_path / "nothing") in errors
-    status, _, errors = lesionseg("train", "--no_such_option", "1")
-    assert status == 2
 
 
 def test_no_command_shows_help(lesionseg, monkeypatch):

@@ -54,11 +54,11 @@ def test_a_broken_scan_is_named_and_the_others_are_prepared(lesionseg, atlas_fol
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["atlas", "absent"], 1, "absent: is not a folder"),
+        (["atlas", "absent"], 2, "absent: no such folder"),
         (["atlas", "empty"], 1, "empty: holds no T1w scan of ATLAS"),
         (["atlas", "empty", "--recipe", "no-such-recipe"], 2, "no-such-recipe"),
-        (["synthetic", "--count", "0"], 1, "count is 0"),
-        (["synthetic", "--count", "1", "--preset", "tumour"], 1, "tumour"),
+        (["synthetic", "--count", "0"], 2, "count is 0"),
+        (["synthetic", "--count", "1", "--preset", "tumour"], 2, "tumour"),
     ],
 )
 def test_what_cannot_be_prepared_is_one_line(lesionseg, monkeypatch, tmp_path, arguments, status, message):

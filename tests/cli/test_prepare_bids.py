@@ -39,7 +39,7 @@ def test_two_channels_and_a_mask_on_another_grid(lesionseg, study, tmp_path):
 def test_wrong_options(lesionseg, study, tmp_path):
     status, _, errors = lesionseg("prepare", "bids", study, "-o", tmp_path / "prepared", "--entity", "run-1")
     assert status == 2
-    assert "--entity 'run-1' is no KEY=VALUE" in errors
+    assert "--entity 'run-1' is not KEY=VALUE" in errors
     status, _, errors = lesionseg("prepare", "bids", study, "-o", tmp_path / "prepared", "--channels", ",")
     assert status == 2
     assert "--channels names none" in errors

@@ -91,10 +91,8 @@ def test_pancreas_ct_prints_the_verdict_of_each_case(lesionseg, tmp_path, monkey
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pancreas-ct", "absent"], "absent: is not a folder"),
         (["pancreas-ct", "empty"], "empty: holds no scan of Pancreas-CT"),
         (["nnunet", "empty"], "empty: has no imagesTr and labelsTr"),
-        (["synthetic-organs", "--count", "1", "--size", "16"], "size is 16; take 64 to 512"),
     ],
 )
 def test_what_cannot_be_prepared_is_one_line(lesionseg, monkeypatch, tmp_path, arguments, message):

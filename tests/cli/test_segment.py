@@ -52,7 +52,7 @@ def test_all_done_is_status_0_and_a_table(lesionseg, model_folder, write_scan, t
     status, text, errors = lesionseg("segment", write_scan(), "-m", model_folder, "-o", tmp_path / "out")
     assert status == 0
     assert [line.split(": ", 2)[2] for line in errors.splitlines()] == [
-        f"{tmp_path / 'scan.nii.gz'}: what is no air is 48 mm long, less than any head: check the voxel size"
+        f"{tmp_path / 'scan.nii.gz'}: the tissue is 48 mm long, less than any head: check the voxel size"
     ]
     assert "1 of 1 cases" in text
     assert "done" in text
@@ -101,11 +101,14 @@ def test_results_are_kept_or_replaced_as_asked(lesionseg, model_folder, write_sc
             2,
             "threshold=7.0: give a probability",
         ),
-        (["scan.nii", "-m", "no/such/model", "-o", "out"], 1, "no/such/model: no such folder, and no id of the Hub"),
+        (["scan.nii", "-m", "no/such/model", "-o", "out"], 2, "no/such/model: no such folder, and no id of the Hub"),
+        (["scan.nii", "-m", "x", "-o", "out", "--overwrite", "--skip-existing"], 2, "exclude each other; give one"),
     ],
 )
-def test_errors_before_any_case(lesionseg, monkeypatch, tmp_path, arguments, status, message):
+def test_errors_before_any_case(lesionseg, monkeypatch, tmp_path, write_scan, arguments, status, message):
     monkeypatch.chdir(tmp_path)
+    for name in ("scan.nii", "a/scan.nii.gz", "b/scan.nii"):
+        write_scan(name)
     got, text, errors = lesionseg("segment", *arguments)
     assert (got, text) == (status, "")
     assert message in errors
@@ -113,10 +116,11 @@ def test_errors_before_any_case(lesionseg, monkeypatch, tmp_path, arguments, sta
 
 
 def test_every_case_failed_is_status_1_too(lesionseg, model_folder, tmp_path):
-    status, text, errors = lesionseg("segment", tmp_path / "absent.nii", "-m", model_folder, "-o", tmp_path / "out")
+    (tmp_path / "broken.nii").write_bytes(b"text")
+    status, text, errors = lesionseg("segment", tmp_path / "broken.nii", "-m", model_folder, "-o", tmp_path / "out")
     assert status == 1
     assert "0 of 1 cases" in text
-    assert "no such file" in errors
+    assert errors.startswith(f"error: {tmp_path / 'broken.nii'}: ")
 
 
 def test_names_that_look_like_markup_are_shown_as_they_are(lesionseg, model_folder, write_scan, tmp_path):

@@ -190,7 +190,7 @@ def test_splits_give_their_own_means_and_choose_cases(folders, tmp_path):
     assert only["n_cases"] == 1
     # The other predictions have a truth: they are not strangers.
     assert only["predictions_without_truth"] == []
-    with pytest.raises(UsageError, match="known are: train, test"):
+    with pytest.raises(UsageError, match="use one of: train, test"):
         evaluate_folders(predictions, truths, output, splits=splits, only_split="tset", progress=False)
     with pytest.raises(DataError, match="case z of split test has no truth"):
         evaluate_folders(predictions, truths, output, splits={"test": ["z"]}, only_split="test", progress=False)

@@ -108,13 +108,13 @@ def test_of_the_masks_of_a_session_only_the_lesion_is_a_truth(touch):
     [
         (
             ("desc-rater1_label-lesion_mask", "desc-rater2_label-lesion_mask"),
-            "no parts of one.*give a folder with one of",
+            "not parts of one.*give a folder with one of",
         ),
         (
             ("desc-lesion1_mask", "desc-lesion2_mask"),
             "parts of one lesion; give a folder that `lesionseg prepare` made",
         ),
-        (("desc-brain_mask",), "name something else than a lesion"),
+        (("desc-brain_mask",), "name something other than a lesion"),
     ],
 )
 def test_truths_that_no_rule_chooses(touch, names, message):

@@ -126,7 +126,7 @@ def test_means_are_not_rounded_twice(folder):
 def test_cases_that_were_not_segmented_from_their_scans_are_told(folder):
     assert "prepared slices were segmented" not in body(folder)
     rewrite(folder, "training_summary.json", lambda summary: summary.update(scored_from_scans={"test": 1}))
-    assert "The scans of 2 of 3 cases were not there any more" in body(folder)
+    assert "The scans of 2 of 3 cases no longer existed" in body(folder)
 
 
 def test_dice_of_slices_stands_apart_with_the_number_of_slices(folder):
@@ -191,7 +191,7 @@ def test_input_contract_of_a_ct_network(folder):
     assert "each between the one below and the one above, as three channels" in row(text, "Slices")[1]
     assert row(text, "Intensities")[1].startswith("-100 to 240 is mapped to 0 to 1, and clipped, whatever the scan")
     assert row(text, "`pixel_values`")[1].startswith("float32 (slices, 3, ")
-    assert "Intensities have to be in Hounsfield units" in text
+    assert "Intensities must be in Hounsfield units" in text
 
 
 def test_input_contract_of_channels_of_two_kinds(folder):
@@ -203,7 +203,7 @@ def test_input_contract_of_channels_of_two_kinds(folder):
         "`ctp_*`, `pwimax_*`: 0 to 100 is mapped to 0 to 1, and clipped, whatever the scan holds: give CT in HU; "
         "`tmax`: mean 0 and standard deviation 1 over the non-zero voxels"
     )
-    assert "Intensities have to be in Hounsfield units where a window is cut from them" in text
+    assert "Intensities must be in Hounsfield units where a window is cut from them" in text
 
 
 def test_several_channels_are_named_in_every_example(folder):

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from hf_lesionseg.hub.publish import publish, rehearse
+from hf_lesionseg.hub.publish import publish, write_dry_run
 from hf_lesionseg.inference import load_model
 
 PLACE = "/home/jane doe/private study"
@@ -43,14 +43,14 @@ def leaks(folder, words):
 def test_nothing_that_is_staged_names_this_machine(folder, tmp_path, splits):
     words = ("jane", "private study", "/home/", str(tmp_path), "../results")
     assert len(leaks(folder, words)) == 4, "otherwise this shows nothing"
-    sent = rehearse(folder, tmp_path / "sent", "org/name", splits=splits)
+    sent = write_dry_run(folder, tmp_path / "sent", "org/name", splits=splits)
     assert {"README.md", "config.json", "training_summary.json", "history.jsonl"} <= set(sent)
     assert ("metrics.csv" in sent) == splits
     assert leaks(tmp_path / "sent", words) == []
 
 
 def test_what_is_told_stays(folder, tmp_path):
-    rehearse(folder, tmp_path / "sent", "org/name")
+    write_dry_run(folder, tmp_path / "sent", "org/name")
     summary = json.loads((tmp_path / "sent" / "training_summary.json").read_text())
     assert summary["started_from"] == "older run"
     assert summary["recipe"]["encoder_weights"] == "resnet-{depth}"
@@ -67,20 +67,20 @@ def test_what_is_told_stays(folder, tmp_path):
 
 def test_the_folder_itself_is_not_changed(folder, tmp_path):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    rehearse(folder, tmp_path / "sent", "org/name")
+    write_dry_run(folder, tmp_path / "sent", "org/name")
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_a_card_of_ones_own_is_its_authors(folder, tmp_path):
     (folder / "README.md").write_text("---\nlicense: mit\n---\nScans lie in /data/ours/raw.\n")
-    rehearse(folder, tmp_path / "sent", "org/name")
+    write_dry_run(folder, tmp_path / "sent", "org/name")
     assert "/data/ours/raw" in (tmp_path / "sent" / "README.md").read_text()
 
 
 def test_generated_data_are_told_by_configuration_and_card(folder, tmp_path):
     """The folder is of a version whose configurations did not say it; its record does."""
     assert "training_data" not in json.loads((folder / "config.json").read_text())
-    rehearse(folder, tmp_path / "sent", "org/name")
+    write_dry_run(folder, tmp_path / "sent", "org/name")
     assert json.loads((tmp_path / "sent" / "config.json").read_text())["training_data"] == "generated"
     assert "**SYNTHETIC LESIONS.**" in (tmp_path / "sent" / "README.md").read_text()
 
@@ -89,7 +89,7 @@ def test_a_card_without_a_record_still_tells_of_generated_data(folder, tmp_path)
     (folder / "training_summary.json").unlink()
     config = json.loads((folder / "config.json").read_text()) | {"training_data": "generated"}
     (folder / "config.json").write_text(json.dumps(config))
-    rehearse(folder, tmp_path / "sent", "org/name")
+    write_dry_run(folder, tmp_path / "sent", "org/name")
     card = (tmp_path / "sent" / "README.md").read_text()
     assert "**SYNTHETIC LESIONS.**" in card
     assert "- synthetic-data" in card

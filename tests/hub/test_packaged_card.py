@@ -7,7 +7,7 @@ import pytest
 
 from hf_lesionseg.hub.model_card import write_model_card
 from hf_lesionseg.hub.packaged_card import packaged_sections
-from hf_lesionseg.hub.publish import rehearse
+from hf_lesionseg.hub.publish import write_dry_run
 from hf_lesionseg.pretrained import packaged_model
 
 REPORT = {
@@ -45,7 +45,7 @@ def card(folder):
 
 def test_without_a_report_no_scores_are_stated(folder):
     text = card(folder)
-    assert "## What it comes from" in text
+    assert "## Where it comes from" in text
     assert "## Scores, once" not in text
     assert packaged_sections(folder)["report"] is None
 
@@ -77,7 +77,7 @@ def test_sources_stand_with_their_licences(folder):
 def test_published_without_splits_the_report_names_no_case(folder, tmp_path):
     rows = [{"case": "sub-report0001", "skull": "labels-training_seg_05"}]
     (folder / "report.json").write_text(json.dumps(REPORT | {"cases": rows}))
-    files = rehearse(folder, tmp_path / "sent", "org/stroke-t1w", splits=False)
+    files = write_dry_run(folder, tmp_path / "sent", "org/stroke-t1w", splits=False)
     assert {"packaged.json", "report.json"} <= set(files)
     assert "cases" not in json.loads((tmp_path / "sent" / "report.json").read_text())
 

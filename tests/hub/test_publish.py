@@ -16,7 +16,7 @@ from huggingface_hub import HfApi, ModelCard, constants
 
 from hf_lesionseg.errors import HubError, ModelError, UsageError
 from hf_lesionseg.hub import publish as publishing
-from hf_lesionseg.hub.publish import publish, rehearse
+from hf_lesionseg.hub.publish import publish, write_dry_run
 from hf_lesionseg.hub.remote_code import remote_code_files
 
 REPO = "org/clci-net"
@@ -213,7 +213,7 @@ BREAKAGES = {
     "config is no JSON": (lambda folder: (folder / "config.json").write_text("{"), r"config\.json: not valid JSON"),
     "foreign network": (
         lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'),
-        "'bert' is no network of this package",
+        "'bert' is not a network of this package",
     ),
     "width of zero": (
         lambda folder: (folder / "config.json").write_text('{"model_type": "clci-net", "base_width": 0}'),
@@ -283,15 +283,15 @@ def test_the_command_prints_the_address_or_one_line_and_a_status(hub, api, folde
 
 def test_a_rehearsal_writes_what_is_published_and_sends_nothing(hub, push, download, folder, tmp_path):
     sent = len(hub.requests)
-    files = rehearse(folder, tmp_path / "rehearsal", REPO, splits=False)
+    files = write_dry_run(folder, tmp_path / "rehearsal", REPO, splits=False)
     assert len(hub.requests) == sent
     push(folder, splits=False)
     for name in files:
         assert (tmp_path / "rehearsal" / name).read_bytes() == download(name), name
     assert set(files) == set(HfApi(endpoint=hub.endpoint).list_repo_files(REPO, token=hub.token)) - {".gitattributes"}
     with pytest.raises(UsageError, match="not an empty folder"):
-        rehearse(folder, tmp_path / "rehearsal", REPO)
+        write_dry_run(folder, tmp_path / "rehearsal", REPO)
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError):
-        rehearse(folder, tmp_path / "broken", REPO)
+        write_dry_run(folder, tmp_path / "broken", REPO)
     assert not (tmp_path / "broken").exists()

@@ -87,7 +87,7 @@ def test_an_import_that_the_hub_cannot_follow_is_refused(line, tmp_path, monkeyp
 
 def test_an_unknown_network_is_refused(folder):
     (folder / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(ModelError, match="'bert' is no network of this package"):
+    with pytest.raises(ModelError, match="'bert' is not a network of this package"):
         add_remote_code(folder)
 
 

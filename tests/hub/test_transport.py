@@ -64,7 +64,7 @@ def server():
     [
         ("HTTPS_PROXY", "ftp://127.0.0.1:3128", r"HTTPS_PROXY is ftp://127\.0\.0\.1:3128, and no proxy speaks ftp"),
         ("https_proxy", "quic://proxy", "https_proxy is quic://proxy, and no proxy speaks quic"),
-        ("SSL_CERT_FILE", "/nowhere/ca.pem", r"SSL_CERT_FILE is /nowhere/ca\.pem, which is no file"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem", r"SSL_CERT_FILE is /nowhere/ca\.pem, which is not a file"),
     ],
 )
 def test_variables_with_which_nothing_can_be_asked(monkeypatch, name, value, told):
@@ -84,7 +84,7 @@ def test_socks_without_its_package(monkeypatch, scheme):
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:8000", "hub.local", "ftp://hub.local", "https://"])
 def test_an_endpoint_without_http(endpoint):
-    with pytest.raises(HubError, match=r"HF_ENDPOINT is .*, which is no address; give it with http://"):
+    with pytest.raises(HubError, match=r"HF_ENDPOINT is .*, which is not an address; give it with http://"):
         check_settings(endpoint)
 
 

@@ -117,7 +117,7 @@ def change(**tags):
         (damage_twice, r"slice 1 \(InstanceNumber\) is there twice"),
         (damage_truncated, r"0-x\.dcm: its pixels cannot be read"),
         (damage_foreign, r"0-x\.dcm: cannot be read as DICOM"),
-        (change(SeriesInstanceUID="9.9"), "are of different series"),
+        (change(SeriesInstanceUID="9.9"), "belong to different series"),
         (change(PixelSpacing=[0.9, 0.9]), r"its PixelSpacing differs"),
         (change(ImagePositionPatient=[-100, -50, 0]), r"slices 1 and 2 are 21\.5 mm apart, the others 1\.5 mm"),
         (change(ImagePositionPatient=None), "has no ImagePositionPatient"),
@@ -133,5 +133,5 @@ def test_damaged_series_are_refused(write, damage, message):
 
 
 def test_no_files():
-    with pytest.raises(ScanError, match="of no files"):
+    with pytest.raises(ScanError, match="without files"):
         read_dicom_series([])

@@ -85,7 +85,7 @@ def test_a_number_that_another_process_has_by_now_is_a_dead_one(tmp_path, holder
 
 def test_of_a_process_on_another_host_nobody_can_tell(tmp_path, holder):
     change_lock(tmp_path / "out", host="elsewhere", pid=2**22 + 1)
-    with pytest.raises(FolderInUseError, match=r"on elsewhere.*where that run is dead, delete .*lock"):
+    with pytest.raises(FolderInUseError, match=r"on elsewhere.*if that run has ended, delete .*lock"):
         locked_folder(tmp_path / "out", "lesionseg train").__enter__()
     (tmp_path / "out" / LOCK_FILE).unlink()
     with locked_folder(tmp_path / "out", "lesionseg train"):

@@ -154,7 +154,7 @@ def test_negative_voxel_size(save, brain, codes, capfd):
 def test_a_qform_that_is_none_beside_a_good_sform(save, brain, oblique):
     scan = read_scan(save(brain, oblique, codes=(1, 1), quatern_b=3.0))
     np.testing.assert_allclose(scan.affine, oblique, atol=1e-5)
-    assert scan.warnings == (f"{scan.path}: the qform is no orientation; the sform is used",)
+    assert scan.warnings == (f"{scan.path}: the qform is not an orientation; the sform is used",)
 
 
 def test_the_librarys_own_lines_reach_the_user_again_afterwards(save, brain, caplog):

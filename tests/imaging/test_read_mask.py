@@ -49,7 +49,7 @@ def test_a_label_map_that_was_interpolated_is_refused_by_name(save):
     labels = np.zeros((6, 5, 4), np.float32)
     labels[1], labels[2] = 2, 1.5
     path = save(labels)
-    with pytest.raises(ScanError, match=r"holds 1\.5 \(20 voxels\), which is no label") as error:
+    with pytest.raises(ScanError, match=r"holds 1\.5 \(20 voxels\), which is not a label") as error:
         read_mask(path, values=(2,))
     assert str(path) in str(error.value)
 

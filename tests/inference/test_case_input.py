@@ -80,7 +80,7 @@ def test_malformed_inputs_are_wrong_usage(text, message):
 
 
 def test_a_channel_that_the_network_lacks_is_wrong_usage():
-    with pytest.raises(UsageError, match="'tmx' is no channel of this network, which has tmax, cbf, cbv, mtt"):
+    with pytest.raises(UsageError, match="'tmx' is not a channel of this network, which has tmax, cbf, cbv, mtt"):
         parse_case("tmx=a.nii").files(MAPS)
 
 

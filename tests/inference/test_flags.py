@@ -114,4 +114,4 @@ def test_flags_stand_in_record_outcome_and_console(loaded, write_head, tmp_path,
     assert record["flags"] == list(outcome.flags)
     assert outcome.flags[0]["sentence"] in record["warnings"]
     _tell(outcome)
-    assert f"warning: small: {path}: what is no air is" in capsys.readouterr().err
+    assert f"warning: small: {path}: the tissue is" in capsys.readouterr().err

@@ -110,13 +110,13 @@ def test_what_fails_is_told_and_an_earlier_export_goes(tmp_path):
     assert sorted(path.name for path in out.iterdir()) == ["new", "predictions.json"]
     assert [job["pk"] for job in json.loads((out / "predictions.json").read_text())] == ["new"]
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match=r"holds notes\.txt, which is no submission"):
+    with pytest.raises(OutputError, match=r"holds notes\.txt, which is not a submission"):
         export_grand_challenge(masks, out)
     assert (out / "new").is_dir()
 
 
 def test_wrong_options_and_folders(tmp_path, capsys):
-    with pytest.raises(UsageError, match="slug 'My Slug' cannot be"):
+    with pytest.raises(UsageError, match="slug 'My Slug' is not allowed"):
         export_grand_challenge(tmp_path, tmp_path / "out", slug="My Slug")
     with pytest.raises(UsageError, match=r"format 'nrrd' is unknown; use mha or nii\.gz"):
         export_grand_challenge(tmp_path, tmp_path / "out", file_format="nrrd")

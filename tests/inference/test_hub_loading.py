@@ -46,7 +46,7 @@ def test_a_network_by_its_id_is_known_by_its_commit(report):
 
 def test_a_commit_stays_what_it_was(report):
     assert report["pinned"] == report["pushed"]
-    assert report["newer"].startswith("ModelError: org/tiny: model_type None is none of this package's")
+    assert report["newer"].startswith("ModelError: org/tiny: model_type None is not one of this package's")
 
 
 def test_a_push_in_the_middle_of_loading_mixes_nothing(report):
@@ -60,9 +60,9 @@ def test_offline_from_the_cache(report):
 
 
 def test_what_the_hub_does_not_have(report):
-    assert report["unknown"].startswith("ModelError: org/absent: no such folder, and no such model on the Hub")
+    assert report["unknown"].startswith("MissingModelError: org/absent: no such folder, and no such model on the Hub")
     assert report["no_config"].startswith("ModelError: org/empty: this repository has no config.json")
-    assert report["revision"].startswith("ModelError: org/tiny: has no revision 'v9'")
+    assert report["revision"].startswith("MissingModelError: org/tiny: has no revision 'v9'")
 
 
 def test_a_wrong_token_is_named_as_such(report):

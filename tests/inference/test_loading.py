@@ -91,14 +91,14 @@ def test_impossible_config(folder):
 
 def test_a_network_of_another_kind(folder):
     edit_json(folder / "config.json", model_type="segformer")
-    with pytest.raises(ModelError, match=r"model_type 'segformer' is none of this package's \(clci-net"):
+    with pytest.raises(ModelError, match=r"model_type 'segformer' is not one of this package's \(clci-net"):
         load_model(folder)
 
 
 def test_code_of_a_repository_is_not_run_unless_allowed(folder):
     edit_json(folder / "config.json", model_type="my-net", auto_map={"AutoConfig": "mine.MyConfig"})
     (folder / "mine.py").write_text("raise SystemExit('ran')")
-    with pytest.raises(ModelError, match=r"brings code of its own: read it, then allow it by --trust-remote-code"):
+    with pytest.raises(ModelError, match=r"brings its own code: read it, then allow it with --trust-remote-code"):
         load_model(folder)
 
 
@@ -133,7 +133,7 @@ def test_checkpoint_of_another_network(folder):
 def test_checkpoint_with_weights_too_many(folder):
     weights = load_file(folder / "model.safetensors") | {"second_decoder.weight": torch.zeros(3)}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"have no place in this network, such as second_decoder.weight"):
+    with pytest.raises(ModelError, match=r"do not belong to this network, such as second_decoder.weight"):
         load_model(folder)
 
 
@@ -157,7 +157,7 @@ def test_processor_of_other_channels(folder):
 
 @pytest.mark.parametrize("name", ["not/an/id", "/no/such/folder", "trailing/"])
 def test_neither_folder_nor_id(name):
-    with pytest.raises(ModelError, match="no such folder, and no id of the Hub either; check the path"):
+    with pytest.raises(ModelError, match="no such folder, and not a Hub id either; check the path"):
         load_model(name)
 
 

@@ -271,5 +271,5 @@ def test_a_pair_of_series_in_one_folder_is_no_guess(series, tmp_path):
 
 
 def test_a_series_is_no_channel_of_other_networks(series):
-    with pytest.raises(UsageError, match="'ctp' is no channel of this network, which has t1w, flair"):
+    with pytest.raises(UsageError, match="'ctp' is not a channel of this network, which has t1w, flair"):
         parse_case(f"ctp={series}").files(("t1w", "flair"))

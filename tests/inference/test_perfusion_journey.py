@@ -48,8 +48,8 @@ def test_from_generated_series_to_scores(network, tmp_path):
     assert "synthetic data" in told
     run = tmp_path / "run"
     lesionseg(
-        "train", "--recipe", recipe, "--data_dir", data, "--output_dir", run, "--epochs", 2, "--max_steps", 4,
-        "--batch_size", 2, "--cpu",
+        "train", "--recipe", recipe, "--data", data, "--output", run, "--epochs", 2, "--max-steps", 4,
+        "--batch-size", 2, "--cpu",
     )  # fmt: skip
     card = (run / "README.md").read_text("utf-8")
     assert "synthetic" in card.lower()

@@ -102,7 +102,7 @@ def test_what_is_no_artery_is_refused(series, tmp_path):
     tissue = np.zeros((64, 64, 2), np.uint8)
     tissue[:3, :3] = 1  # air
     mask = save_like(series, tmp_path / "air.nii.gz", tissue)
-    with pytest.raises(ScanError, match=r"ctp\.nii\.gz: the arterial input rises by .* which is no artery"):
+    with pytest.raises(ScanError, match=r"ctp\.nii\.gz: the arterial input rises by .* too little for an artery"):
         write_perfusion_maps(series, tmp_path / "out", arterial_input=mask)
     other = save_like(series, tmp_path / "other.nii.gz", tissue[:60])
     with pytest.raises(GridMismatchError, match=r"other\.nii\.gz: shape \(60, 64, 2\)"):
@@ -110,11 +110,11 @@ def test_what_is_no_artery_is_refused(series, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_threshold_and_less_smoothing_change_flow_but_not_volume_of_the_brain(series, written, tmp_path):
-    options = PerfusionOptions(regularization="threshold", threshold=0.2, venous_scaling=False)
+def test_a_cutoff_and_less_smoothing_change_flow_but_not_volume_of_the_brain(series, written, tmp_path):
+    options = PerfusionOptions(regularization="cutoff", svd_cutoff=0.2, venous_scaling=False)
     files = write_perfusion_maps(series, tmp_path, options=options, frame_seconds=0.5)
     record, before = (json.loads(each["record"].read_text()) for each in (files, written))
-    assert record["options"]["threshold"] == 0.2
+    assert record["options"]["svd_cutoff"] == 0.2
     assert record["frame_seconds"] == 0.5
     assert record["median_of_brain"]["mtt"] < before["median_of_brain"]["mtt"]
 
@@ -181,7 +181,7 @@ def test_who_knows_the_order_of_the_frames_is_believed(series, tmp_path):
     ("change", "message"),
     [
         (lambda data: data[..., :3], "3 frames, but a first pass of contrast needs 6"),
-        (lambda data: data[..., 0], "is one volume, no series"),
+        (lambda data: data[..., 0], "is one volume, not a series"),
         (lambda data: np.repeat(data[..., :1], 40, axis=3), "all 40 frames are equal"),
         (lambda data: data[..., ::-1], "the frames run backwards"),
         (lambda data: data - 3000, "no voxel is above 0 HU"),
@@ -198,6 +198,6 @@ def test_a_bad_series_is_refused_by_name_and_leaves_nothing(series, tmp_path, ch
 
 
 def test_impossible_options_are_wrong_usage(series, tmp_path):
-    done = lesionseg("perfusion", series, "-o", tmp_path / "maps", "--threshold", 2)
+    done = lesionseg("perfusion", series, "-o", tmp_path / "maps", "--svd-cutoff", 2)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: threshold 2.0: give a share")
+    assert done.stderr.startswith("error: svd_cutoff 2.0: give a share")

@@ -162,7 +162,7 @@ def test_saving_leaves_no_custom_pipeline_in_the_config(segmenter, tmp_path, wri
 
 
 def test_what_is_no_scan_is_refused(segmenter, tmp_path):
-    with pytest.raises(ScanError, match=r"input of type ndarray is no scan; give a path, or nibabel\.Nifti1Image"):
+    with pytest.raises(ScanError, match=r"input of type ndarray is not a scan; give a path, or nibabel\.Nifti1Image"):
         segmenter(np.zeros((4, 4, 4)))
     with pytest.raises(ScanError, match="all zero"):
         segmenter(nib.Nifti1Image(np.zeros((4, 4, 4), dtype=np.float32), np.eye(4)))

@@ -85,7 +85,7 @@ def test_a_network_trained_on_it_alone_finds_it_again(isles22_0009, source, tmp_
     recipe, data, model = tmp_path / "overfit.yaml", tmp_path / "data", tmp_path / "model"
     recipe.write_text(RECIPE)
     lesionseg("prepare", "isles2022", source, "-o", data, "--recipe", recipe)
-    lesionseg("train", "--recipe", recipe, "--data_dir", data, "--output_dir", model, "--seed", 0, "--cpu")
+    lesionseg("train", "--recipe", recipe, "--data", data, "--output", model, "--seed", 0, "--cpu")
     channels = ",".join(f"{kind}={isles22_0009 / kind}.nii.gz" for kind in ("dwi", "adc"))
     lesionseg("segment", channels, "--model", model, "-o", tmp_path / "masks", "--device", "cpu")
 

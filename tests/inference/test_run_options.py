@@ -14,8 +14,8 @@ from hf_lesionseg.inference import Computing, ModelSource, SeriesOptions
         (Computing, {"batch_size": 0}, "batch size 0 is too small"),
         (Computing, {"precision": "half"}, "precision 'half' is unknown; use float32"),
         (Computing, {"memory_format": "nhwc"}, "memory format 'nhwc' is unknown; use auto, contiguous, channels-last"),
-        (SeriesOptions, {"frame_seconds": 0}, "frame time 0 s is none"),
-        (SeriesOptions, {"frame_seconds": math.nan}, "frame time nan s is none"),
+        (SeriesOptions, {"frame_seconds": 0}, "frame time 0 s is not possible"),
+        (SeriesOptions, {"frame_seconds": math.nan}, "frame time nan s is not possible"),
     ],
 )
 def test_what_cannot_be_is_refused(kind, wrong, message):

@@ -374,7 +374,7 @@ def test_missing_modality_and_other_grid_fail_their_case(two_channels, write_hea
 
 def test_an_unknown_channel_is_wrong_usage(two_channels, write_head, out):
     head = write_head()
-    with pytest.raises(UsageError, match="'flair' is no channel of this network, which has dwi, adc"):
+    with pytest.raises(UsageError, match="'flair' is not a channel of this network, which has dwi, adc"):
         segment_cases([{"dwi": head.path, "flair": head.path}], two_channels, out)
     assert listing(out) == []
 

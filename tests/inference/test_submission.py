@@ -97,7 +97,7 @@ def test_what_cannot_be_named_fails_and_the_others_are_written(lesionseg, tmp_pa
     lines = {line.split("/")[-1].split("_")[0]: line for line in errors.splitlines()}
     assert set(lines) == {"renamed", "twice", "two", "without", "damaged"}
     assert "name an MTT volume" in lines["renamed"]
-    assert "as case good is" in lines["twice"]
+    assert "as case good does" in lines["twice"]
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
@@ -110,13 +110,13 @@ def test_an_earlier_export_is_replaced_and_anything_else_left_alone(tmp_path):
     export_smir(masks, out)
     assert [path.name for path in out.iterdir()] == ["SMIR.lesionseg.2.nii"]
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match=r"holds notes\.txt, which is no submission"):
+    with pytest.raises(OutputError, match=r"holds notes\.txt, which is not a submission"):
         export_smir(masks, out)
     assert {path.name for path in out.iterdir()} == {"SMIR.lesionseg.2.nii", "notes.txt"}
 
 
 def test_wrong_names_and_folders(tmp_path):
-    with pytest.raises(UsageError, match=r"'a\.b' cannot be"):
+    with pytest.raises(UsageError, match=r"'a\.b' is not allowed"):
         export_smir(tmp_path, tmp_path / "out", name="a.b")
     with pytest.raises(DataError, match="holds no result of `lesionseg segment`"):
         export_smir(tmp_path, tmp_path / "out")

@@ -69,8 +69,8 @@ def tar_of(content):
         (b"\x89HDF\r\n\x1a\n", "HDF5 file"),
         (b"\x93NUMPY\x01\0", "is a NumPy array"),
         (gzip.compress(gzip.compress(b"x" * 999)), r"compressed twice \(gzip in gzip\); unpack it once"),
-        (gzip.compress(tar_of(b"x" * 600)), "what is in it is a tar archive"),
-        (gzip.compress(LFS.encode()), "what is in it is a Git LFS pointer"),
+        (gzip.compress(tar_of(b"x" * 600)), "its content is a tar archive"),
+        (gzip.compress(LFS.encode()), "its content is a Git LFS pointer"),
     ],
 )
 def test_each_kind_is_named_with_what_to_do(tmp_path, content, told):
@@ -92,7 +92,7 @@ def test_formats_that_are_not_read_are_named_by_their_ending(tmp_path, scan, end
     path = tmp_path / f"scan.{ending}"
     path.write_bytes(scan)
     with pytest.raises(
-        VolumeError, match=r"NRRD file in two parts|MetaImage in two parts|MINC|NumPy|picture|has not ended"
+        VolumeError, match=r"NRRD file in two parts|MetaImage in two parts|MINC|NumPy|picture|unfinished"
     ):
         read_nifti(path)
 
@@ -108,7 +108,7 @@ def test_links(tmp_path, scan):
     (tmp_path / "gone.nii.gz").write_bytes(scan)
     assert what_is(tmp_path / "broken.nii.gz") is None
     os.mkfifo(tmp_path / "pipe.nii")
-    assert "no ordinary file" in what_is(tmp_path / "pipe.nii")
+    assert "not an ordinary file" in what_is(tmp_path / "pipe.nii")
 
 
 def test_not_readable_is_told_from_missing(tmp_path, scan):
@@ -136,7 +136,7 @@ def test_not_readable_is_told_from_missing(tmp_path, scan):
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(program), *names], capture_output=True, text=True)
     (tmp_path / "closed").chmod(0o700)
     mine, closed, missing = run.stdout.splitlines()
-    assert mine.startswith("is there, and you may not read it")
+    assert mine.startswith("exists, but you may not read it")
     assert "ask its owner for `chmod" in mine
     assert closed.startswith("cannot be reached, since you may not enter a folder above it")
     assert missing.startswith("no such file")
@@ -197,7 +197,7 @@ def test_weights_that_are_something_else(weights):
     torch.save({"a": torch.zeros(2)}, weights)
     assert "zip archive" in what_weights_are(weights)
     weights.write_bytes(struct.pack("<Q", 2) + b"[]")
-    assert "is no safetensors file" in what_weights_are(weights)
+    assert "is not a safetensors file" in what_weights_are(weights)
     weights.write_bytes(struct.pack("<Q", 2) + b"{}")
     assert what_weights_are(weights) is None
     with zipfile.ZipFile(weights, "w") as archive:

@@ -134,7 +134,7 @@ def test_networks_that_find_regions_tell_those_of_all_members():
 def test_what_an_ensemble_cannot_be(ensemble):
     with pytest.raises(StrictDataclassError, match="name each subfolder once"):
         FoldEnsembleConfig(members=["a", "a"])
-    with pytest.raises(StrictDataclassError, match="cannot be; give the name of a folder"):
+    with pytest.raises(StrictDataclassError, match="is not allowed; give the name of a folder"):
         FoldEnsembleConfig(members=["../elsewhere"])
     with pytest.raises(StrictDataclassError, match="members of an ensemble are single networks"):
         FoldEnsembleConfig(member_type="fold-ensemble")

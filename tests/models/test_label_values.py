@@ -97,7 +97,7 @@ def test_what_is_no_whole_number_is_no_label(fraction):
     data = label_map(1, 2)
     data[0, 0, :3] = fraction
     for options in ({"values": (2,)}, {"table": {1: "a", 2: "b"}}):
-        with pytest.raises(VolumeError, match=rf"a\.nii: holds {fraction} \(3 voxels\), which is no label.*order=0"):
+        with pytest.raises(VolumeError, match=rf"a\.nii: holds {fraction} \(3 voxels\), which is not a label.*order=0"):
             read_labels(data, "a.nii", **options)
 
 

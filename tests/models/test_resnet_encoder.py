@@ -129,7 +129,7 @@ def test_incomplete_weights_are_refused(published, tmp_path):
     weights = model.state_dict()
     weights.pop("resnet.encoder.stages.1.layers.0.layer.0.convolution.weight")
     model.save_pretrained(tmp_path, state_dict=weights)
-    with pytest.raises(ValueError, match=r"lacks 1 weights.*stages\.1"):
+    with pytest.raises(ValueError, match=r"misses 1 weights.*stages\.1"):
         load_resnet_weights(ResNetEncoder(18, base_width=4), str(tmp_path))
 
 

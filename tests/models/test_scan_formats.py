@@ -237,8 +237,8 @@ def test_every_other_format_is_read_without_the_extra(tmp_path, monkeypatch):
     [
         ("nii.gz", "mgz", "cannot be read as FreeSurfer's format"),
         ("nii", "mgh", "cannot be read as FreeSurfer's format"),
-        ("nii.gz", "nrrd", "is no NRRD file, whatever its name says"),
-        ("nii", "mha", "is no MetaImage file, whatever its name says"),
+        ("nii.gz", "nrrd", "is not in the format NRRD, whatever its name says"),
+        ("nii", "mha", "is not in the format MetaImage, whatever its name says"),
         ("mgz", "mgh", r"is gzip; rename it to scan\.mgz"),
         ("mgh", "mgz", r"named \.mgz but not gzip"),
         ("nrrd", "nii", r"is an NRRD file; give it a name that ends in \.nrrd"),

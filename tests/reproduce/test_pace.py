@@ -23,7 +23,7 @@ def test_durations(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "soon", "0m", "-5m", "20 m m", "20x", "m", "1h 30m", "nan"])
 def test_what_is_no_duration(text):
-    with pytest.raises(UsageError, match="is no duration; give one such as 90s, 20m or 1h30m"):
+    with pytest.raises(UsageError, match="is not a duration; give one such as 90s, 20m or 1h30m"):
         parse_duration(text)
 
 

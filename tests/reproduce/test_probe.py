@@ -5,6 +5,7 @@ import json
 import pytest
 from accelerate.state import AcceleratorState
 
+from hf_lesionseg.cli.train import main as train
 from hf_lesionseg.datasets.prepared import PreparedDataset
 from hf_lesionseg.errors import LesionSegError
 from hf_lesionseg.reproduce import probe, runs
@@ -12,7 +13,6 @@ from hf_lesionseg.reproduce.budget import Budget
 from hf_lesionseg.reproduce.papers import find_table
 from hf_lesionseg.reproduce.runs import plan_run
 from hf_lesionseg.training import loop
-from hf_lesionseg.training.command import main as train
 from hf_lesionseg.training.setup import set_up
 
 

@@ -40,7 +40,7 @@ def test_tables_share_the_runs_of_equal_networks(dataset, tmp_path):
 def test_a_run_that_was_stopped_for_time_has_not_ended(dataset, tmp_path):
     run = plan("res-unet-1", 0, replace_slices(dataset), tmp_path, steps=40)
     assert (run.is_finished(0), run.steps_done(0)) == (False, None)
-    for finished, ended in (("--max_minutes 0.5000", False), ("--max_steps 40", True), ("12 epochs", True)):
+    for finished, ended in (("--max-minutes 0.5000", False), ("--max-steps 40", True), ("12 epochs", True)):
         run.seed_folder(0).mkdir(parents=True, exist_ok=True)
         summary = {"run": {"steps": 17, "finished": finished}}
         (run.seed_folder(0) / "training_summary.json").write_text(json.dumps(summary))

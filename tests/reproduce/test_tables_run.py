@@ -182,7 +182,7 @@ def run(*arguments):
     [
         (("l-snet-9", "--data", "synthetic"), 2, "no table is called 'l-snet-9'; use one of l-snet-1"),
         (("l-snet-1", "--data", "nowhere"), 1, "holds no prepared data"),
-        (("all", "--data", "synthetic", "--budget", "soon"), 2, "budget 'soon' is no duration"),
+        (("all", "--data", "synthetic", "--budget", "soon"), 2, "budget 'soon' is not a duration"),
         (("all", "--data", "synthetic", "--num-processes", "3"), 2, "8 slices for 3 processes"),
         (("l-snet-1", "--data", "synthetic", "--row", "V-Net"), 2, "l-snet-1 has no row 'V-Net'; its rows: U-Net"),
         (("l-snet-1", "--data", "synthetic", "--budget", "1m", "--steps", "9"), 2, "--budget chooses the steps"),
@@ -224,7 +224,7 @@ def test_what_is_not_asked_for_depends_on_the_data(prepared, tmp_path, monkeypat
     assert budget(prepared, "--budget", "1h") == by_recipe
     assert budget("synthetic", "--budget", "1h") == replace(short, base_width=8, scale=0.25)
     assert budget("synthetic") == replace(short, scale=0.25)
-    assert budget("synthetic", "--empty-slices", "1", "--base-width", "64", "--scale", "1") == Budget(
+    assert budget("synthetic", "--empty-slice-fraction", "1", "--base-width", "64", "--scale", "1") == Budget(
         base_width=64, empty_slice_fraction=1.0
     )
 

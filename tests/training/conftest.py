@@ -3,7 +3,7 @@
 import pytest
 from accelerate.state import AcceleratorState
 
-from hf_lesionseg.training.arguments import TrainingArguments
+from hf_lesionseg.training.arguments import TrainingArguments, flag_of
 from hf_lesionseg.training.loop import train
 
 # Batch norm's momentum of the paper takes hundreds of steps to forget its initial statistics.
@@ -49,5 +49,5 @@ def command_line(settings):
     """The settings as words of a command line."""
     words = []
     for name, value in settings.items():
-        words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        words += [flag_of(name)] if value is True else [flag_of(name), str(value)]
     return words

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from transformers import AutoModelForSemanticSegmentation
 
+from hf_lesionseg.cli.train import main
 from hf_lesionseg.datasets.prepared import PreparedDataset
 from hf_lesionseg.datasets.prepared.folds import folds_file, load_folds
 from hf_lesionseg.errors import DataError, LaunchError, ModelError, UsageError
 from hf_lesionseg.inference import load_model
 from hf_lesionseg.training.arguments import TrainingArguments
-from hf_lesionseg.training.command import main
 from hf_lesionseg.training.cross_validation import train_folds
 from hf_lesionseg.training.ensemble import make_ensemble
 from hf_lesionseg.training.held_out import pool_folds
@@ -28,14 +28,14 @@ def data(prepared, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def words(command_line, data):
-    return [*command_line, "--data_dir", str(data), "--folds", str(FOLDS), "--epochs", "1", "--fold"]
+    return [*command_line, "--data", str(data), "--folds", str(FOLDS), "--epochs", "1", "--fold"]
 
 
 @pytest.fixture(scope="module")
 def trained(words, tmp_path_factory):
     """Folder of a whole cross-validation, trained by one command."""
     output = tmp_path_factory.mktemp("runs") / "all"
-    assert main([*words, "all", "--output_dir", str(output)]) == 0
+    assert main([*words, "all", "--output", str(output)]) == 0
     return output
 
 
@@ -100,7 +100,7 @@ def test_a_finished_fold_is_kept_and_one_that_is_missing_is_trained(words, runs,
     weights = {path: path.read_bytes() for path in runs.glob("fold-*/model.safetensors")}
     shutil.rmtree(runs / "fold-1")
     capsys.readouterr()
-    assert main([*words, "all", "--output_dir", str(runs)]) == 0
+    assert main([*words, "all", "--output", str(runs)]) == 0
     told = capsys.readouterr().out
     assert told.count("finished before") == 2
     assert "fold 1 of 3: finished before" not in told
@@ -112,9 +112,9 @@ def test_a_fold_that_was_stopped_goes_on_to_the_same_end(words, trained, tmp_pat
     output = tmp_path / "runs"
     for number in (1, 2):
         shutil.copytree(trained / f"fold-{number}", output / f"fold-{number}")
-    assert main([*words, "0", "--output_dir", str(output / "fold-0"), "--max_steps", "2"]) == 0
+    assert main([*words, "0", "--output", str(output / "fold-0"), "--max-steps", "2"]) == 0
     assert read(output / "fold-0" / "training_summary.json")["run"]["steps"] == 2
-    assert main([*words, "all", "--output_dir", str(output)]) == 0
+    assert main([*words, "all", "--output", str(output)]) == 0
     assert capsys.readouterr().out.count("finished before") == 2
     for name in ("fold-0/model.safetensors", "fold-0/held_out.json", "cross_validation.csv"):
         assert (output / name).read_bytes() == (trained / name).read_bytes()
@@ -122,24 +122,24 @@ def test_a_fold_that_was_stopped_goes_on_to_the_same_end(words, trained, tmp_pat
 
 def test_a_cross_validation_cut_short_makes_no_ensemble_and_goes_on(words, trained, runs, capsys):
     shutil.rmtree(runs / "fold-1")
-    assert main([*words, "all", "--output_dir", str(runs), "--max_minutes", "0.0001"]) == 0
+    assert main([*words, "all", "--output", str(runs), "--max-minutes", "0.0001"]) == 0
     told = capsys.readouterr().out
-    assert "stopped by --max_minutes in fold 1 of 3: no ensemble" in told
+    assert "stopped by --max-minutes in fold 1 of 3: no ensemble" in told
     assert "ensemble and pooled scores" not in told
     assert not {path.name for path in runs.iterdir()} & {"config.json", "cross_validation.json"}
-    assert main([*words, "all", "--output_dir", str(runs)]) == 0
+    assert main([*words, "all", "--output", str(runs)]) == 0
     assert (runs / "cross_validation.csv").read_bytes() == (trained / "cross_validation.csv").read_bytes()
 
 
 def test_a_fold_by_itself_is_the_one_of_all(words, trained, tmp_path):
-    assert main([*words, "2", "--output_dir", str(tmp_path / "alone")]) == 0
+    assert main([*words, "2", "--output", str(tmp_path / "alone")]) == 0
     for name in ("model.safetensors", "held_out.json"):
         assert (tmp_path / "alone" / name).read_bytes() == (trained / "fold-2" / name).read_bytes()
 
 
 def test_a_fold_of_other_settings_is_not_taken_for_this_one(words, runs):
     other = TrainingArguments(
-        words[words.index("--data_dir") + 1], str(runs), words[words.index("--recipe") + 1], fold="all", folds=FOLDS,
+        words[words.index("--data") + 1], str(runs), words[words.index("--recipe") + 1], fold="all", folds=FOLDS,
         epochs=1, batch_size=2, cpu=True,
     )  # fmt: skip
     with pytest.raises(UsageError, match=r"fold-0: was trained with another recipe"):
@@ -170,7 +170,7 @@ def test_folds_that_do_not_belong_together(runs, tmp_path):
         make_ensemble([folders[0], folders[0], folders[1]], tmp_path / "out")
     record = read(folders[1] / "held_out.json")
     change(folders[1] / "held_out.json", fold=record["fold"] | {"fingerprint": "another"})
-    with pytest.raises(ModelError, match=r"fold-1: is of another cross-validation than .*fold-0"):
+    with pytest.raises(ModelError, match=r"fold-1: belongs to another cross-validation than .*fold-0"):
         make_ensemble(folders, tmp_path / "out")
     (folders[1] / "held_out.json").write_text("{}")
     with pytest.raises(ModelError, match=r"held_out\.json: is damaged"):
@@ -178,7 +178,7 @@ def test_folds_that_do_not_belong_together(runs, tmp_path):
     (folders[1] / "held_out.json").unlink()
     with pytest.raises(ModelError, match=r"fold-1: holds no held-out scores"):
         pool_folds(folders)
-    with pytest.raises(UsageError, match="1 networks are no ensemble"):
+    with pytest.raises(UsageError, match="1 networks do not make an ensemble"):
         make_ensemble(folders[:1], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

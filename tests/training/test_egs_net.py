@@ -156,7 +156,7 @@ def test_what_needs_the_dwi_by_name_refuses_data_without(start, recipe, without_
     chosen = load_recipe(recipe())
     build_network(chosen, channels=2, targets=("dwi",)).save_pretrained(tmp_path / "whole")
     LesionImageProcessor(channel_names=("frame", "cbf")).save_pretrained(tmp_path / "whole")
-    with pytest.raises(ModelError, match="learns from dwi, which the data lack"):
+    with pytest.raises(ModelError, match="learns from dwi, which the data do not have"):
         build_network(chosen, str(tmp_path / "whole"), channels=2, targets=())
 
 
@@ -203,7 +203,7 @@ def test_collapse_is_in_the_history_once_even_over_a_resume(start, with_dwi):
         output, _ = start(with_dwi, epochs=6, **options)
     told = kind(output, "warning")
     assert 1 <= len(told) <= 2
-    assert all("features teach nothing any more" in record["text"] for record in told)
+    assert all("features no longer teach anything" in record["text"] for record in told)
     output, _ = start(with_dwi, epochs=7, resume_from_checkpoint="latest", **options)
     assert kind(output, "warning") == told
 
@@ -211,7 +211,7 @@ def test_collapse_is_in_the_history_once_even_over_a_resume(start, with_dwi):
 @pytest.mark.slow
 def test_two_processes_learn_from_the_dwi_and_resume(recipe, with_dwi, tmp_path):
     """Under DDP every weight gets a gradient, and norms' running statistics are those of one process in both."""
-    words = ["--recipe", recipe(), "--cpu", "--logging_steps", "1"]
+    words = ["--recipe", recipe(), "--cpu", "--logging-steps", "1"]
     status, text = launch.finish(launch.start(TRAIN_SCRIPT, with_dwi, tmp_path / "whole", words))
     assert status == 0, text
     assert text.count("training: extractor + generator + segmentor, the generator on true DWI") == 1
@@ -222,9 +222,9 @@ def test_two_processes_learn_from_the_dwi_and_resume(recipe, with_dwi, tmp_path)
     assert len(steps) == 4  # 9 slices, 2 x 3 a step, 2 epochs
     assert all(step["dwi_loss"] > 0 and step["true_feature_norm"] > 0 for step in steps)
 
-    status, text = launch.finish(launch.start(TRAIN_SCRIPT, with_dwi, tmp_path / "cut", [*words, "--max_steps", "3"]))
+    status, text = launch.finish(launch.start(TRAIN_SCRIPT, with_dwi, tmp_path / "cut", [*words, "--max-steps", "3"]))
     assert status == 0, text
-    words += ["--resume_from_checkpoint", "latest"]
+    words += ["--resume-from-checkpoint", "latest"]
     status, text = launch.finish(launch.start(TRAIN_SCRIPT, with_dwi, tmp_path / "cut", words))
     assert status == 0, text
     assert [step["loss"] for step in kind(tmp_path / "cut", "step")] == [step["loss"] for step in steps]

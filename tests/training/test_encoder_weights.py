@@ -72,7 +72,7 @@ def test_what_cannot_be_is_a_typed_error_with_a_remedy(published, recipe, monkey
     def build(path):
         return build_network(load_recipe(path), channels=3)
 
-    with pytest.raises(ModelError, match=r"nowhere.*cannot be loaded.*--encoder_weights none"):
+    with pytest.raises(ModelError, match=r"nowhere.*cannot be loaded.*--encoder-weights none"):
         build(recipe(encoder_weights=tmp_path / "nowhere"))
     with pytest.raises(ModelError, match=r"depths .*ResNet-34.*"):
         build(recipe(encoder_weights=published.replace("{depth}", "18")))
@@ -91,7 +91,7 @@ def test_what_cannot_be_is_a_typed_error_with_a_remedy(published, recipe, monkey
 
 
 def test_options_that_exclude_each_other():
-    with pytest.raises(UsageError, match="--model_name_or_path brings all its weights"):
+    with pytest.raises(UsageError, match="--model brings all its weights"):
         TrainingArguments("data", "out", model_name_or_path="org/model", encoder_weights="none")
 
 

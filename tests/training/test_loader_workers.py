@@ -52,8 +52,8 @@ def test_too_little_shared_memory_is_told_as_such():
 
 
 def test_a_worker_killed_by_the_system_is_told_in_one_line(prepared, command_line, tmp_path):
-    options = ["--num_workers", "1", "--epochs", "2000", "--validation_every", "2000"]
-    command = [sys.executable, TRAIN_SCRIPT, "--data_dir", prepared, "--output_dir", tmp_path / "run", *command_line]
+    options = ["--workers", "1", "--epochs", "2000", "--validation-every", "2000"]
+    command = [sys.executable, TRAIN_SCRIPT, "--data", prepared, "--output", tmp_path / "run", *command_line]
     run = subprocess.Popen(
         [*command, *options], env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
     )
@@ -71,5 +71,5 @@ def test_a_worker_killed_by_the_system_is_told_in_one_line(prepared, command_lin
     assert told.count("error:") == 1, told[-2000:]
     line = told.partition("error:")[2].splitlines()[0]  # behind the bar of the epoch that ended there
     assert line.startswith(" a process that reads slices was killed (DataLoader worker (pid")
-    assert "go on with fewer --num_workers, or 0, and --resume_from_checkpoint latest" in line
+    assert "go on with fewer --workers, or 0, and --resume-from-checkpoint latest" in line
     assert "Traceback" not in told.partition("error:")[2]

@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
+from hf_lesionseg.cli.train import main
 from hf_lesionseg.errors import CheckpointError, DataError, LaunchError, ModelError, OutputError, UsageError
 from hf_lesionseg.training.arguments import TrainingArguments
 from hf_lesionseg.training.checkpoints import STATE_FILE, find_checkpoint, list_checkpoints
-from hf_lesionseg.training.command import main
 from hf_lesionseg.training.history import read_history
 from hf_lesionseg.training.launch import check_launch
 from hf_lesionseg.training.loop import train
@@ -114,9 +114,9 @@ def wait_for(condition, process, seconds=120):
 
 def test_kill_9_in_mid_epoch_loses_only_the_steps_since_the_checkpoint(prepared, whole, run, command_line, tmp_path):
     output = tmp_path / "run"
-    options = ["--checkpointing_steps", "2", "--checkpoints_total_limit", "100"]
+    options = ["--checkpointing-steps", "2", "--checkpoints-total-limit", "100"]
     process = subprocess.Popen(
-        [sys.executable, TRAIN_SCRIPT, "--data_dir", prepared, "--output_dir", output, *command_line, *options],
+        [sys.executable, TRAIN_SCRIPT, "--data", prepared, "--output", output, *command_line, *options],
         env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
     )
     wait_for(lambda: list_checkpoints(output / "checkpoints")[1:], process)
@@ -205,7 +205,7 @@ def test_a_damaged_checkpoint_is_named(run):
 
 def test_an_earlier_run_is_not_overwritten_unasked(run):
     run(max_steps=1)
-    with pytest.raises(UsageError, match="--overwrite_output_dir"):
+    with pytest.raises(UsageError, match="--overwrite"):
         run(max_steps=1)
     output, _ = run(max_steps=1, overwrite_output_dir=True)
     assert [step for step, _ in losses(output)] == [1]
@@ -216,7 +216,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(run, whole, tmp_path):
     broken = {name: tensor * math.nan if tensor.is_floating_point() else tensor for name, tensor in
               weights(tmp_path / "broken").items()}  # fmt: skip
     save_file(broken, tmp_path / "broken" / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match="a lower --learning_rate"):
+    with pytest.raises(ModelError, match="a lower --learning-rate"):
         run(model_name_or_path=str(tmp_path / "broken"))
 
 
@@ -264,7 +264,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(run, tmp_path, obstacle):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
-        with pytest.raises(OutputError, match="--resume_from_checkpoint latest"):
+        with pytest.raises(OutputError, match="--resume-from-checkpoint latest"):
             run(max_steps=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -273,7 +273,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(run, tmp_path, obstacle):
 
 def test_workers_and_a_time_limit(run):
     output, summary = run(num_workers=1, max_minutes=0.001)
-    assert summary["run"]["finished"] == "--max_minutes 0.001"
+    assert summary["run"]["finished"] == "--max-minutes 0.001"
     assert len(losses(output)) == 1
     assert len(list_checkpoints(output / "checkpoints")) == 1
 
@@ -313,7 +313,7 @@ def test_empty_data_folder(tmp_path):
 
 
 def test_command_line_reports_in_one_line(tmp_path, capsys):
-    arguments = ["--data_dir", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--cpu"]
+    arguments = ["--data", str(tmp_path), "--output", str(tmp_path / "out"), "--cpu"]
     assert main([*arguments, "--recipe", "none"]) == 2
     assert main(arguments) == 1
     errors = capsys.readouterr().err.strip().splitlines()

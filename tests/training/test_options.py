@@ -68,9 +68,9 @@ def test_training_publishes_at_its_end(prepared, command_line, tmp_path):
     with LoopbackHub(tmp_path / "hub", token="hf_loopback") as hub:
         process = subprocess.run(
             [
-                *(sys.executable, "-m", "hf_lesionseg.cli", "train", "--data_dir", prepared, *command_line),
-                *("--output_dir", tmp_path / "run", "--epochs", "1", "--max_steps", "1"),
-                *("--push_to_hub", "--hub_model_id", "org/trained"),
+                *(sys.executable, "-m", "hf_lesionseg.cli", "train", "--data", prepared, *command_line),
+                *("--output", tmp_path / "run", "--epochs", "1", "--max-steps", "1"),
+                *("--push-to-hub", "--hub-model-id", "org/trained"),
             ],
             env=os.environ
             | {"HF_ENDPOINT": hub.endpoint, "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": "hf_loopback", "HF_HUB_OFFLINE": "0"}

@@ -111,8 +111,8 @@ def test_earlier_stages_are_recorded_and_trained_first(run, tmp_path):
     assert [stage["step"] for stage in record["training"]["earlier"]] == [2000]
     assert record["training"]["step"] == 2000, "the best by validation_dice, which its recipe monitors"
     card = (tmp_path / "mine" / "README.md").read_text()
-    one = "lesionseg train --recipe clci-net-heads --data_dir heads --output_dir runs/stage-1 --seed 0"
-    two = "lesionseg train --recipe clci-net-heads-finetune --model_name_or_path runs/stage-1 --data_dir heads"
+    one = "lesionseg train --recipe clci-net-heads --data heads -o runs/stage-1 --seed 0"
+    two = "lesionseg train --recipe clci-net-heads-finetune --model runs/stage-1 --data heads"
     assert 0 < card.index(one) < card.index(two)
     assert "the last of 2 stages" in card
 

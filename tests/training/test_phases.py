@@ -197,8 +197,8 @@ def in_two_processes(prepared, output, recipe, *words):
         *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
         *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
         *("--main_process_port", str(20000 + os.getpid() % 20000)),
-        *(SCRIPT, "--data_dir", prepared, "--output_dir", output, "--recipe", recipe),
-        *("--logging_steps", "1", "--cpu", *words),
+        *(SCRIPT, "--data", prepared, "--output", output, "--recipe", recipe),
+        *("--logging-steps", "1", "--cpu", *words),
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -222,8 +222,8 @@ def test_two_processes_equal_one_with_the_same_global_batch(prepared, run, recip
 def test_two_processes_resume_to_an_uninterrupted_run(prepared, recipe, tmp_path):
     path = recipe(model="{dropout: 0.5}")
     in_two_processes(prepared, tmp_path / "whole", path)
-    in_two_processes(prepared, tmp_path / "run", path, "--max_steps", "2")
-    in_two_processes(prepared, tmp_path / "run", path, "--resume_from_checkpoint", "latest")
+    in_two_processes(prepared, tmp_path / "run", path, "--max-steps", "2")
+    in_two_processes(prepared, tmp_path / "run", path, "--resume-from-checkpoint", "latest")
     assert steps(tmp_path / "run") == steps(tmp_path / "whole")
     expected = last_weights(tmp_path / "whole")
     assert all(torch.equal(value, expected[name]) for name, value in last_weights(tmp_path / "run").items())
@@ -247,5 +247,5 @@ def test_l_snet_resumes_to_an_uninterrupted_run(run, recipe):
 def test_l_snet_trains_in_two_processes(prepared, recipe, tmp_path, architecture):
     """DDP stops at the second step where a weight waits for a gradient that its phase does not give."""
     settings = L_SNET | {"model": f"{{base_width: 4, segmenter_depth: 18, architecture: {architecture}}}"}
-    in_two_processes(prepared, tmp_path / "run", recipe(**settings), "--max_steps", "4")
+    in_two_processes(prepared, tmp_path / "run", recipe(**settings), "--max-steps", "4")
     assert [record["step"] for record in steps(tmp_path / "run")] == [1, 2, 3, 4]

@@ -61,7 +61,7 @@ def test_packaged_recipes_build_their_network_and_processor(name):
         ("model_type: clci-net\nscheduler: multistep", "multistep needs milestones"),
         ("model_type: clci-net\nmilestones: [300, 180]", "milestones is [300, 180]; use whole epochs"),
         ("model_type: clci-net\nwarmup_epochs: -1", "warmup_epochs is -1"),
-        ("model_type: clci-net\nwarmup_epochs: 2", "the scheduler plateau goes by validations"),
+        ("model_type: clci-net\nwarmup_epochs: 2", "the scheduler plateau follows validations"),
         (
             "model_type: clci-net\naugmentation: {rotate: {}}",
             "augmentation 'rotate' is unknown; did you mean 'rotation'",
@@ -72,7 +72,7 @@ def test_packaged_recipes_build_their_network_and_processor(name):
         ("model_type: clci-net\nearly_stopping_patience: -1", "early_stopping_patience is -1"),
         ("model_type: clci-net\nslices: some", "use one of"),
         ("model_type: clci-net\nempty_slice_fraction: 2", "use 0 to 1"),
-        ("model_type: clci-net\nslice_range: [90, 70]", "slice_range is [90, 70]; use [first, behind the last]"),
+        ("model_type: clci-net\nslice_range: [90, 70]", "slice_range is [90, 70]; use [first, one past the last]"),
         ("model_type: clci-net\nslice_range: [70]", "slice_range is"),
         ("model_type: clci-net\nslice_range: [0.5, 2]", "slice_range is"),
         ("model_type: clci-net\nslice_range: 70", "slice_range is 70; it must be of type list or null"),
@@ -134,14 +134,14 @@ def test_options_replace_the_recipes_values():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"push_to_hub": True}, "--hub_model_id"),
-        ({"checkpointing_steps": "0"}, "--checkpointing_steps"),
-        ({"checkpointing_steps": "often"}, "--checkpointing_steps"),
-        ({"logging_steps": 0}, "--logging_steps"),
-        ({"max_steps": 0}, "--max_steps"),
-        ({"max_minutes": -1.0}, "--max_minutes"),
-        ({"num_workers": -1}, "--num_workers"),
-        ({"model_name_or_path": "x", "base_width": 4}, "--base_width"),
+        ({"push_to_hub": True}, "--hub-model-id"),
+        ({"checkpointing_steps": "0"}, "--checkpointing-steps"),
+        ({"checkpointing_steps": "often"}, "--checkpointing-steps"),
+        ({"logging_steps": 0}, "--logging-steps"),
+        ({"max_steps": 0}, "--max-steps"),
+        ({"max_minutes": -1.0}, "--max-minutes"),
+        ({"num_workers": -1}, "--workers"),
+        ({"model_name_or_path": "x", "base_width": 4}, "--base-width"),
     ],
 )
 def test_wrong_options_are_named(options, message):

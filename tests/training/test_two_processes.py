@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from hf_lesionseg.imaging.folder_lock import locked_folder
 from hf_lesionseg.testing import two_processes
+from hf_lesionseg.training.arguments import flag_of
 from hf_lesionseg.training.checkpoints import list_checkpoints
 from hf_lesionseg.training.history import read_history
 
@@ -47,7 +48,7 @@ def test_two_processes_train_together_and_resume_after_kill_9(prepared, command_
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
-    status, text = finish(start(prepared, output, [*command_line, "--resume_from_checkpoint", "latest"]))
+    status, text = finish(start(prepared, output, [*command_line, "--resume-from-checkpoint", "latest"]))
     assert status == 0, text
     assert losses(output) == expected
     last = load_file(list_checkpoints(output / "checkpoints")[-1] / "model.safetensors")
@@ -65,8 +66,8 @@ def test_two_processes_that_accumulate_equal_one_that_accumulates_twice_as_long(
     recipe = tmp_path / "no-dropout.yaml"  # which differs from process to process
     recipe.write_text(Path(settings["recipe"]).read_text().replace("base_width: 2", "base_width: 2, dropout: 0"))
     options = {"recipe": str(recipe), "epochs": 1, "max_steps": 1}
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    words += ["--cpu", "--logging_steps", "1", "--gradient_accumulation_steps", "2"]
+    words = [word for name, value in options.items() for word in (flag_of(name), str(value))]
+    words += ["--cpu", "--logging-steps", "1", "--gradient-accumulation-steps", "2"]
     status, text = finish(start(prepared, tmp_path / "two", words))
     assert status == 0, text
     one, _ = run("one", gradient_accumulation_steps=4, **options)

@@ -22,13 +22,13 @@ def file_of(channel: str) -> str:
     """Name of the image that a channel is read from.
 
     Only what is made of the first pass always comes from the series. Maps do where no case of a data set has any:
-    beside some, those that a case lacks would come from other software than all others.
+    beside some, those that are missing would come from other software than all others.
     """
     return SERIES if channel in FIRST_PASS_NAMES else channel
 
 
 def lacking_channels(images: Mapping[str, Path], channels: Sequence[str]) -> list[str]:
-    """Names of the images that a case lacks for these channels, each once.
+    """Names of the images that are missing in a case for these channels, each once.
 
     Examples
     --------

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ...errors import DataError
+from ...errors import DataError, UsageError
 from ...imaging.atomic import write_aside
 from .splits import ids_sha256, make_splits
 
@@ -79,11 +79,13 @@ def make_folds(cases: Iterable, number: int = 4, seed: int = 0, left_out: Iterab
     ------
     DataError
         For fewer people than folds, too few to validate on, or somebody both in the folds and left out.
+    UsageError
+        For fewer than two folds.
     """
     cases, left_out = list(cases), list(left_out)
     people = {case.person for case in cases}
     if number < 2:
-        raise DataError(f"{number} folds cannot be held out in turn; give 2 or more")
+        raise UsageError(f"{number} folds cannot be held out in turn; give 2 or more")
     if len(people) < number:
         raise DataError(f"{len(people)} people cannot be shared out into {number} folds; give fewer folds")
     both = people & {case.person for case in left_out}
@@ -139,8 +141,8 @@ def load_folds(path: str | Path, cases: Iterable) -> Folds:
     if sorted(names) != sorted(person_of):
         odd = sorted(set(names) ^ set(person_of)) or sorted(name for name in names if names.count(name) > 1)
         raise DataError(
-            f"{path}: is of other cases than these data ({odd[0]} is one that differs); delete it and run "
-            "`lesionseg folds` again, then train every fold anew"
+            f"{path}: holds other cases than these data ({odd[0]} differs); delete it and run "
+            "`lesionseg folds` again, then train every fold again"
         )
     groups = {f"fold {fold}": ids for fold, ids in enumerate(folds.members)} | {"no fold": folds.left_out}
     _check_people(path, "", groups, person_of)
@@ -157,7 +159,7 @@ def _check_people(path: Path, when: str, groups: Mapping, person_of: Mapping[str
             if home.setdefault(person, name) != name:
                 raise DataError(
                     f"{path}: {when}person {person} is in {home[person]} and {name}; delete it and run "
-                    "`lesionseg folds` again, then train every fold anew"
+                    "`lesionseg folds` again, then train every fold again"
                 )
 
 

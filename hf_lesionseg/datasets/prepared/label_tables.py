@@ -44,7 +44,7 @@ def nnunet_table(path: Path, description: Mapping) -> LabelTable | None:
     Raises
     ------
     DataError
-        For values that are no whole numbers.
+        For values that are not whole numbers.
     """
     entries = description.get("labels")
     if not entries:
@@ -60,13 +60,13 @@ def nnunet_table(path: Path, description: Mapping) -> LabelTable | None:
         for name, values in sorted(regions.items(), key=lambda item: -len(item[1])):
             names |= dict.fromkeys(values, name)  # a value is called by the smallest region that has it
     except (AttributeError, TypeError, ValueError, VolumeError) as error:
-        raise DataError(f"{path}: labels {entries!r} are no names and values ({error}); correct them") from error
+        raise DataError(f"{path}: labels {entries!r} are not names with values ({error}); correct them") from error
     unknown = frozenset(regions.pop(_UNKNOWN, ()))
     return LabelTable(names, regions, unknown)
 
 
 def _as_pair(name, value):
-    """Name and values of an entry: the side that is no number is the name."""
+    """Name and values of an entry: the side that is not a number is the name."""
     return name, value if isinstance(value, list | tuple) else [value]
 
 

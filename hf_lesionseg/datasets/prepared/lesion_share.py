@@ -9,8 +9,8 @@ from ...models.padding import padding_values
 __all__ = ["LARGEST_SHARE", "share_warning"]
 
 LARGEST_SHARE = 0.3
-"""Of a scan's tissue. ATLAS' largest lesion, 497 mL, is a third of a brain and a tenth of a head; a brain is a third of
-the head around it."""
+"""Share of a scan's tissue. In ATLAS the largest lesion, 497 mL, is a third of a brain and a tenth of a head;
+a brain is a third of the head around it."""
 
 _TISSUE_LEVEL = 0.05  # of the scan's range above its background
 

@@ -60,7 +60,7 @@ class PreparedCase:
     scans : the same files by channel, where they lay when they were prepared; none where that is not known
     notes : what the reader or generator noted of the case
     warnings : what was odd in the files and how it was read
-    made_from_series : channels that are no file of the case, but made from its raw perfusion series
+    made_from_series : channels without a file of their own, made from the raw perfusion series
     target_sha256 : hash of the file of each target, by name
     content : hashes of its scans, masks and their JSON files; empty where it was prepared by a version that kept none
     """

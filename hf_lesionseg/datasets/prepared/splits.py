@@ -139,13 +139,17 @@ def load_splits(path: str | Path, cases: Iterable | None = None) -> dict[str, li
     except FileNotFoundError:
         raise DataError(f"{path}: does not exist; run `lesionseg prepare` again, it writes the split last") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: is no split file ({error}); delete it and run `lesionseg prepare` again") from error
+        raise DataError(
+            f"{path}: is not a split file ({error}); delete it and run `lesionseg prepare` again"
+        ) from error
     names = [case for each in splits.values() for case in each]
     twice = [case for case, count in Counter(names).items() if count > 1]
     if twice:
-        raise DataError(f"{path}: {twice[0]} stands in the split twice; make the split again")
+        raise DataError(f"{path}: {twice[0]} is in the split twice; make the split again")
     if ids_sha256(names) != expected:
-        raise DataError(f"{path}: the ids do not fit their hash, the file was changed by hand; make the split again")
+        raise DataError(
+            f"{path}: the ids do not match their hash, so the file was changed by hand; make the split again"
+        )
     if cases is not None:
         _check_against(path, splits, {case.id: case.person for case in cases})
     return splits

@@ -86,8 +86,8 @@ def prepare_cases(
         for channel in lacking_channels(record.images, (*processor.channel_names, *target_channels))
     ]
     if missing:
-        asking = "target_channels ask" if missing[0][1] in target_channels else "the processor's channels ask"
-        raise DataError(f"{name}: case {missing[0][0]} has no {missing[0][1]}, for which {asking}")
+        asking = "target_channels" if missing[0][1] in target_channels else "the processor's channels"
+        raise DataError(f"{name}: case {missing[0][0]} has no {missing[0][1]}, which {asking} ask for")
     claim_output(output, processor, name=name, synthetic=origin.synthetic, target_channels=target_channels)
     for leftover in (output / CASES).glob(".partial-*"):  # of a run that was killed
         shutil.rmtree(leftover, ignore_errors=True)
@@ -144,7 +144,7 @@ def claim_output(output: Path, processor, *, name: str, synthetic: bool, target_
     if output.is_dir():
         foreign = [entry.name for entry in output.iterdir() if entry.name not in _OURS and entry.name[0] != "."]
         if foreign:
-            raise DataError(f"{output}: holds {sorted(foreign)[0]}, which is no prepared data; choose a new folder")
+            raise DataError(f"{output}: holds {sorted(foreign)[0]}, which is not prepared data; choose a new folder")
     with write_aside(output / PROCESSOR) as aside:
         aside.write_text(processor.to_json_string())
     begun = {
@@ -170,16 +170,18 @@ def _read_own(path: Path) -> dict:
     try:
         return dict(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); delete this file and prepare again, cases stay") from error
+        raise DataError(f"{path}: cannot be read ({error}); delete it and prepare again; cases are kept") from error
 
 
 def _check_ids(records: Sequence[CaseRecord]) -> None:
     seen = set()
     for record in records:
         if not record.id or record.id[0] == "." or any(sign in record.id for sign in '/\\:*?"<>|\0'):
-            raise DataError(f"case id {record.id!r} cannot be a folder's name")
+            raise DataError(f"case id {record.id!r} cannot name a folder; use letters, digits, - and _")
         if record.id.casefold() in seen:
-            raise DataError(f"case id {record.id!r} is used twice; ids are folders, capitals do not tell them apart")
+            raise DataError(
+                f"case id {record.id!r} is used twice (capitals make no difference); give each case its own id"
+            )
         seen.add(record.id.casefold())
 
 
@@ -195,7 +197,7 @@ def _reason(error: Exception) -> str:
 
 
 def _files_of(record: CaseRecord, source: Path | None) -> dict:
-    """The part of ``case.json`` that tells what a prepared case was made of; what is in the files comes beside it."""
+    """The part of ``case.json`` that says what a prepared case was made of; what is in the files comes beside it."""
     return {
         "person": record.person,
         "images": {channel: _relative(path, source) for channel, path in record.images.items()},

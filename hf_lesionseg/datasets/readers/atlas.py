@@ -51,12 +51,12 @@ class ATLAS(Reader):
     )
     help = """Prepare ATLAS: T1w scans of chronic stroke with lesion masks.
 
-    Several lesion files of a scan are united; all scans of a person go into one split. A case that cannot be read is
-    named with its reason and makes the exit status 1; the others are prepared.
+    The command unites all lesion files of a scan, and puts all scans of a person into one split. It names a case that
+    it cannot read, with the reason, and prepares the others; the exit status is then 1.
 
     `lesionseg prepare atlas ATLAS_2 -o prepared`
     """
-    source_help = "Folder of ATLAS R1.1, R1.2 or R2.0 as it was unpacked, of any depth."
+    source_help = "Folder of ATLAS R1.1, R1.2 or R2.0, unpacked."
     unit = "scans"
     fractions = PAPER_FRACTIONS
     recipe = "clci-net-atlas"
@@ -87,7 +87,7 @@ class ATLAS(Reader):
 
     def advice(self, rejected: Sequence[RejectedCase]) -> str:
         """Name the usual reason: the folder of the test set."""
-        return "R2.0's Testing folder has no masks, give the Training folder"
+        return "R2.0's Testing folder has no masks; give the Training folder"
 
 
 def _scans_and_masks(source: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
@@ -133,7 +133,7 @@ def _masks_beside(scan: Path, masks: list[Path]) -> list[Path]:
 
 
 def _space(path: Path) -> str | None:
-    """Of R2.0 a scan as it was taken may lie beside the one in MNI space, each with masks of its own."""
+    """In R2.0 a scan as it was acquired may lie beside the one in MNI space, each with its own masks."""
     match = re.search(r"_space-([A-Za-z0-9]+)", path.name)
     return match and match[1]
 

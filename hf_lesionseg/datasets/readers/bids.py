@@ -30,7 +30,7 @@ def _entities(given: Mapping | Sequence[str] | None) -> dict[str, list[str]]:
     for each in given or ():
         key, _, value = each.partition("=")
         if not (key and value):
-            raise UsageError(f"--entity {key!r} is no KEY=VALUE, such as run=1 or space=MNI152NLin2009aSym")
+            raise UsageError(f"--entity {key!r} is not KEY=VALUE, such as run=1 or space=MNI152NLin2009aSym")
         entities.setdefault(key, []).append(value)
     return entities
 
@@ -62,13 +62,15 @@ class BIDS(Reader):
     title = "BIDS"
     help = """Prepare your own BIDS data set: scans with lesion masks in derivatives/ or beside them.
 
-    A mask is found by its name (..._label-lesion_mask.nii.gz and the like), or as the only one of its session where it
-    names nothing else. Where a session leaves a choice, it is left out with the options that choose. A case that cannot
-    be read is named with its reason and makes the exit status 1; the others are prepared.
+    The command finds a mask by its name (..._label-lesion_mask.nii.gz and the like), or takes the only mask of a
+    session. If a session leaves a choice, the command skips it and names the options that choose. It also names a case
+    that it cannot read, and prepares the others; the exit status is then 1.
 
-    `lesionseg prepare bids my-study --channels t1w,flair -o prepared`
+    `lesionseg prepare bids my-study -o prepared --channels t1w,flair`
+
+    `lesionseg prepare bids my-study -o prepared --entity run=1 --masks derivatives/manual`
     """
-    source_help = "Folder that holds sub-01 and so on, and derivatives."
+    source_help = "Folder that holds sub-01, sub-02, ... and derivatives."
     unit = "sessions"
     recipe_help = (
         "scans between the percentiles of their non-zero voxels, CT from -100 to 240 HU, 60 % of the people for "
@@ -78,8 +80,8 @@ class BIDS(Reader):
     entities: Annotated[
         Mapping[str, str | Sequence[str]],
         Option(
-            "Take the files with this entity, such as run=1 or desc=lesion, none for files without; may be repeated. "
-            "It chooses among scans where scans have it, and among masks where masks have it.",
+            "Entity of the files to take if a session has several, such as run=1, desc=lesion or run=none. It chooses "
+            "among scans if any scan has it, and among masks if any mask has it. Repeat the option for more entities.",
             metavar="KEY=VALUE",
             flag="--entity",
             given_as=list[str] | None,
@@ -89,14 +91,16 @@ class BIDS(Reader):
     masks: Annotated[
         Path | None,
         Option(
-            "Folder to take the masks from, in SOURCE or by itself, such as derivatives/manual; all by default.",
+            "Folder to take the masks from, inside SOURCE or elsewhere, such as derivatives/manual. Default: all of "
+            "SOURCE.",
             metavar="DIR",
         ),
     ] = None
     channels: Annotated[
         tuple[str, ...],
         Option(
-            "Suffixes of the scans, with commas; a recipe's own channels win.",
+            "Suffixes of the scans, with commas. A recipe's own channels go before these.",
+            metavar="NAMES",
             given_as=str,
             default="t1w",
             parse=_suffixes,
@@ -153,9 +157,9 @@ def _records(
             images, lesion = pair_session(by_channel, masks, channels, tables, asked)
         except LookupError as error:
             meant = [path.name for path in odd if f"sub-{person}" in path.as_posix()] if not masks else []
-            hint = f"; {', '.join(meant[:3])} is no name of a mask in BIDS" if meant else ""
+            hint = f"; {', '.join(meant[:3])} is not a BIDS name for a mask" if meant else ""
             if any("_probseg." in name for name in meant):
-                hint += ", but of probabilities: cut them at a threshold and save them as ..._mask.nii.gz"
+                hint += ", but for probabilities: cut them at a threshold and save them as ..._mask.nii.gz"
             rejected.append(rejection(source, scans[0].path, f"{error.args[0]}{hint}"))
             continue
         case = f"sub-{person}" + (f"_ses-{time}" if time else "")
@@ -218,7 +222,7 @@ def _folder_of_masks(source: Path, masks: Path) -> Path:
         if folder.is_dir():
             return folder
     raise DataError(
-        f"{masks}: is no folder of masks, neither in {source} nor by itself; give such as derivatives/lesions"
+        f"{masks}: is not a folder of masks, neither in {source} nor on its own; give derivatives/lesions, for example"
     )
 
 
@@ -232,6 +236,6 @@ def _no_scan(source: Path, channels: Sequence[str], names: Sequence[BidsName], o
     elif others:
         text += f", but {suffixes_found(others)}: choose with --channels {others[0].suffix}"
     if odd:
-        more = f" and {len(odd) - 1} more are" if len(odd) > 1 else " is"
-        text += f"; {odd[0].relative_to(source).as_posix()}{more} no name of BIDS (sub-01_ses-1_T1w.nii.gz)"
+        more = f" and {len(odd) - 1} more do" if len(odd) > 1 else " does"
+        text += f"; {odd[0].relative_to(source).as_posix()}{more} not follow BIDS (sub-01_ses-1_T1w.nii.gz)"
     return f"{text}; {_REMEDY}"

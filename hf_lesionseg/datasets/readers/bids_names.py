@@ -2,7 +2,7 @@
 
 Masks are named more freely than scans: ``sub-01_T2w_desc-lesion_mask.nii.gz`` and
 ``sub-01_T1w_label-lesion_roi.nii.gz`` keep the suffix of the scan that they were drawn on in mid-name. Names that only
-look like BIDS are near misses, to be told and not to be guessed at.
+look like BIDS are near misses, to be reported and not to be guessed at.
 """
 
 import re

@@ -102,7 +102,7 @@ def _images(
     if all(_conflicts(mask, scan) for scan in chosen.values()):
         first = next(iter(chosen.values()))
         own = ", ".join(f"{key}-{mask.identity[key]}" for key in _conflicts(mask, first))
-        raise LookupError(f"its lesion mask is of {own}, of which there is no {channels[0]} scan ({describe([first])})")
+        raise LookupError(f"its lesion mask belongs to {own}, which has no {channels[0]} scan ({describe([first])})")
     elsewhere = mask.drawn_on is not None and mask.drawn_on not in channels
     return (elsewhere, worst), {channel: scan.path for channel, scan in chosen.items()}
 
@@ -145,5 +145,5 @@ def _conflicts(mask: BidsName, scan: BidsName) -> list[str]:
 def _none_fits(channel: str, mask: BidsName, found: Sequence[BidsName]) -> str:
     space = mask.get("space")
     where = f" in the space of its mask ({space})" if space and space.lower() not in _AS_TAKEN else ""
-    instead = f"; found are {describe(found)}" if found else ""
+    instead = f"; found: {describe(found)}" if found else ""
     return f"has no {channel} scan{where}{instead}"

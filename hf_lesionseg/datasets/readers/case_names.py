@@ -149,7 +149,7 @@ def looser_names(name: str) -> list[str]:
 
 
 def same_acquisition(one: str, other: str) -> bool:
-    """Whether two BIDS names agree in all that both tell: sub-01_acq-MPRAGE with sub-01_ses-1, never ses-1 with ses-2.
+    """Whether two BIDS names agree in all that both hold: sub-01_acq-MPRAGE with sub-01_ses-1, never ses-1 with ses-2.
 
     Examples
     --------
@@ -165,7 +165,7 @@ def same_acquisition(one: str, other: str) -> bool:
 
 
 def _identity(name: str) -> str:
-    """Of a BIDS name the entities that tell acquisitions apart."""
+    """Return the entities of a BIDS name that distinguish acquisitions."""
     return "_".join(part for part in name.split("_") if part.partition("-")[0] in BIDS_IDENTITY and "-" in part)
 
 

@@ -49,7 +49,7 @@ def read_description(path: Path) -> dict:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}); repair it, or move it away") from error
     if not isinstance(description, dict):
-        raise DataError(f"{path}: is no description of a data set; repair it, or move it away")
+        raise DataError(f"{path}: does not describe a data set; repair it, or move it away")
     return description
 
 

@@ -224,12 +224,12 @@ def build_records(
 
 @dataclass(frozen=True, kw_only=True)
 class ISLES(Reader):
-    """What the readers of the ISLES challenges have in common: only a case that never had a truth is no failure."""
+    """What the readers of the ISLES challenges have in common: only a case that never had a truth is not a failure."""
 
-    source_help = "Folder of the training cases as it was unpacked, of any depth."
+    source_help = "Folder of the training cases, unpacked."
 
     def advice(self, rejected: Sequence[RejectedCase]) -> str:
-        """Of a test set: which folder to give."""
+        """Say which folder to give in place of a test set."""
         return "give a folder of training cases with their lesion masks" if rejected[0].reason == NO_MASK else ""
 
     def is_failure(self, rejected: RejectedCase) -> bool:
@@ -254,14 +254,15 @@ class PerfusionReader(ISLES):
     dwi: Annotated[
         Path | None,
         Option(
-            "Folder with a DWI of each case, in files named by case (case_7.nii.gz, case_7_dwi.nii.gz, "
-            "case_7/dwi.nii.gz), for a recipe that learns from it, such as egs-net-isles2018.",
+            "Folder with a DWI of each case, for a recipe that learns from it, such as egs-net-isles2018. Name the "
+            "files by case: case_7.nii.gz, case_7_dwi.nii.gz or case_7/dwi.nii.gz.",
             metavar="DIR",
+            must_exist=True,
         ),
     ] = None
     resample_dwi: Annotated[
         bool,
-        Option("Bring a DWI on another grid onto that of its case, by the affines of both; else it is refused."),
+        Option("Bring a DWI on another grid onto the grid of its case, by both affines. Default: refuse it."),
     ] = False
 
     def settle_targets(

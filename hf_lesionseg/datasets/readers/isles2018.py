@@ -74,14 +74,14 @@ class ISLES2018(PerfusionReader):
     )
     help = """Prepare ISLES 2018: CT perfusion maps of acute stroke with the infarct core.
 
-    Both releases, with maps named CT_CBF or MR_CBF. Slabs of one patient, told by the JSON files of OT, go into one
-    split; a warning says where the patient is unknown. A case that lacks a map or cannot be read is named with its
-    reason and makes the exit status 1; the others are prepared.
+    The command reads both releases, with maps named CT_CBF or MR_CBF. It puts all slabs of a patient into one split, as
+    the JSON files of OT name patients, and warns if a patient is unknown. It names a case that lacks a map or that it
+    cannot read, and prepares the others; the exit status is then 1.
 
-    Where no case has any map, maps are made from the raw series (CT_4DPWI), as `lesionseg perfusion` makes them.
+    If no case has maps, the command makes them from the raw series (CT_4DPWI), as `lesionseg perfusion` does.
 
-    A recipe that learns from a DWI (egs-net-isles2018) takes that of the first release, or your own folder of --dwi;
-    where no case has one, a warning says so, and the data are prepared without.
+    A recipe that learns from a DWI (egs-net-isles2018) takes the DWI of the first release, or those of your --dwi
+    folder. If no case has one, the command warns and prepares the data without.
 
     `lesionseg prepare isles2018 TRAINING -o perfusion`
 
@@ -90,7 +90,11 @@ class ISLES2018(PerfusionReader):
 
     people: Annotated[
         Path | None,
-        Option("CSV file with the columns case and person, where the JSON files of OT are missing.", metavar="FILE"),
+        Option(
+            "CSV file with the columns case and person; it goes before the JSON files of OT.",
+            metavar="FILE",
+            must_exist=True,
+        ),
     ] = None
 
     def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
@@ -102,7 +106,7 @@ class ISLES2018(PerfusionReader):
         Raises
         ------
         DataError
-            Where ``source`` is no folder, holds no volume of ISLES 2018, or the CSV file cannot be read or names other
+            If ``source`` is not a folder, holds no volume of ISLES 2018, or the CSV file cannot be read or names other
             cases.
         """
         source = Path(source)
@@ -113,7 +117,7 @@ class ISLES2018(PerfusionReader):
             folder = _case_folder(path, source)
             if match is None:
                 other = challenge_of(path.name)
-                # Its own prefix with a kind that is unknown is no other challenge, only more than is needed.
+                # Its own prefix with a kind that is unknown is not another challenge, only more than is needed.
                 if other is not None and other[0] != self.title:
                     case = cases.setdefault(folder, _new_case(folder))
                     case.problem = f"{path.name} is {named_as(*other)}"

@@ -43,12 +43,12 @@ def people_warning(cases: Iterable) -> str | None:
 
 
 def read_people(path: Path) -> dict[str, str]:
-    """Person of each case, by the case's number, or its name in lower case where that is no number.
+    """Person of each case, by the case's number, or its name in lower case where that is not a number.
 
     Raises
     ------
     DataError
-        For a file that cannot be read, lacks a person, or gives a case two.
+        For a file that cannot be read, has no person, or gives a case two.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -66,7 +66,7 @@ def read_people(path: Path) -> dict[str, str]:
         if people.setdefault(_key(case), person) != person:
             raise DataError(f"{path}: case {case!r} has two people, {people[_key(case)]} and {person}; keep one")
     if not people:
-        raise DataError(f"{path}: has no line; complete it")
+        raise DataError(f"{path}: names no case; add lines like case_64,Train_40")
     return people
 
 
@@ -89,10 +89,10 @@ def tell_people(cases: Sequence[FoundCase], people: Path | None = None) -> None:
     known = {} if people is None else read_people(people)
     foreign = sorted(known.keys() - {_key(case.id) for case in cases})
     if foreign:
-        are = "are no cases" if len(foreign) > 1 else "is no case"
+        are = "are not cases" if len(foreign) > 1 else "is not a case"
         raise DataError(
             f"{people}: {', '.join(foreign[:3])} {are} of this folder, "
-            f"which holds {cases[0].id} and {len(cases) - 1} more; correct the line, or take it out"
+            f"which holds {cases[0].id} and {len(cases) - 1} more; correct the line, or remove it"
         )
     for case in cases:
         _tell_person(case, known)
@@ -139,7 +139,7 @@ def _tell_person(case: FoundCase, known: Mapping[str, str]) -> None:
 
 
 def _read_json(mask: Path | None) -> tuple[dict, str]:
-    """What stands in the JSON beside a truth, and why that may not tell the patient."""
+    """Content of the JSON beside a truth, and why it may not name the patient."""
     if mask is None:
         return {}, "has no truth"
     path = mask.parent / (scan_stem(mask) + ".json")

@@ -38,9 +38,9 @@ class ISLES2022(ISLES):
     )
     help = """Prepare ISLES 2022: DWI and ADC of acute and subacute stroke with the infarct.
 
-    As on Zenodo or on GitHub. FLAIR lies on a grid of its own: as a channel it must be resampled onto the DWI before. A
-    case that lacks an image or cannot be read is named with its reason and makes the exit status 1; the others are
-    prepared.
+    The command reads the folders of Zenodo and of GitHub. FLAIR lies on another grid than DWI: resample it onto the DWI
+    before you use it as a channel. The command names a case that lacks an image or that it cannot read, and prepares
+    the others; the exit status is then 1.
 
     `lesionseg prepare isles2022 ISLES-2022 -o diffusion`
     """

@@ -58,16 +58,18 @@ class ISLES2024(PerfusionReader):
     )
     help = """Prepare ISLES 2024: CT perfusion maps of acute stroke with the final infarct.
 
-    Maps and masks in the space of the non-contrast CT are taken where there are some. A case that lacks a map or cannot
-    be read is named with its reason and makes the exit status 1; the others are prepared.
+    The command takes maps and masks in the space of the non-contrast CT if there are any. It names a case that lacks a
+    map or that it cannot read, and prepares the others; the exit status is then 1.
 
-    Where no case has any map, maps are made from the raw series (ctp), as `lesionseg perfusion` makes them; it must lie
-    on the grid of the mask.
+    If no case has maps, the command makes them from the raw series (ctp), as `lesionseg perfusion` does. The series
+    must lie on the grid of the mask.
 
-    A recipe that learns from a DWI (egs-net-isles2018) takes that in the space of the CT where there is one; of one in
-    its own space --resample-dwi goes by the affines. --dwi gives a folder of your own.
+    A recipe that learns from a DWI (egs-net-isles2018) takes the DWI in the space of the CT if there is one. For a DWI
+    in its own space give --resample-dwi, for DWIs of your own --dwi.
 
     `lesionseg prepare isles2024 ISLES-2024 -o perfusion`
+
+    `lesionseg prepare isles2024 ISLES-2024 -o perfusion --recipe egs-net-isles2018 --resample-dwi`
     """
 
     def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:

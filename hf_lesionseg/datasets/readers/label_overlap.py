@@ -1,7 +1,7 @@
 """Does a label lie on the organ of its scan? Asked of the Hounsfield units under it, and of its mirror images.
 
 The labels of Pancreas-CT belong to the scans by array index, but public copies are mirrored along y or z in ways that
-no header tells. A label on the wrong organ trains as well as one on the right organ, so it has to be found here.
+no header reveals. A label on the wrong organ trains as well as one on the right organ, so it has to be found here.
 """
 
 from dataclasses import asdict, dataclass

@@ -162,7 +162,7 @@ def lesion_masks(
     if remarks:
         reason += f"; {'; '.join(dict.fromkeys(remarks))}"
     elif masks:
-        reason += f"; found are {describe(masks)} (if one is the lesion, choose it with {_own_choices(masks)})"
+        reason += f"; found: {describe(masks)} (if one is the lesion, choose it with {_own_choices(masks)})"
     raise LookupError(reason)
 
 
@@ -172,7 +172,7 @@ def unite(group: Sequence[tuple[BidsName, tuple[int, ...] | None]]) -> LesionCho
     Raises
     ------
     LookupError
-        Where they are no parts of one lesion; the message says how to choose.
+        Where they are not parts of one lesion; the message says how to choose.
     """
     values_of = dict(group)
     masks = tuple(one_form(values_of))
@@ -184,13 +184,13 @@ def unite(group: Sequence[tuple[BidsName, tuple[int, ...] | None]]) -> LesionCho
         note = f"took {_short(whole, masks)} of {describe(masks)}; choose another with {others}"
         return LesionChoice((whole,), values_of[whole], note)
     raise LookupError(
-        f"has {len(masks)} lesion masks that are no parts of one, {describe(masks)} (choose with "
+        f"has {len(masks)} lesion masks that are not parts of one lesion, {describe(masks)} (choose with "
         f"{how_to_choose(masks)})"
     )
 
 
 def shows_something_else(mask: BidsName) -> bool:
-    """Whether a mask's name, or its folder's, says that it is no lesion: the brain, grey matter, an organ."""
+    """Whether a mask's name, or its folder's, says that it is not a lesion: the brain, grey matter, an organ."""
     return _rank_of_name(mask) is None
 
 

@@ -47,37 +47,39 @@ def read_channel_names(source: str | Path) -> tuple[str, ...]:
     try:
         names = [str(named[key]) for key in sorted(named, key=int)]
     except (AttributeError, TypeError, ValueError) as error:
-        raise DataError(f"{source / 'dataset.json'}: channel_names {named!r} are no names by number") from error
+        raise DataError(f"{source / 'dataset.json'}: channel_names {named!r} are not names by number") from error
     names = tuple(re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in names)
     if len(set(names)) < len(names) or not all(names):
-        raise DataError(f"{source / 'dataset.json'}: channel_names {named!r} are not told apart; name each by a word")
+        raise DataError(
+            f"{source / 'dataset.json'}: channel_names {named!r} cannot be told apart; give each its own word"
+        )
     return names
 
 
 @dataclass(frozen=True, kw_only=True)
 class NNUNet(Reader):
-    """Any data set in nnU-Net's layout. Each case counts as a person of its own: nothing tells who is who."""
+    """Any data set in nnU-Net's layout. Each case counts as a person of its own: nothing says who is who."""
 
     command = "nnunet"
     title = "nnU-Net's layout"
     help = """Prepare any data set in nnU-Net's layout.
 
-    Each case counts as a person of its own. A case that cannot be read, or whose label lies on another grid than its
-    image, is named with its reason and makes the exit status 1; the others are prepared. Without a recipe, images that
-    are no CT are normalised between the percentiles of their non-zero voxels.
+    The command takes each case for a person of its own. It names a case that it cannot read, or whose label lies on
+    another grid than its image, and prepares the others; the exit status is then 1. Without a recipe it normalises
+    images other than CT between the percentiles of their non-zero voxels.
 
     `lesionseg prepare nnunet Dataset007_Pancreas -o pancreas --label 1`
     """
-    source_help = "Folder with imagesTr and labelsTr, and dataset.json if any."
+    source_help = "Folder with imagesTr and labelsTr, and dataset.json if there is one."
     unit = "images"
     channels = ()  # as dataset.json names them
     recipe_help = PancreasCT.recipe_help
-    label_help = "Value or name of the label that is foreground, with commas for some; all above 0 without."
+    label_help = "Value or name of the label that is foreground; several with commas. Default: all above 0."
 
     def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
         """Collect the cases, with all channels that they have.
 
-        Voxels that the data set calls "ignore" are no foreground. Rejected are images without label, labels without
+        Voxels that the data set calls "ignore" are not foreground. Rejected are images without label, labels without
         image, and cases of which a channel is missing.
         """
         source = Path(source)

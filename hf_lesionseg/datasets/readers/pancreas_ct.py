@@ -86,13 +86,13 @@ class PancreasCT(Reader):
     licence = "Pancreas-CT (Roth et al., The Cancer Imaging Archive, 2016): used under the terms on its page there"
     help = """Prepare Pancreas-CT of the NIH: CT scans with the pancreas outlined.
 
-    Scans and labels are matched by array index, and each label is checked against its scan: flips along y and z are
-    tried where it does not lie on soft tissue, and the verdict is printed. Cases 25 and 70 were withdrawn and are left
-    out. A case that cannot be used is named with its reason and makes the exit status 1; the others are prepared.
+    The command matches scans and labels by array index and checks each label against its scan. If a label does not lie
+    on soft tissue, the command tries flips along y and z, and prints its verdict. It leaves out cases 25 and 70, which
+    were withdrawn. It names a case that it cannot use, and prepares the others; the exit status is then 1.
 
     `lesionseg prepare pancreas-ct Pancreas-CT -o pancreas`
     """
-    source_help = "Folder of Pancreas-CT: DICOM series or NIfTI scans, of any depth."
+    source_help = "Folder of Pancreas-CT: DICOM series or NIfTI scans."
     unit = "files"
     channels = ("ct",)
     #: One fold of four for the test, as in cross-validation on this data set.
@@ -100,8 +100,12 @@ class PancreasCT(Reader):
     recipe = "l-snet-pancreas"
     recipe_help = "CT from -100 to 240 HU, each slice as three equal channels"
 
-    labels: Annotated[Path | None, Option("Folder of the labels, where it is another.", metavar="DIR")] = None
-    hu_range: Annotated[tuple[float, float], Option("Mean HU under a label that lies on the pancreas.")] = HU_RANGE
+    labels: Annotated[Path | None, Option("Folder of the labels. Default: SOURCE.", metavar="DIR", must_exist=True)] = (
+        None
+    )
+    hu_range: Annotated[
+        tuple[float, float], Option("Lowest and highest mean HU under a label on the pancreas.", metavar="LOW HIGH")
+    ] = HU_RANGE
 
     def find(self, source: str | Path, channels: Sequence[str] | None = None) -> Found:
         """Collect the cases; rejected are 25 and 70 (withdrawn), scans or labels that are alone, and second copies."""
@@ -199,7 +203,7 @@ def _id(match: re.Match) -> str:
 
 
 def _told_of_labels(records: Iterable[PancreasRecord], folder: Path, name: str) -> list[str]:
-    """What is to be said of the labels that the converted ones were made of; raises where none is wanted."""
+    """Remarks on the labels that the converted ones were made from; raises if none is wanted."""
     census = LabelCensus(name)
     for record in records:
         check = json.loads((folder / record.id / "check.json").read_text())
@@ -210,7 +214,7 @@ def _told_of_labels(records: Iterable[PancreasRecord], folder: Path, name: str) 
 
 
 def _signature(record: PancreasRecord, hu_range: tuple[float, float]) -> dict:
-    """What tells whether a converted case is still the one of these files."""
+    """A mark that shows whether a converted case still belongs to these files."""
     return {
         "label": str(record.label),
         "source": str(record.images["ct"]),
@@ -273,7 +277,7 @@ def _convert_case(case: PancreasRecord, folder: Path, hu_range: tuple[float, flo
 
 
 def _choose_series(case: PancreasRecord, num_slices: int) -> tuple[Path, ...]:
-    """The series with as many files as the label has slices; of one series its reader tells what is wrong."""
+    """The series with as many files as the label has slices; of one series its reader says what is wrong."""
     if len(case.series) == 1:
         return case.series[0]
     fitting = [files for files in case.series if len(files) == num_slices]

@@ -31,6 +31,7 @@ class Option:
     given_as : type on the command line, where it is not the field's
     default : the field's default in that type
     parse : from what is given there to the field's value
+    must_exist : the path, or every one of the paths, has to be there
     """
 
     help: str
@@ -39,6 +40,7 @@ class Option:
     given_as: Any = None
     default: Any = None
     parse: Callable[[Any], Any] = lambda given: given
+    must_exist: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ class Reader(ABC):
     recipe : whose image processor and split the subcommand takes where no other is named
     recipe_help : what holds where no recipe is named
     label_help : of ``--label``; empty where a data set has no such choice
-    takes_targets : whether its cases may have images to learn from beside the lesion
+    takes_targets : whether its cases may have images to learn from besides the lesion
     generates : whether it makes its source itself
     resample_dwi : bring those that lie on another grid onto that of their case
     """
@@ -66,7 +68,7 @@ class Reader(ABC):
     command: ClassVar[str]
     title: ClassVar[str]
     help: ClassVar[str]
-    source_help: ClassVar[str] = "Folder of the data set, of any depth."
+    source_help: ClassVar[str] = "Folder of the data set."
     licence: ClassVar[str] = "unknown"
     unit: ClassVar[str] = "cases"
     channels: ClassVar[tuple[str, ...]] = ("t1w",)
@@ -74,7 +76,7 @@ class Reader(ABC):
     recipe: ClassVar[str | None] = None
     recipe_help: ClassVar[str] = ""
     label_help: ClassVar[str] = (
-        "Value of the label that is the lesion, where masks hold several; with commas for some. All above 0 without."
+        "Value of the label that is lesion, if masks hold several labels; several with commas. Default: all above 0."
     )
     takes_targets: ClassVar[bool] = False
     generates: ClassVar[bool] = False
@@ -97,7 +99,7 @@ class Reader(ABC):
         Raises
         ------
         DataError
-            Where ``source`` is no folder, or holds nothing of this data set. One line, with the remedy.
+            Where ``source`` is not a folder, or holds nothing of this data set. One line, with the remedy.
         """
 
     def default_processor(self, source: str | Path | None = None):
@@ -115,7 +117,7 @@ class Reader(ABC):
         return Origin(self.title, synthetic=False, licence=self.licence, source=source)
 
     def advice(self, rejected: Sequence[RejectedCase]) -> str:
-        """What to do where no case can be used, to be added to the message; empty where the reason says it."""
+        """Advice if no case can be used, added to the message; empty if the reason contains it."""
         return ""
 
     def is_failure(self, rejected: RejectedCase) -> bool:

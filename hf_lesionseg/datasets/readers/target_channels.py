@@ -77,9 +77,9 @@ def settle_targets(
 def missing_targets(name: str, targets: Sequence[str]) -> str:
     """The line that says what becomes of data of which no case has the targets."""
     return (
-        f"no case of {name} has {' and '.join(targets)}, from which the recipe wants to learn: prepared without; "
-        "EGS-Net will train on these data as extractor + segmentor alone, unless you prepare them in a new folder with "
-        "a DWI of your own for each case (--dwi FOLDER)"
+        f"no case of {name} has {' and '.join(targets)}, which the recipe learns from, so the data are prepared "
+        "without; EGS-Net will train on them as extractor + segmentor alone, unless you prepare them in a new folder "
+        "with a DWI of your own for each case (--dwi FOLDER)"
     )
 
 
@@ -127,7 +127,7 @@ def find_own_targets(folder: str | Path, cases: Sequence[str]) -> tuple[dict[str
 
 
 def _shows_another(path: Path, case: str) -> bool:
-    """Whether a name says that this is no DWI: a mask, or an image of another kind, be it the only one of its case."""
+    """Whether a name says that this is not a DWI but a mask or another image, even if it is the case's only one."""
     words = re.split(r"[_.\s-]+", scan_stem(path).lower().removeprefix(case.lower()))
     kinds = {word for word in words if is_modality(word)}
     return says_mask(path) or bool(kinds and not kinds & {"dwi", "trace"})

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ...errors import DataError
+from ...errors import DataError, UsageError
 from ...imaging.atomic import write_aside
 from ..workers import run_tasks
 from .template import TEMPLATE_LICENCE
@@ -15,11 +15,11 @@ _DESCRIPTION = "dataset_description.json"
 
 
 def check_amount(name: str, count: int, seed: int) -> None:
-    """Raise `DataError` unless there is something to generate, by a seed that numpy takes; ``name`` is of the count."""
+    """Raise `UsageError` for a count below 1, whose name is ``name``, and for a seed that numpy does not take."""
     if count < 1:
-        raise DataError(f"{name} is {count}; ask for at least one")
+        raise UsageError(f"{name} is {count}; ask for at least one")
     if seed < 0:
-        raise DataError(f"seed is {seed}; take 0 or more")
+        raise UsageError(f"seed is {seed}; take 0 or more")
 
 
 def claim_generated_folder(output: Path, settings: dict, what: str) -> None:
@@ -57,7 +57,7 @@ def claim_described_folder(path: Path, description: dict, settings_in: Callable[
         try:
             found = settings_in(json.loads(path.read_text()))
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: cannot be read ({error}); delete {output}, it is generated again") from error
+            raise DataError(f"{path}: cannot be read ({error}); delete {output}; it is then generated again") from error
         if found != settings_in(description):
             raise DataError(f"{output}: holds {what} of other settings ({found}); choose another folder or delete it")
         return

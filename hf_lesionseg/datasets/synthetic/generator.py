@@ -26,8 +26,8 @@ class Generator(Reader):
     label_help: ClassVar[str] = ""
     generates: ClassVar[bool] = True
 
-    count: Annotated[int, Option("Cases to generate; more of them add to a folder.")]
-    seed: Annotated[int, Option("Equal seeds give equal cases.")] = 0
+    count: Annotated[int, Option("Cases to generate. A higher number adds to a folder.")]
+    seed: Annotated[int, Option("Seed; equal seeds give equal cases.")] = 0
 
     @property
     def name(self) -> str:

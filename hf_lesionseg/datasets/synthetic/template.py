@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from ...errors import DataError
+from ...errors import DataError, UsageError
 
 __all__ = ["TEMPLATE_LICENCE", "Template", "load_template"]
 
@@ -138,10 +138,12 @@ def load_template(spacing: int = 1) -> Template:
     Raises
     ------
     DataError
-        Where nilearn or its data files are missing, or for another spacing.
+        Where nilearn or its data files are missing.
+    UsageError
+        For another spacing.
     """
     if spacing not in (1, 2, 3, 4):
-        raise DataError(f"spacing {spacing} mm is not possible: take 1, 2, 3 or 4")
+        raise UsageError(f"spacing {spacing} mm is not possible: take 1, 2, 3 or 4")
     if spacing > 1:
         return load_template(1).coarser(int(spacing))
     folder = _template_folder()

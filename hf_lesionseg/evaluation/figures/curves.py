@@ -52,7 +52,7 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def _series(records: Iterable[Mapping[str, Any]], x_name: str, y_name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of the records that hold both fields as finite numbers; the last record of each x wins (resumed runs)."""
+    """Pairs of the records that hold both fields as finite numbers; the last record of each x counts (resumed runs)."""
     pairs = {}
     for record in records:
         x, y = record.get(x_name), record.get(y_name)

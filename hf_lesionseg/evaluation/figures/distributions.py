@@ -40,7 +40,7 @@ def dice_distribution(dice: Sequence[float], path: str | Path, *, n_failed: int 
     path : path
         PNG to write.
     n_failed : int
-        Number of failed cases, told in the figure.
+        Number of failed cases, shown in the figure.
     synthetic : bool
         Say in the title that the data are synthetic.
     """

@@ -29,7 +29,7 @@ class DWIRow:
     true, generated : float array (height, width)
     prediction : bool array (height, width)
     correlation : float or None
-        Of generated and true DWI, of the whole case.
+        Correlation of generated and true DWI over the whole case.
     """
 
     title: str
@@ -57,7 +57,7 @@ def heat_map_sheet(
     path : path
         PNG to write.
     peak, decay : float
-        Of :func:`~hf_lesionseg.models.lesion_heat_map.lesion_heat_map`, as in the network's configuration.
+        Settings of :func:`~hf_lesionseg.models.lesion_heat_map.lesion_heat_map`, as in the network's configuration.
     synthetic : bool
         Say in the title that the data are synthetic.
 

@@ -187,7 +187,7 @@ def draw_panel(axes: Axes, panel: OverlayPanel, *, size: float = 1.0) -> None:
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     axes.set_anchor("N")  # titles in one line also where the slices differ in shape
-    # A $ in a case name is no formula.
+    # A $ in a case name is not a formula.
     axes.set_title(panel.title, fontsize=size * LABEL_SIZE, color=INK, parse_math=False)
     for letter, x, y in (("R", 0.02, 0.5), ("L", 0.98, 0.5), ("A", 0.5, 0.98), ("P", 0.5, 0.02)):
         horizontal = {"R": "left", "L": "right"}.get(letter, "center")

@@ -128,7 +128,7 @@ def find_vascular_input(curves, voxels, onset, name="series"):
     onset : int
         Frame in which contrast reaches the slab, by its mean curve.
     name : str or os.PathLike
-        Of the series, for errors.
+        Name of the series, for errors.
 
     Returns
     -------
@@ -211,7 +211,7 @@ def given_arterial_input(curves, chosen, voxels, onset, name="series"):
     arterial -= arterial[:num_baseline].mean()
     if not (arterial.max() > _LEAST_PEAK_HU / 3 and arterial.sum() > 0):
         raise ScanError(
-            f"{name}: the arterial input rises by {arterial.max():.1f} HU only, which is no artery; mark another one"
+            f"{name}: the arterial input rises by only {arterial.max():.1f} HU, too little for an artery; mark another"
         )
     places = voxels[chosen]
     try:

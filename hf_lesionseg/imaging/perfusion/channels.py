@@ -91,7 +91,7 @@ def make_channels(series, names, options=None, mask=None):
     ----------
     series : PerfusionSeries
     names : sequence of str
-        Of :data:`MAP_NAMES` and :data:`FIRST_PASS_NAMES`.
+        Some of :data:`MAP_NAMES` and :data:`FIRST_PASS_NAMES`.
     options : PerfusionOptions, optional
     mask : bool array of shape ``series.shape``, optional
         The brain; found in the frames before contrast where not given.

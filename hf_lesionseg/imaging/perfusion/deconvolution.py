@@ -1,7 +1,7 @@
 """CBF, CBV, MTT and Tmax from a raw CT perfusion series, by delay-insensitive deconvolution.
 
 The tissue's curve is its flow times the arterial input convolved with a residue function. Zero-padded to twice its
-length the convolution is circular, so that tissue which contrast reaches before the arterial input is no fault (Wu et
+length the convolution is circular, so that tissue that contrast reaches before the arterial input does no harm (Wu et
 al., Magn Reson Med 2003;50:164-174). The singular value decomposition of a circulant matrix is its Fourier transform:
 dividing by the arterial spectrum where that is large enough is the truncated SVD, at the price of two FFTs.
 """
@@ -40,9 +40,9 @@ class PerfusionOptions:
 
     Attributes
     ----------
-    regularization : "oscillation" (oSVD) raises the threshold per voxel until the residue function is smooth enough,
-        "threshold" (cSVD) uses one for all
-    threshold : singular values below this share of the largest are dropped ("threshold")
+    regularization : "oscillation" (oSVD) raises the cutoff per voxel until the residue function is smooth enough,
+        "cutoff" (cSVD) uses one for all
+    svd_cutoff : singular values below this share of the largest are dropped ("cutoff")
     oscillation_index : largest oscillation of an accepted residue function ("oscillation")
     tail_seconds : time constant with which curves are taken to fall after the last frame, s; 0 for none
     smoothing_mm : standard deviation of the Gaussian within a slice that curves are averaged with, mm; 0 for none
@@ -53,7 +53,7 @@ class PerfusionOptions:
     """
 
     regularization: str = "oscillation"
-    threshold: float = 0.10
+    svd_cutoff: float = 0.10
     oscillation_index: float = 0.06
     tail_seconds: float = 12.0
     smoothing_mm: float = 2.0
@@ -63,10 +63,10 @@ class PerfusionOptions:
     density: float = TISSUE_DENSITY
 
     def __post_init__(self):
-        if self.regularization not in ("oscillation", "threshold"):
-            raise ValueError(f"regularization {self.regularization!r}: take 'oscillation' or 'threshold'")
-        if not 0 <= self.threshold < 1:
-            raise ValueError(f"threshold {self.threshold}: give a share of the largest singular value, 0 to below 1")
+        if self.regularization not in ("oscillation", "cutoff"):
+            raise ValueError(f"regularization {self.regularization!r}: take 'oscillation' or 'cutoff'")
+        if not 0 <= self.svd_cutoff < 1:
+            raise ValueError(f"svd_cutoff {self.svd_cutoff}: give a share of the largest singular value, 0 to below 1")
         if self.oscillation_index <= 0:
             raise ValueError(f"oscillation_index {self.oscillation_index}: give more than 0, such as 0.06")
         for name in ("tail_seconds", "smoothing_mm"):
@@ -118,7 +118,7 @@ def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress
     progress : callable, optional
         Called with (stage, steps done, steps to do) of the stages ``"smoothing"`` and ``"deconvolution"``.
     brain_curve : BrainCurve, optional
-        Of this series and mask, where it is known already.
+        The curve of this series and mask, if it is known already.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def perfusion_maps(series, options=None, mask=None, arterial_mask=None, progress
 
 
 def _doubts(series, inputs, found):
-    """What makes the values of a series' maps less sure than on the phantom of docs/reference/perfusion-errors.md."""
+    """Warnings about a series whose maps are less certain than on the phantom of docs/reference/perfusion-errors.md."""
     if series.frame_seconds > _LONGEST_FRAME_SECONDS:
         yield (
             f"{series.path}: {series.frame_seconds:g} s from frame to frame: flow comes out far too low and Tmax late "
@@ -178,7 +178,7 @@ def _doubts(series, inputs, found):
     if inputs.num_baseline_frames < _FEWEST_BASELINE_FRAMES:
         yield (
             f"{series.path}: contrast arrives after {inputs.num_baseline_frames} frames, too few for a baseline: "
-            "the volume of blood is unsure where there is little; start the scan earlier"
+            "blood volume is uncertain where it is low; start the scan earlier"
         )
     if found.remaining > _LARGEST_REMAINING:
         yield (
@@ -277,14 +277,14 @@ def _peaks(curves, spectrum, frame_seconds, options):
     strength = np.abs(spectrum) / np.abs(spectrum).max()
     inverse = np.divide(1, spectrum, out=np.zeros_like(spectrum), where=strength > 1e-9)
 
-    def residues(rows, threshold):
-        kept = np.where(strength >= threshold, inverse, 0).astype(np.complex64)
+    def residues(rows, cutoff):
+        kept = np.where(strength >= cutoff, inverse, 0).astype(np.complex64)
         return fft.irfft(tissue[rows] * kept, length, axis=1)
 
-    if options.regularization == "threshold":
-        return _maxima(residues(slice(None), options.threshold), frame_seconds)
+    if options.regularization == "cutoff":
+        return _maxima(residues(slice(None), options.svd_cutoff), frame_seconds)
     height, delay = np.zeros(len(curves), np.float32), np.zeros(len(curves), np.float32)
-    # oscillation falls as the threshold rises: the first rung that is smooth is found by halving, in four steps
+    # oscillation falls as the cutoff rises: the first rung that is smooth is found by halving, in four steps
     rough = np.full(len(curves), -1)
     smooth = np.full(len(curves), len(_LADDER))
     while True:

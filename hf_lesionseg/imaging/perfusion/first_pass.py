@@ -90,7 +90,7 @@ def find_first_pass(curve, name="series", order_is_sure=False):
     curve : array of shape (T,)
         As :func:`time_intensity_curve` gives it, not smoothed.
     name : str or os.PathLike
-        Of the series, for errors.
+        Name of the series, for errors.
     order_is_sure : bool
         Take the frames' order as it is.
 

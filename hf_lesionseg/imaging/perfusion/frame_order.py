@@ -32,7 +32,7 @@ def check_frame_order(curve, smooth, name="series"):
     curve, smooth : float64 arrays of shape (T,)
         As it is, and smoothed; not flat.
     name : str or os.PathLike
-        Of the series, for the error.
+        Name of the series, for the error.
 
     Raises
     ------

@@ -17,7 +17,7 @@ def map_origins(scans: Mapping[str, Scan], made: Collection[str] = ()) -> dict[s
 
     Parameters
     ----------
-    scans : by channel; those that are no maps are left out
+    scans : by channel; those that are not maps are left out
     made : channels that were made from a series just now, whose header they have
 
     Returns

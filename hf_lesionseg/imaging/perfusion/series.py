@@ -95,7 +95,7 @@ def read_perfusion_series(path, frame_seconds=None, order_is_sure=False):
     frame_seconds : float, optional
         Time from frame to frame, s; overrules the header, whose own falls back to 1 s where it is not plausible.
     order_is_sure : bool
-        Do not doubt the order of the frames where their curve is no bolus'.
+        Do not doubt the order of the frames, even if their curve does not look like a bolus.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def read_perfusion_series(path, frame_seconds=None, order_is_sure=False):
     ScanError
         For a missing or damaged file, one volume, time along another axis than the fourth (see
         :mod:`~hf_lesionseg.imaging.perfusion.time_axis`), fewer than 6 frames, two axes beside space, no voxel above
-        0 HU, frames that are all equal, or a ``frame_seconds`` that is no time. One line, with the remedy.
+        0 HU, frames that are all equal, or a ``frame_seconds`` that is not a time. One line, with the remedy.
     """
     path = Path(path)
     try:

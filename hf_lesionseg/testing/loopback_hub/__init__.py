@@ -20,7 +20,7 @@ from .store import Store
 
 @dataclasses.dataclass
 class Faults:
-    """What goes wrong on purpose; may be changed while the server runs.
+    """Faults on purpose; may be changed while the server runs.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_lesionseg.datasets.prepared.folds import folds_file, load_folds, make_folds, save_folds
-from hf_lesionseg.errors import DataError
+from hf_lesionseg.errors import DataError, UsageError
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def test_a_test_set_is_kept_apart():
 def test_what_cannot_be_shared_out():
     with pytest.raises(DataError, match="3 people cannot be shared out into 4 folds"):
         make_folds(cohort([5, 1, 1]), 4)
-    with pytest.raises(DataError, match="1 folds cannot be held out in turn"):
+    with pytest.raises(UsageError, match="1 folds cannot be held out in turn"):
         make_folds(cohort([1] * 9), 1)
     with pytest.raises(DataError, match="while fold 0 is held out one person is left"):
         make_folds(cohort([1, 1]), 2)
@@ -127,7 +127,7 @@ def test_kept_folds_that_leak_or_fit_no_more_are_refused(tmp_path):
         load_folds(path, cases)
 
     reseal(path, record)
-    with pytest.raises(DataError, match=r"is of other cases than these data \(p009s1"):
+    with pytest.raises(DataError, match=r"holds other cases than these data \(p009s1"):
         load_folds(path, cases[:-1])
     path.write_text("{}")
     with pytest.raises(DataError, match="holds no folds"):

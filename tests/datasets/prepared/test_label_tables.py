@@ -138,7 +138,7 @@ def test_an_image_and_an_interpolated_map_in_labels_are_refused_by_name(source, 
     assert [case.id for case in dataset.cases] == ["c3", "c4"]
     reasons = [each["reason"] for each in dataset.rejected]
     assert ["looks like an image" in reason for reason in reasons] == [True, False, True]
-    assert "c1.nii.gz: holds 0.4 (4 voxels), which is no label" in reasons[1]
+    assert "c1.nii.gz: holds 0.4 (4 voxels), which is not a label" in reasons[1]
 
 
 def test_voxels_that_nobody_labelled_are_no_lesion(source, tmp_path):
@@ -197,7 +197,7 @@ def test_tables_of_both_versions(tmp_path):
 
 @pytest.mark.parametrize("labels", [{"tumour": 1.9}, {"tumour": None}, ["tumour"], {"tumour": "two"}])
 def test_a_table_that_is_none_is_refused(tmp_path, labels):
-    with pytest.raises(DataError, match=r"dataset\.json: labels .* are no names and values"):
+    with pytest.raises(DataError, match=r"dataset\.json: labels .* are not names with values"):
         nnunet_table(tmp_path / "dataset.json", {"labels": labels})
 
 

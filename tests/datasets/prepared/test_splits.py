@@ -153,14 +153,14 @@ def test_a_changed_or_damaged_file_is_refused(saved):
     record = json.loads(path.read_text())
     record["splits"]["train"][0] = "another"
     path.write_text(json.dumps(record))
-    with pytest.raises(DataError, match="do not fit their hash"):
+    with pytest.raises(DataError, match="do not match their hash"):
         load_splits(path, cases)
     record["splits"]["train"][0] = record["splits"]["train"][1]
     path.write_text(json.dumps(record))
     with pytest.raises(DataError, match="twice"):
         load_splits(path, cases)
     path.write_text("{")
-    with pytest.raises(DataError, match="is no split file"):
+    with pytest.raises(DataError, match="is not a split file"):
         load_splits(path, cases)
     path.unlink()
     with pytest.raises(DataError, match="does not exist"):

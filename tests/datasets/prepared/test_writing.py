@@ -223,7 +223,7 @@ def test_a_damaged_record_of_the_data_set_is_named_and_can_be_deleted(make_recor
     cases = prepare(records, tmp_path / "out", small_processor).cases
     written = (cases[0].folder / "case.json").stat().st_mtime_ns
     (tmp_path / "out" / name).write_text('{"name"')
-    with pytest.raises(DataError, match=f"{name}: cannot be read .*; delete this file and prepare again, cases stay"):
+    with pytest.raises(DataError, match=f"{name}: cannot be read .*; delete it and prepare again; cases are kept"):
         prepare(records, tmp_path / "out", small_processor)
     (tmp_path / "out" / name).unlink()
     assert len(prepare(records, tmp_path / "out", small_processor).cases) == 2
@@ -254,7 +254,7 @@ def test_other_settings_and_other_data_are_refused(make_records, small_processor
     foreign = tmp_path / "model"
     foreign.mkdir()
     (foreign / "model.safetensors").write_bytes(b"weights")
-    with pytest.raises(DataError, match=r"holds model.safetensors, which is no prepared data"):
+    with pytest.raises(DataError, match=r"holds model.safetensors, which is not prepared data"):
         prepare(records, foreign, small_processor)
     assert [path.name for path in foreign.iterdir()] == ["model.safetensors"]
 
@@ -291,7 +291,7 @@ def test_when_every_case_fails_the_first_reason_is_told(make_records, small_proc
 
 def test_ids_that_clash_or_are_no_names_are_refused(make_records, small_processor, tmp_path):
     one = make_records(1)[0]
-    for ids, message in ((("a", "A"), "is used twice"), (("a/b",), "cannot be a folder"), ((".a",), "cannot be")):
+    for ids, message in ((("a", "A"), "is used twice"), (("a/b",), "cannot name a folder"), ((".a",), "cannot name")):
         with pytest.raises(DataError, match=message):
             prepare([CaseRecord(each, "x", one.images, one.masks) for each in ids], tmp_path / "o", small_processor)
 

@@ -128,8 +128,8 @@ def test_scans_registered_to_the_mask_go_before_those_that_were_not(tmp_path):
 @pytest.mark.parametrize(
     ("scans", "mask", "reason"),
     [
-        (("run-2_T1w",), "run-1_label-lesion_mask", "its lesion mask is of run-1, of which there is no t1w scan"),
-        (("T1w",), "space-MNI_label-lesion_mask", "has no t1w scan in the space of its mask (MNI); found are T1w"),
+        (("run-2_T1w",), "run-1_label-lesion_mask", "its lesion mask belongs to run-1, which has no t1w scan"),
+        (("T1w",), "space-MNI_label-lesion_mask", "has no t1w scan in the space of its mask (MNI); found: T1w"),
         (("T1w",), "space-FLAIR_label-lesion_mask", "has no t1w scan in the space of its mask (FLAIR)"),
         (("acq-a_T1w", "acq-b_T1w"), "label-lesion_mask", "--entity acq=a or --entity acq=b"),
     ],
@@ -209,21 +209,21 @@ def test_one_session_that_only_the_scan_or_only_the_mask_names(tmp_path):
 def test_near_misses_are_named_and_what_there_is_instead(tmp_path):
     touch(tmp_path, "sub_01_T1w.nii.gz", "sub-02/anat/sub-02_FLAIR.nii.gz", "sub-03/anat/sub-03_T2w.nii.gz")
     with pytest.raises(
-        DataError, match=r"1 FLAIR, 1 T2w: choose with --channels flair.*sub_01_T1w\.nii\.gz is no name"
+        DataError, match=r"1 FLAIR, 1 T2w: choose with --channels flair.*sub_01_T1w\.nii\.gz does not follow BIDS"
     ):
         BIDS().find(tmp_path)
     (tmp_path / "sub_01_T1w.nii.gz").rename(tmp_path / "x.nii.gz")
     touch(tmp_path, "sub-01/anat/T1w.nii.gz")
-    with pytest.raises(DataError, match=r"sub-01/anat/T1w\.nii\.gz is no name of BIDS"):
+    with pytest.raises(DataError, match=r"sub-01/anat/T1w\.nii\.gz does not follow BIDS"):
         BIDS().find(tmp_path)
     touch(tmp_path, "sub-02/anat/sub-02_T1w.nii.gz", "sub-02/anat/sub-02_T1w_label-lesion.nii.gz")
     _, rejected = BIDS().find(tmp_path)
-    assert "sub-02_T1w_label-lesion.nii.gz is no name of a mask in BIDS" in rejected[0].reason
+    assert "sub-02_T1w_label-lesion.nii.gz is not a BIDS name for a mask" in rejected[0].reason
 
 
 def test_a_name_of_a_person_that_is_cut_in_two_is_named(tmp_path):
     touch(tmp_path, "sub-A_1/anat/sub-A_1_T1w.nii.gz")
-    with pytest.raises(DataError, match=r"sub-A_1_T1w\.nii\.gz is no name of BIDS") as error:
+    with pytest.raises(DataError, match=r"sub-A_1_T1w\.nii\.gz does not follow BIDS") as error:
         BIDS().find(tmp_path)
     assert "--channels" not in str(error.value)
 
@@ -234,7 +234,7 @@ def test_an_entity_that_nothing_has(tmp_path):
         BIDS(entities={"label": "stroke"}).find(tmp_path)
     with pytest.raises(DataError, match="no scan or mask has run=1; found: no run at all"):
         BIDS(entities={"run": "1"}).find(tmp_path)
-    with pytest.raises(DataError, match="nowhere: is no folder of masks"):
+    with pytest.raises(DataError, match="nowhere: is not a folder of masks"):
         BIDS(masks="nowhere").find(tmp_path)
 
 
@@ -310,7 +310,7 @@ def test_volumes_of_the_labels_that_a_table_names_and_of_one_rater(tmp_path):
     (tmp_path / "tissue/dseg.tsv").write_text("index\tname\n1\tgrey\n2\twhite\n4\tlesion\n")
     dataset = prepare(BIDS(), tmp_path / "tissue", tmp_path / "out1", progress=False)
     assert [case.lesion_ml for case in dataset.cases] == pytest.approx([40 * 0.125] * 3)
-    with pytest.raises(DataError, match="no parts of one"):
+    with pytest.raises(DataError, match="not parts of one"):
         prepare(BIDS(), tmp_path / "raters", tmp_path / "out2", progress=False)
     dataset = prepare(BIDS(entities={"desc": "rater2"}), tmp_path / "raters", tmp_path / "out2", progress=False)
     assert [case.lesion_ml for case in dataset.cases] == pytest.approx([50 * 0.125] * 3)

@@ -157,7 +157,7 @@ def test_people_from_a_csv_file(source, tmp_path):
     records, _ = ISLES2018(people=people).find(source)
     assert [record.person for record in records] == ["Train_1", "Train_40", "Train_40", "Train_1", "Train_1"]
     assert [record.notes["person_from"] for record in records] == ["json", "json", "json", "mapping", "mapping"]
-    for content, message in (("case;person\n", "has no line"), ("id,who\n1,2\n", "columns case and person"),
+    for content, message in (("case;person\n", "names no case"), ("id,who\n1,2\n", "columns case and person"),
                              ("case,person\ncase_1,\n", "'case_1' has no person")):  # fmt: skip
         people.write_text(content)
         with pytest.raises(DataError, match=message):
@@ -189,8 +189,8 @@ def test_a_csv_file_that_leaves_it_open_whose_a_slab_is(source, tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("case_1,P1\ncase_99,P2", r"99 is no case of this folder, which holds case_\d and \d more"),
-        ("Case1,P1\nfoo,P2\nbar,P3", r"bar, foo are no cases of this folder"),
+        ("case_1,P1\ncase_99,P2", r"99 is not a case of this folder, which holds case_\d and \d more"),
+        ("Case1,P1\nfoo,P2\nbar,P3", r"bar, foo are not cases of this folder"),
         ("1,P1\ncase_1,P2", r"'case_1' has two people, P1 and P2"),
     ],
 )

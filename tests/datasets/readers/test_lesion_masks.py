@@ -190,7 +190,7 @@ def test_a_name_goes_before_a_folder(study):
 
 def test_probabilities_are_no_mask_and_are_named(study):
     reason = study("sub-01/anat/sub-01_label-lesion_probseg.nii.gz")
-    assert "sub-01_label-lesion_probseg.nii.gz is no name of a mask in BIDS, but of probabilities: cut them" in reason
+    assert "sub-01_label-lesion_probseg.nii.gz is not a BIDS name for a mask, but for probabilities: cut them" in reason
 
 
 def test_two_forms_of_one_file_are_one(study):

@@ -159,7 +159,7 @@ def test_folders_of_another_layout_are_refused(source, tmp_path):
     with pytest.raises(DataError, match=r"dataset\.json: cannot be read"):
         NNUNet().find(source)
     (source / "dataset.json").write_text('{"channel_names": {"0": "CT", "1": "ct"}}')
-    with pytest.raises(DataError, match="are not told apart"):
+    with pytest.raises(DataError, match="cannot be told apart"):
         NNUNet().find(source)
     for path in (source / "imagesTr").iterdir():
         path.unlink()

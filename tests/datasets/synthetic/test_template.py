@@ -10,7 +10,7 @@ import pytest
 import hf_lesionseg
 from hf_lesionseg.datasets.synthetic.strokes.territories import TERRITORIES, territory_index
 from hf_lesionseg.datasets.synthetic.template import load_template
-from hf_lesionseg.errors import DataError
+from hf_lesionseg.errors import UsageError
 
 
 def at(template, volume, x, y, z):
@@ -53,7 +53,7 @@ def test_a_coarser_template_shows_the_same_brain_at_the_same_place(template):
 
 
 def test_an_impossible_spacing_is_refused():
-    with pytest.raises(DataError, match="take 1, 2, 3 or 4"):
+    with pytest.raises(UsageError, match="take 1, 2, 3 or 4"):
         load_template(5)
 
 

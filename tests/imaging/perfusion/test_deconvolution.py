@@ -51,8 +51,8 @@ def maps(phantom):
     return perfusion_maps(as_series(phantom))
 
 
-@pytest.mark.parametrize("threshold", [0.01, 0.05, 0.2])
-def test_equals_the_truncated_svd_of_the_block_circulant_matrix(threshold):
+@pytest.mark.parametrize("cutoff", [0.01, 0.05, 0.2])
+def test_equals_the_truncated_svd_of_the_block_circulant_matrix(cutoff):
     """The matrix of Wu et al. written out, decomposed by LAPACK in float64; curves that have died away, no tail."""
     times = np.arange(0, 60.0)
     bolus = BolusShape()
@@ -62,9 +62,9 @@ def test_equals_the_truncated_svd_of_the_block_circulant_matrix(threshold):
     padded = np.concatenate([arterial, np.zeros(60)])
     weighted = (np.roll(padded, 1) + 4 * padded + np.roll(padded, -1)) / 6
     left, values, right = linalg.svd(linalg.circulant(weighted))
-    inverse = np.where(values >= threshold * values[0], 1 / values, 0)
+    inverse = np.where(values >= cutoff * values[0], 1 / values, 0)
     residue = (right.T * inverse) @ left.T @ np.vstack([curves.T, np.zeros((60, 6))])
-    found = deconvolve(curves, arterial, 1.0, PerfusionOptions("threshold", threshold, tail_seconds=0))
+    found = deconvolve(curves, arterial, 1.0, PerfusionOptions("cutoff", cutoff, tail_seconds=0))
     np.testing.assert_allclose(found.height, residue.max(axis=0), rtol=2e-4)
     at = residue.argmax(axis=0)
     np.testing.assert_allclose(found.delay, np.where(at < 60, at, 0), atol=0.51)
@@ -256,7 +256,7 @@ def test_a_series_without_vessels_or_brain_is_refused(phantom):
         perfusion_maps(as_series(phantom, phantom.data[..., order]))
 
 
-@pytest.mark.parametrize("wrong", [{"regularization": "tikhonov"}, {"threshold": 1.0}, {"oscillation_index": 0}])
+@pytest.mark.parametrize("wrong", [{"regularization": "tikhonov"}, {"svd_cutoff": 1.0}, {"oscillation_index": 0}])
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PerfusionOptions(**wrong)

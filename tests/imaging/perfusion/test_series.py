@@ -102,8 +102,8 @@ def test_few_frames_are_read_with_a_warning(bolus, save):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data[..., 0], "is one volume, no series"),
-        (lambda data: data[..., :1], "is one volume, no series"),
+        (lambda data: data[..., 0], "is one volume, not a series"),
+        (lambda data: data[..., :1], "is one volume, not a series"),
         (lambda data: data[..., 7:10], "3 frames, but a first pass"),
         (lambda data: data.transpose(0, 1, 3, 2), r"time is the third axis .*numpy\.moveaxis\(data, 2, 3\)"),
         (lambda data: data.transpose(3, 0, 1, 2), r"time is the first axis .*numpy\.moveaxis\(data, 0, 3\)"),

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage as ndi
 from tqdm import tqdm
 
-from ....errors import DataError
+from ....errors import DataError, UsageError
 from ....imaging.atomic import replace_folder_aside, write_aside
 from ...workers import run_tasks
 from .anatomy import Anatomy, measure_anatomy
@@ -81,7 +81,7 @@ class HeadCatalogue:
                 f"{self.folder / CATALOGUE}: cannot be read ({error}); make it with `lesionseg prepare heads`"
             ) from error
         if self.record.get("version") != VERSION:
-            raise DataError(f"{self.folder}: is a catalogue of another version; run `lesionseg prepare heads` again")
+            raise DataError(f"{self.folder}: was made by another version; run `lesionseg prepare heads` again")
         self.anatomies = [Anatomy(self.folder / "anatomy" / each["id"], each) for each in self.record["anatomies"]]
         self.masks = LesionMasks(self.folder / "lesions.npy", self.record["masks"])
         self.mni_centre, self.mni_spread = (np.array(self.record[f"mni_{name}"], np.float32)
@@ -137,6 +137,8 @@ def build_catalogue(sources: HeadSources, folder: Path, *, seed: int = 0, worker
     DataError
         For labels that no tissue stands for, a mask on another grid, a head without a brain, sources without any
         file, one file or person in two splits, sets too small to split.
+    UsageError
+        Where no anatomies or no masks are given.
     """
     files = [
         (kind, root, path)
@@ -145,9 +147,9 @@ def build_catalogue(sources: HeadSources, folder: Path, *, seed: int = 0, worker
         for path in _scans(Path(root))
     ]
     if not files:
-        raise DataError("no anatomies are given; give label maps, heads or brains with --labels, --heads or --brains")
+        raise UsageError("no anatomies are given; give label maps, heads or brains with --labels, --heads or --brains")
     if not sources.lesions:
-        raise DataError("no lesion masks are given; give a folder or tar archive of them with --lesions")
+        raise UsageError("no lesion masks are given; give a folder or tar archive of them with --lesions")
     folder.mkdir(parents=True, exist_ok=True)
     anatomies = []
     for kind, root, path in files:
@@ -298,13 +300,15 @@ def _read_anatomy(kind, path, brain_masks):
         raise DataError(f"{path}: has shape {data.shape}; give a volume of three axes")
     if kind == "labels":
         if not np.array_equal(data, np.rint(data)):
-            raise DataError(f"{path}: holds values that are no whole numbers; give a label map")
+            raise DataError(f"{path}: holds values that are not whole numbers; give a label map")
         return measure_anatomy(tissues_of_labels(data.astype(np.int32), str(path)), spacing)
     data = data.astype(np.float32)
     if kind == "brain":
         mask = ndi.binary_fill_holes(ndi.binary_closing(data > 0, iterations=2))
         if mask.mean() > 0.6:
-            raise DataError(f"{path}: is no stripped brain, for {mask.mean():.0%} of it is above 0; give it as a head")
+            raise DataError(
+                f"{path}: is not a stripped brain, since {mask.mean():.0%} of it is above 0; give it as a head"
+            )
     else:
         mask = _brain_mask(path, data, image.affine, brain_masks)
     corrected = correct_shading(data, mask, spacing, str(path))

@@ -30,7 +30,10 @@ def _licences(given: Mapping | Sequence[str] | None) -> dict[str, str]:
 
 
 def _paths(help: str) -> Option:
-    return Option(help, metavar="PATH", given_as=list[Path] | None, parse=lambda given: tuple(given or ()))
+    help += " Repeat the option for more files or folders."
+    return Option(
+        help, metavar="PATH", must_exist=True, given_as=list[Path] | None, parse=lambda given: tuple(given or ())
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +55,11 @@ class Heads(Generator):
 
     command = "heads"
     title = "generated heads with strokes"
-    help = """Prepare heads with strokes: `lesionseg train` then renders its slices as it goes, each one new.
+    help = """Prepare heads with strokes, from which `lesionseg train` renders new slices as it goes.
 
-    Anatomies and masks are real; contrast, age, strokes' appearance and artefacts are made up. People are shared out
-    to three sets: to fit, to choose by (checkpoint, threshold) and to report on once.
+    Anatomies and masks are real; contrast, age, the strokes' appearance and artefacts are made up. The command shares
+    people out to three sets: fit, to train on; choose, to choose checkpoint and threshold by; and report, for one
+    report at the end.
 
     `lesionseg prepare heads --labels maps --heads t1w --brains stripped --lesions masks.tar -o heads`
 
@@ -63,17 +67,18 @@ class Heads(Generator):
     """
     recipe = "clci-net-heads"
 
-    labels: Annotated[Sequence[Path], _paths("Label maps of whole heads, FreeSurfer-like (files or folders).")] = ()
+    labels: Annotated[Sequence[Path], _paths("Label maps of whole heads, FreeSurfer-like.")] = ()
     heads: Annotated[Sequence[Path], _paths("Real T1w scans of whole, healthy heads.")] = ()
     brains: Annotated[Sequence[Path], _paths("Real T1w scans of healthy brains, skull-stripped.")] = ()
     lesions: Annotated[Sequence[Path], _paths("Lesion masks in MNI space at 1 mm: folders or tar archives.")] = ()
     brain_masks: Annotated[
-        Path | None, Option("Brain masks of the heads, by name; others are made.", metavar="DIR")
+        Path | None,
+        Option("Brain masks of the heads, by name. Default: the command makes them.", metavar="DIR", must_exist=True),
     ] = None
     licences: Annotated[
         Mapping[str, str],
         Option(
-            "Licence of a folder or file, by its name.",
+            "Licence of a source, by its name. Repeat the option for more sources.",
             metavar="SOURCE=TEXT",
             flag="--licence",
             given_as=list[str] | None,
@@ -81,17 +86,21 @@ class Heads(Generator):
         ),
     ] = field(default_factory=dict)
     catalogue: Annotated[
-        Path | None, Option("Render scans of a folder that this command made, instead of sources.", metavar="DIR")
+        Path | None,
+        Option(
+            "Folder that this command made, to render scans from in place of sources.", metavar="DIR", must_exist=True
+        ),
     ] = None
-    count: Annotated[int, Option("Whole scans to render and prepare, a third without a stroke.", flag="--render")] = 36
+    count: Annotated[int, Option("Whole scans to render and prepare; a third has no stroke.", flag="--render")] = 36
     split_of_heads: Annotated[
-        str, Option("Whose heads to render: choose (to validate on), report or fit.", flag="--split")
+        str,
+        Option("Set whose heads to render: choose (to validate on), report or fit.", metavar="NAME", flag="--split"),
     ] = "choose"
     seed: Annotated[int, Option("Seed of the rendered scans.")] = 0
     spacing: Annotated[
         tuple[float, float] | None,
         Option(
-            "Voxels of the rendered scans in mm, in-plane and between slices; drawn for each by default.",
+            "Voxel size of the rendered scans in mm, in the slice and across slices. Default: drawn for each scan.",
             metavar="PIXEL SLICE",
         ),
     ] = None

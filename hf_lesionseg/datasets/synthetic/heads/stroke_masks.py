@@ -65,7 +65,7 @@ def _tar_members(path):
                 if not Path(name).name.startswith("."):
                     yield name, archive.extractfile(name).read()
     except tarfile.TarError as error:
-        raise DataError(f"{path}: is no tar archive that can be read ({error})") from error
+        raise DataError(f"{path}: cannot be read as a tar archive ({error})") from error
 
 
 def clean_mask(image: nib.Nifti1Image, brain, name: str):
@@ -82,7 +82,7 @@ def clean_mask(image: nib.Nifti1Image, brain, name: str):
     -------
     mask : bool array (X, Y, Z), RAS+, or None where less than ``SMALLEST_ML`` or more than ``LARGEST_ML`` are left
     origin : array of 3, mm
-        Of its first voxel.
+        Position of its first voxel.
 
     Raises
     ------

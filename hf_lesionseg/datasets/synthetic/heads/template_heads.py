@@ -155,17 +155,21 @@ class TemplateHeads(Generator):
     licence = TEMPLATE_LICENCE
     help = """Make whole heads with strokes around nilearn's brain template, and prepare them.
 
-    For demonstrations, tests and to try fine-tuning out: everything made from them is marked synthetic.
+    They are for demonstrations, tests and first trials of fine-tuning. Everything made from them is marked synthetic.
 
     `lesionseg prepare template-heads -o heads --count 20 --scanner low-field --workers 2`
     """
     recipe = "clci-net-heads-finetune"
 
-    count: Annotated[int, Option("Heads to make; more of them add to a folder.")]
-    seed: Annotated[int, Option("Equal seeds give equal heads.")] = 0
-    scanner: Annotated[str, Option("ordinary, or low-field: flat, noisy and shaded, slices of 6 mm.")] = "ordinary"
-    minimum_ml: Annotated[float | None, Option("Only lesions of at least this volume in mL.", given_as=float)] = 5.0
-    maximum_ml: Annotated[float | None, Option("Only lesions of at most this volume in mL.")] = None
+    count: Annotated[int, Option("Heads to make. A higher number adds to a folder.")]
+    seed: Annotated[int, Option("Seed; equal seeds give equal heads.")] = 0
+    scanner: Annotated[
+        str, Option("Scanner to imitate: ordinary, or low-field (flat, noisy, shaded, slices of 6 mm).", metavar="NAME")
+    ] = "ordinary"
+    minimum_ml: Annotated[
+        float | None, Option("Volume in mL of the smallest lesion to draw.", metavar="ML", given_as=float)
+    ] = 5.0
+    maximum_ml: Annotated[float | None, Option("Volume in mL of the largest lesion to draw.", metavar="ML")] = None
 
     @property
     def name(self) -> str:

@@ -181,6 +181,6 @@ def _paint_vessels(rng, frame, scan):
 
 
 def _paint_couch(frame, scan):
-    # it is no part of the body: as far behind it as the body is deep, and thin
+    # it is not a part of the body: as far behind it as the body is deep, and thin
     line = (frame.y < -_HALF_DEPTH - 12) & (frame.y > -_HALF_DEPTH - 17) & (np.abs(frame.x) < 190)
     scan[line & (scan < -900)] = -350

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import nibabel as nib
 
-from ....errors import DataError
+from ....errors import UsageError
 from ....imaging import Scan, write_aside, write_mask, write_volume
 from ...readers.nnunet import NNUNet
 from ...readers.pancreas_ct import PancreasCT
@@ -59,8 +59,10 @@ def generate_organs(
 
     Raises
     ------
+    UsageError
+        Where the settings are impossible.
     DataError
-        Where the settings are impossible, or the folder holds something else.
+        Where the folder holds something else.
     OutputError
         Where it cannot be written.
     """
@@ -78,7 +80,7 @@ def generate_organs(
 def _check_grid(size: int, slices: int) -> None:
     for name, value, (low, high) in (("size", size, _SIZES), ("slices", slices, _SLICES)):
         if not low <= value <= high:
-            raise DataError(f"{name} is {value}; take {low} to {high}")
+            raise UsageError(f"{name} is {value}; take {low} to {high}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +92,8 @@ class Organs(Generator):
     licence = _LICENCE
     help = """Generate CT volumes with one organ among look-alikes, and prepare them.
 
-    The organ varies in size and place; most are small, some absent. Everything made from them is marked synthetic.
+    The organ varies in size and place; most are small, and some volumes have none. Everything made from them is marked
+    synthetic.
 
     `lesionseg prepare synthetic-organs -o organs --count 60 --workers 2`
     """
@@ -98,8 +101,8 @@ class Organs(Generator):
     fractions = {"train": 0.6, "validation": 0.15, "test": 0.25}
     recipe_help = PancreasCT.recipe_help
 
-    size: Annotated[int, Option("Pixels of a slice along both axes, 64 to 512.")] = 128
-    slices: Annotated[int, Option("Slices of a volume, 1 to 128.")] = 16
+    size: Annotated[int, Option("Rows and columns of a slice, 64 to 512.")] = 128
+    slices: Annotated[int, Option("Slices per volume, 1 to 128.")] = 16
 
     def default_processor(self, source: str | Path | None = None):
         """The one of Pancreas-CT."""

@@ -13,7 +13,7 @@ from typing import Annotated
 import nibabel as nib
 import numpy as np
 
-from ....errors import DataError
+from ....errors import UsageError
 from ....imaging.atomic import replace_folder_aside, write_aside
 from ....imaging.perfusion.deconvolution import perfusion_maps
 from ....imaging.perfusion.series import PerfusionSeries
@@ -73,15 +73,17 @@ def generate_perfusion(
 
     Raises
     ------
+    UsageError
+        Where the settings are impossible.
     DataError
-        Where nilearn is missing, the settings are impossible, or the folder holds something else.
+        Where nilearn is missing, or the folder holds something else.
     OutputError
         Where it cannot be written.
     """
     output = Path(output)
     check_amount("patients", patients, seed)
     if prefix not in _FIRST_ID:
-        raise DataError(f"prefix is {prefix!r}; take 'CT' or 'MR', the two that ISLES 2018 has")
+        raise UsageError(f"prefix is {prefix!r}; take 'CT' or 'MR', the two that ISLES 2018 has")
     _check_grid(size, num_slices, num_frames)
     settings = {
         "seed": seed,
@@ -107,7 +109,7 @@ def _check_grid(size: int, num_slices: int | None, num_frames: int | None) -> No
     limits = (("size", size, _SIZES), ("num_slices", num_slices, _SLICES), ("num_frames", num_frames, _FRAMES))
     for name, value, (low, high) in limits:
         if value is not None and not low <= value <= high:
-            raise DataError(f"{name} is {value}; take {low} to {high}")
+            raise UsageError(f"{name} is {value}; take {low} to {high}")
     load_template(_TEMPLATE_MM)  # the errors of a missing template belong here, not into the workers
 
 
@@ -125,9 +127,9 @@ class Perfusion(Generator):
     licence = TEMPLATE_LICENCE
     help = """Generate CT perfusion of acute strokes in ISLES 2018's layout, and prepare it.
 
-    Series by the physics of a phantom, maps made from them, DWI, and the infarct as truth; the files stay in
-    DIR/source. A recipe's size larger than the slices is cut down to them. Everything made from these cases is marked
-    synthetic.
+    The command makes series by the physics of a phantom, maps from the series, a DWI, and the infarct as truth. It
+    keeps the files in OUTPUT/source. It cuts a recipe's slice size down to that of the generated slices. Everything
+    made from these cases is marked synthetic.
 
     `lesionseg prepare synthetic-perfusion -o perfusion --count 12 --size 64 --recipe ms-dcnn-isles2018`
     """
@@ -137,12 +139,14 @@ class Perfusion(Generator):
 
     count: Annotated[
         int,
-        Option("People to generate, half of them with two slabs, which are two cases; more of them add to a folder."),
+        Option(
+            "People to generate; half of them have two slabs, which are two cases. A higher number adds to a folder."
+        ),
     ]
-    size: Annotated[int, Option("Pixels of a slice of 220 mm along both axes, 64 to 512.")] = 128
-    slices: Annotated[int | None, Option("Slices of a slab, 1 to 16; by default 2, 4 or 8 by chance.")] = None
+    size: Annotated[int, Option("Rows and columns of a slice of 220 mm, 64 to 512.")] = 128
+    slices: Annotated[int | None, Option("Slices per slab, 1 to 16. Default: 2, 4 or 8 by chance.")] = None
     frames: Annotated[
-        int | None, Option("Frames of a series, a second each, 30 to 120; by default 40 to 60 by chance.")
+        int | None, Option("Frames per series, one per second, 30 to 120. Default: 40 to 60 by chance.")
     ] = None
 
     def adapt(self, processor):

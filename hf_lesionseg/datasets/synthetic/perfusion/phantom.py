@@ -113,7 +113,7 @@ def tissue_curves(
     cbf, cbv, delay : arrays of shape (V,)
         mL/100 g/min, mL/100 g, s.
     times : array of shape (T,)
-        Of the frames, s from the injection.
+        Times of the frames, s from the injection.
     bolus : BolusShape
     density : of tissue, g/mL
     hematocrit_factor : plasma per blood of large over small vessels

@@ -65,8 +65,10 @@ def generate_strokes(
 
     Raises
     ------
+    UsageError
+        Where the settings are impossible.
     DataError
-        Where nilearn is missing, the settings are impossible, or the folder holds something else.
+        Where nilearn is missing, or the folder holds something else.
     OutputError
         Where it cannot be written.
     """
@@ -102,19 +104,19 @@ class Strokes(Generator):
     licence = TEMPLATE_LICENCE
     help = """Generate T1w scans with strokes of known outline, and prepare them.
 
-    For tests, demonstrations and warm-up: everything made from them is marked synthetic.
+    They are for tests, demonstrations and warm-up. Everything made from them is marked synthetic.
 
     `lesionseg prepare synthetic -o strokes --count 40 --minimum-ml 5 --workers 2`
     """
     fractions = PAPER_FRACTIONS
     recipe = "clci-net-atlas"
 
-    preset: Annotated[str, Option("Lesions as in chronic stroke (atlas, median 5 mL) or acute (median 10 mL).")] = (
-        "atlas"
-    )
-    spacing: Annotated[int, Option("Voxel size of the scans in mm: 1, 2, 3 or 4.")] = 1
-    minimum_ml: Annotated[float | None, Option("Only lesions of at least this volume in mL.")] = None
-    maximum_ml: Annotated[float | None, Option("Only lesions of at most this volume in mL.")] = None
+    preset: Annotated[
+        str, Option("Lesions to draw: atlas (chronic, median 5 mL) or acute (median 10 mL).", metavar="NAME")
+    ] = "atlas"
+    spacing: Annotated[int, Option("Voxel size of the scans in mm: 1, 2, 3 or 4.", metavar="MM")] = 1
+    minimum_ml: Annotated[float | None, Option("Volume in mL of the smallest lesion to draw.", metavar="ML")] = None
+    maximum_ml: Annotated[float | None, Option("Volume in mL of the largest lesion to draw.", metavar="ML")] = None
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from ....errors import DataError
+from ....errors import UsageError
 from .territories import TERRITORIES
 
 __all__ = ["PRESETS", "StrokePlan", "StrokePreset", "draw_plan", "find_preset"]
@@ -64,13 +64,13 @@ class StrokePreset:
 
         Raises
         ------
-        DataError
+        UsageError
             Where the limits leave nothing of the preset.
         """
         low = max(self.volume_limits_ml[0], minimum_ml or 0.0)
         high = min(self.volume_limits_ml[1], np.inf if maximum_ml is None else maximum_ml)
         if not low < high:
-            raise DataError(
+            raise UsageError(
                 f"no volumes are left between {low:g} and {high:g} mL: preset {self.name!r} spans "
                 f"{self.volume_limits_ml[0]:g} to {self.volume_limits_ml[1]:g} mL"
             )
@@ -87,7 +87,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class StrokePlan:
-    """What one case is to show, before anything is grown.
+    """The plan of one case, before anything is grown.
 
     Attributes
     ----------
@@ -106,9 +106,9 @@ class StrokePlan:
 
 
 def find_preset(name: str) -> StrokePreset:
-    """Look a preset up; `DataError` names the known ones."""
+    """Look a preset up; `UsageError` names the known ones."""
     if name not in PRESETS:
-        raise DataError(f"unknown preset {name!r}: take one of {', '.join(sorted(PRESETS))}")
+        raise UsageError(f"unknown preset {name!r}: take one of {', '.join(sorted(PRESETS))}")
     return PRESETS[name]
 
 

@@ -1,7 +1,7 @@
 """Arterial territories of the brain, split by MNI coordinates: each point belongs to its nearest anchor.
 
 The split is plain and our own: a few anatomical landmarks per artery, mirrored between the hemispheres. It places
-generated strokes; it is no atlas to report findings by.
+generated strokes; it is not an atlas to report findings by.
 """
 
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ import pytest
 
 from hf_lesionseg.datasets.synthetic.heads.catalogue import SPLITS, HeadCatalogue, build_catalogue
 from hf_lesionseg.datasets.synthetic.heads.tissues import LABELS, PARENCHYMA, Tissue, tissues_of_labels
-from hf_lesionseg.errors import DataError
+from hf_lesionseg.errors import DataError, UsageError
 
 
 def test_nobody_is_in_two_splits(catalogue):
@@ -87,7 +87,7 @@ def test_strokes_destroy_brain_only():
 )
 def test_bad_sources_are_refused_by_name(head_sources, tmp_path, change, message):
     changed = replace(head_sources, heads=[], brains=[], **{}) if "heads" not in change(tmp_path) else head_sources
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((DataError, UsageError), match=message):
         build_catalogue(replace(changed, **change(tmp_path)), tmp_path / "catalogue", progress=False)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hf_lesionseg.datasets.prepare import prepare
 from hf_lesionseg.datasets.synthetic.organs.case import ATTRIBUTES, generate_organ
 from hf_lesionseg.datasets.synthetic.organs.generate import Organs, generate_organs
-from hf_lesionseg.errors import DataError
+from hf_lesionseg.errors import DataError, UsageError
 
 SMALL = {"size": 64, "slices": 4, "progress": False}
 
@@ -48,7 +48,7 @@ def test_workers_resuming_and_a_larger_count_give_the_same_files(tmp_path):
     ],
 )
 def test_impossible_settings_are_refused(tmp_path, settings, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(UsageError, match=message):
         generate_organs(tmp_path / "out", **({"count": 1} | SMALL | settings))
 
 

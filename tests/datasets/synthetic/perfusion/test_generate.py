@@ -10,7 +10,7 @@ import pytest
 from hf_lesionseg.datasets.prepare import prepare
 from hf_lesionseg.datasets.readers.isles2018 import ISLES2018
 from hf_lesionseg.datasets.synthetic.perfusion.generate import Perfusion, generate_perfusion
-from hf_lesionseg.errors import DataError
+from hf_lesionseg.errors import DataError, UsageError
 from hf_lesionseg.imaging import read_mask, read_scan
 from hf_lesionseg.imaging.perfusion.deconvolution import perfusion_maps
 from hf_lesionseg.imaging.perfusion.series import read_perfusion_series
@@ -134,7 +134,7 @@ def test_the_reader_of_isles_2018_finds_the_cases(folder):
     ],
 )
 def test_impossible_settings_are_refused(tmp_path, wrong, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(UsageError, match=message):
         generate_perfusion(tmp_path / "x", **{"patients": 1, "progress": False, **wrong})
 
 

@@ -10,7 +10,7 @@ from hf_lesionseg.datasets.prepare import prepare
 from hf_lesionseg.datasets.prepared import PreparedDataset
 from hf_lesionseg.datasets.readers.atlas import ATLAS
 from hf_lesionseg.datasets.synthetic.strokes.generate import Strokes, generate_strokes
-from hf_lesionseg.errors import DataError
+from hf_lesionseg.errors import DataError, UsageError
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 
 COARSE = {"spacing": 4, "progress": False}
@@ -89,7 +89,7 @@ def test_other_settings_and_foreign_folders_are_refused(strokes, tmp_path):
     ],
 )
 def test_impossible_requests_are_refused_before_anything_is_written(options, message, tmp_path):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(UsageError, match=message):
         generate_strokes(tmp_path / "set", **COARSE, **options)
     assert not list((tmp_path / "set").rglob("*.nii.gz"))
 

@@ -6,7 +6,7 @@ from scipy import stats
 
 from hf_lesionseg.datasets.synthetic.strokes.presets import PRESETS, draw_plan, find_preset
 from hf_lesionseg.datasets.synthetic.strokes.territories import TERRITORIES
-from hf_lesionseg.errors import DataError
+from hf_lesionseg.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +41,9 @@ def test_narrower_limits_are_kept():
     volumes = [draw_plan(np.random.default_rng(number), preset, 5, 50).volume_ml for number in range(300)]
     assert 5 <= min(volumes) < 6
     assert 40 < max(volumes) <= 50
-    with pytest.raises(DataError, match="no volumes are left between 500 and 400 mL"):
+    with pytest.raises(UsageError, match="no volumes are left between 500 and 400 mL"):
         draw_plan(np.random.default_rng(0), preset, 500)
-    with pytest.raises(DataError, match="no volumes are left"):
+    with pytest.raises(UsageError, match="no volumes are left"):
         draw_plan(np.random.default_rng(0), preset, 5, 4)
 
 
@@ -81,5 +81,5 @@ def test_sides_and_territories(plans):
 
 
 def test_an_unknown_preset_names_the_known_ones():
-    with pytest.raises(DataError, match="unknown preset 'chronic': take one of acute, atlas"):
+    with pytest.raises(UsageError, match="unknown preset 'chronic': take one of acute, atlas"):
         find_preset("chronic")
