@@ -101,7 +101,7 @@ def test_results_are_kept_or_replaced_as_asked(lesionseg, model_folder, write_sc
             2,
             "threshold=7.0: give a probability",
         ),
-        (["scan.nii", "-m", "no/such/model", "-o", "out"], 2, "no/such/model: no such folder, and no id of the Hub"),
+        (["scan.nii", "-m", "no/such/model", "-o", "out"], 2, "no/such/model: no such folder, and not a Hub id"),
         (["scan.nii", "-m", "x", "-o", "out", "--overwrite", "--skip-existing"], 2, "exclude each other; give one"),
     ],
 )
