@@ -55,7 +55,7 @@ ABSENT = [
     ("reproduce res-unet-1 --data absent", "absent: no such folder"),
     ("submit absent -o out", "absent: no such folder"),
     ("push absent org/name", "absent: no such folder"),
-    ("segment scan.nii -o out -m no/such/model", "no/such/model: no such folder, and no id of the Hub"),
+    ("segment scan.nii -o out -m no/such/model", "no/such/model: no such folder, and not a Hub id"),
 ]
 
 IMPOSSIBLE = [
