@@ -112,6 +112,14 @@ def segment(
             metavar="N",
         ),
     ] = None,
+    backend: Annotated[
+        str,
+        _run("What computes: torch, or onnxruntime with a --model that `lesionseg export` wrote.", metavar="NAME"),
+    ] = "torch",
+    compile: Annotated[
+        bool,
+        _run("Compile the network first. That takes minutes once: for many cases.", "--compile"),
+    ] = False,
     deterministic: Annotated[bool, _run("Make equal bytes on every run.", "--deterministic")] = False,
 ) -> None:
     """Segment the lesions of scans.
@@ -133,19 +141,22 @@ def segment(
         keep_largest=keep_largest,
         median_filter=median_filter,
     )
-    from ..inference import Computing, ModelSource, SeriesOptions
+    from ..inference import Computing, SeriesOptions
+    from ..inference.backends import source_for
 
-    network = ModelSource(model or packaged_model(), revision, token, device, trust_remote_code)
+    network = source_for(backend)(model or packaged_model(), revision, token, device, trust_remote_code)
     run = _segment(
         inputs,
         network,
         output,
         mask=mask,
-        computing=Computing(precision, batch_size, deterministic),
+        computing=Computing(precision, batch_size, deterministic, compile),
         series=SeriesOptions(frame_seconds, trust_frame_order),
         existing="overwrite" if overwrite else "keep" if skip_existing else "refuse",
     )
     _print_table(run, output)
+    if compile:
+        print(f"of this, compiling took {sum(outcome.compile_seconds for outcome in run.outcomes):.1f} s")
     if run.notice:
         print(run.notice)
     raise typer.Exit(run.exit_status)

@@ -47,6 +47,8 @@ class CaseRun:
     files, input_sha256 : dict by channel name
         What the case was read from.
     read : CaseScans
+    backend : dict
+        What computes the network, for the record.
     """
 
     case: CaseInput
@@ -57,6 +59,7 @@ class CaseRun:
     files: Mapping[str, Path] = field(default_factory=dict)
     input_sha256: Mapping[str, str] = field(default_factory=dict)
     read: CaseScans | None = None
+    backend: Mapping = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -171,6 +174,7 @@ def write_outputs(run: CaseRun, result: Mapping, told: Sequence[str], *, preview
                 result=result,
                 warnings=list(told),
                 seconds=run.clock.seconds,
+                backend=run.backend,
             )
             record["preview"] = made["preview"].name if "preview" in made else None
             _write_json(aside["record"], record)

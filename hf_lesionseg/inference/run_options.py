@@ -20,6 +20,8 @@ class Computing:
         Slices at once; by default 4 on a CPU and 32 on a GPU, halved where memory runs out.
     deterministic : bool
         Equal bytes on every run.
+    compile : bool
+        Compile the network with its weights, which takes a minute or more once: for many cases.
 
     Raises
     ------
@@ -30,6 +32,7 @@ class Computing:
     precision: str = "float32"
     batch_size: int | None = None
     deterministic: bool = False
+    compile: bool = False
 
     def __post_init__(self):
         from .slices import PRECISIONS
@@ -41,6 +44,11 @@ class Computing:
 
     def settings(self) -> dict:
         """What of it may change a mask, for the run record."""
+        # What is not asked for is left out, so that results of earlier versions stay valid.
+        return {**self.numerics(), **({"compile": True} if self.compile else {})}
+
+    def numerics(self) -> dict:
+        """What the network is called with."""
         return {"precision": self.precision, "deterministic": self.deterministic}
 
 

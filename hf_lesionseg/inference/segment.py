@@ -12,6 +12,7 @@ from ..imaging.folder_lock import one_run_at_a_time
 from ..models.mask_options import MASK_DEFAULTS, MaskOptions
 from ..models.volume_geometry import VolumeError
 from ..provenance import marks, of_network
+from .backends import backend_of, network_for, tell_compiling_apart
 from .case_input import CaseInput, parse_cases
 from .case_outputs import (
     CaseRun,
@@ -107,11 +108,12 @@ def segment_cases(
     for case in cases:
         case.check_names(loaded.processor.channel_names)
     settings = {**MaskOptions.of(loaded.processor, mask).to_dict(), **computing.settings(), **series.given()}
-    segmenter = LesionSegmentationPipeline(model=loaded.model, image_processor=loaded.processor, device=loaded.device)
+    network = network_for(loaded, computing)
+    segmenter = LesionSegmentationPipeline(model=network, image_processor=loaded.processor, device=loaded.device)
     outcomes = []
     for case in cases:
         progress = None if on_slices is None else (lambda done, total, stem=case.stem: on_slices(stem, done, total))
-        run = CaseRun(case, loaded, settings, output_files(output, case.stem))
+        run = CaseRun(case, loaded, settings, output_files(output, case.stem), backend=backend_of(network))
         try:
             if existing != "keep":
                 # First of all: if the case fails, its earlier mask must not stand there as if it were the new one.
@@ -163,8 +165,9 @@ def _segment_case(run, segmenter, computing, series, preview, progress) -> CaseO
             prepared = segmenter.preprocess(run.read)
         with clock.stage("network"):
             predicted = segmenter.forward(
-                prepared, batch_size=computing.batch_size, progress=progress, **computing.settings()
+                prepared, batch_size=computing.batch_size, progress=progress, **computing.numerics()
             )
+        tell_compiling_apart(segmenter.model, clock.seconds)
         del prepared
         with clock.stage("postprocess"):
             result = segmenter.postprocess(predicted, **{name: run.settings[name] for name in MASK_DEFAULTS})
@@ -179,6 +182,7 @@ def _segment_case(run, segmenter, computing, series, preview, progress) -> CaseO
         n_lesions=len(result["lesions"]),
         total_volume_ml=result["total_volume_ml"],
         seconds=sum(clock.seconds.values()),
+        compile_seconds=clock.seconds.get("compile", 0.0),
         warnings=told,
         flags=tuple(result["flags"]),
     )
