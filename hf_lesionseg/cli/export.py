@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .app import app
+from .paths import complete_models
 
 
 @app.command()
@@ -13,17 +14,24 @@ def export(
     model: Annotated[
         str,
         typer.Argument(
+            metavar="NETWORK",
             help="Network: a folder, the name of a packaged one (`lesionseg models`), or a Hub id (org/name).",
             show_default=False,
+            autocompletion=complete_models,
         ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="New folder for the file.", show_default=False)
     ],
-    format: Annotated[str, typer.Option(help="onnx, or torch-export for a .pt2 file.")] = "onnx",
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.", show_default=False)] = None,
+    format: Annotated[
+        str, typer.Option(metavar="NAME", help="Format of the file: onnx or torch-export (.pt2).")
+    ] = "onnx",
+    revision: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Branch, tag or commit on the Hub.", show_default=False)
+    ] = None,
     token: Annotated[
-        str | None, typer.Option(help="Hub token; default: the one of `hf auth login`.", show_default=False)
+        str | None,
+        typer.Option(metavar="TOKEN", help="Hub token. Default: the one of `hf auth login`.", show_default=False),
     ] = None,
 ) -> None:
     """Write a network as one file that other runtimes read, for slices of any size.
