@@ -24,7 +24,7 @@ setup: $(VENV)/.ready
 $(VENV)/.ready: $(SOURCES)
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet -c constraints.txt torch "setuptools>=77" wheel ninja
-	$(PY) -m pip install --quiet -c constraints.txt --no-build-isolation -e ".[dev,hub-kernel]"
+	$(PY) -m pip install --quiet -c constraints.txt --no-build-isolation -e ".[dev,hub-kernel,onnx]"
 	@touch $@
 
 demo: setup

@@ -10,6 +10,7 @@ from . import (  # noqa: F401
     doctor,
     ensemble,
     evaluate,
+    export,
     folds,
     models,
     perfusion,

@@ -15,7 +15,7 @@ INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
 #: In the order of a project's life; what is not named here comes last.
 ORDER = (
     "segment", "models", "perfusion", "prepare", "folds", "train", "ensemble", "evaluate", "reproduce", "submit",
-    "push", "demo", "doctor",
+    "push", "export", "demo", "doctor",
 )  # fmt: skip
 
 

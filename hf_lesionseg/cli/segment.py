@@ -113,6 +113,14 @@ def segment(
             metavar="N",
         ),
     ] = None,
+    backend: Annotated[
+        str,
+        _run("What computes: torch, or onnxruntime with a --model that `lesionseg export` wrote.", metavar="NAME"),
+    ] = "torch",
+    compile: Annotated[
+        bool,
+        _run("Compile the network first. That takes minutes once: for many cases.", "--compile"),
+    ] = False,
     deterministic: Annotated[bool, _run("Make equal bytes on every run.", "--deterministic")] = False,
     memory_format: Annotated[
         str, _run("Memory format: auto (the fastest), contiguous or channels-last.", metavar="FORMAT")
@@ -137,23 +145,22 @@ def segment(
         keep_largest=keep_largest,
         median_filter=median_filter,
     )
-    from ..inference import Computing, ModelSource, SeriesOptions
+    from ..inference import Computing, SeriesOptions
+    from ..inference.backends import source_for
     from ..inference.processes import is_first_process
 
-    network = ModelSource(model or packaged_model(), revision, token, device, trust_remote_code)
+    network = source_for(backend)(model or packaged_model(), revision, token, device, trust_remote_code)
     run = _segment(
         inputs,
         network,
         output,
         mask=mask,
-        computing=Computing(precision, batch_size, deterministic, memory_format, shared=True),
+        computing=Computing(precision, batch_size, deterministic, compile, memory_format, shared=True),
         series=SeriesOptions(frame_seconds, trust_frame_order),
         existing="overwrite" if overwrite else "keep" if skip_existing else "refuse",
     )
     if is_first_process():  # of several, it alone shows what all do
-        _print_table(run, output)
-        if run.notice:
-            print(run.notice)
+        _print_run(run, output, compiled=compile)
     raise typer.Exit(run.exit_status)
 
 
@@ -189,6 +196,14 @@ def _tell(outcome) -> None:
 
         if not isinstance(outcome.error, (LesionSegError, VolumeError)):
             traceback.print_exception(outcome.error)
+
+
+def _print_run(run, output: Path, *, compiled: bool) -> None:
+    _print_table(run, output)
+    if compiled:
+        print(f"Of this, compiling took {sum(outcome.compile_seconds for outcome in run.outcomes):.1f} s.")
+    if run.notice:
+        print(run.notice)
 
 
 def _print_table(run, output: Path) -> None:

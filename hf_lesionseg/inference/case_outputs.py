@@ -49,6 +49,8 @@ class CaseRun:
     read : CaseScans
     told : list of str
         Warnings of the libraries, as they come.
+    backend : dict
+        What computes the network, for the record.
     """
 
     case: CaseInput
@@ -60,6 +62,7 @@ class CaseRun:
     input_sha256: Mapping[str, str] = field(default_factory=dict)
     read: CaseScans | None = None
     told: list[str] = field(default_factory=list)
+    backend: Mapping = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -174,6 +177,7 @@ def write_outputs(run: CaseRun, result: Mapping, told: Sequence[str], *, preview
                 result=result,
                 warnings=list(told),
                 seconds=run.clock.seconds,
+                backend=run.backend,
             )
             record["preview"] = made["preview"].name if "preview" in made else None
             _write_json(aside["record"], record)

@@ -16,6 +16,7 @@ from ..errors import LesionSegError
 from ..imaging.file_identity import scan_sha256
 from ..models.mask_options import MASK_DEFAULTS
 from ..models.volume_geometry import VolumeError
+from .backends import tell_compiling_apart
 from .background import Background, warnings_by_work, work
 from .case_input import CaseInput
 from .case_outputs import CaseRun, keep_outputs, remove_outputs, write_outputs
@@ -66,9 +67,11 @@ class CaseSteps:
         """Run the network."""
         progress = None if self.on_slices is None else partial(self.on_slices, run.case.stem)
         with work(run.told), run.clock.stage("network"):
-            return self.segmenter.forward(
-                prepared, batch_size=self.computing.batch_size, progress=progress, **self.computing.settings()
+            predicted = self.segmenter.forward(
+                prepared, batch_size=self.computing.batch_size, progress=progress, **self.computing.numerics()
             )
+        tell_compiling_apart(self.segmenter.model, run.clock.seconds)
+        return predicted
 
     def write(self, run: CaseRun, predicted: dict) -> CaseOutcome:
         """Make the mask and write all outputs, or none."""
@@ -87,6 +90,7 @@ class CaseSteps:
             n_lesions=len(result["lesions"]),
             total_volume_ml=result["total_volume_ml"],
             seconds=sum(run.clock.seconds.values()),
+            compile_seconds=run.clock.seconds.get("compile", 0.0),
             warnings=told,
             flags=tuple(result["flags"]),
         )

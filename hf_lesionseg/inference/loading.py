@@ -59,6 +59,8 @@ class LoadedModel:
     def identity(self) -> dict:
         """Return what identifies this network in a run record."""
         members = getattr(self.model.config, "members", None)
+        exported = getattr(self.model, "exported_from", None)
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
         return {
             **({"members": list(members), "member_type": self.model.config.member_type} if members else {}),
             "id": self.source,
@@ -68,7 +70,8 @@ class LoadedModel:
             "weights_sha256": self.weights_sha256,
             "training_data": of_network(self.model.config),
             "model_type": self.model.config.model_type,
-            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "parameters": parameters if exported is None else exported["parameters"],
+            **({"exported_from": exported} if exported else {}),
         }
 
 
@@ -189,7 +192,7 @@ def load_model(
             _check_file(path, what_weights_are)
         raise ModelError(f"{source}: the network cannot be loaded ({_in_short(error)}); {_REMEDY}") from error
     _check_weights(source, info)
-    processor = _load_processor(source, origin, where, folder if cached is None else None)
+    processor = load_processor(source, origin, where, folder if cached is None else None)
     _check_processor(source, processor, model.config)
     weights = None if commit else _weights_sha256(folder, config.get("members"))
     if not commit and of_network(model.config) is None and (known := of_folder(folder)):
@@ -217,7 +220,7 @@ def _unusable() -> tuple[type[Exception], ...]:
     )
 
 
-def _load_processor(source: str, origin: str, where: dict, folder: Path | None) -> Any:
+def load_processor(source: str, origin: str, where: dict, folder: Path | None) -> Any:
     """The image processor beside a network; ``folder`` is None for one on the Hub."""
     # Not `from transformers`: before 5.18 that spelling is refused where torchvision is absent.
     from transformers.models.auto.image_processing_auto import AutoImageProcessor
@@ -285,6 +288,8 @@ def _check_weights_file(folder: Path) -> None:
         _check_file(folder / WEIGHTS[1], what_is)
         _check_shards(folder / WEIGHTS[1])
     if not any(is_file(folder / name) for name in WEIGHTS):
+        if is_file(folder / "export.json"):
+            raise ModelError(f"{folder}: holds an exported network; run it by the backend onnxruntime")
         others = sorted(path.name for path in folder.glob("*.bin")) + sorted(path.name for path in folder.glob("*.pt*"))
         remedy = (
             f"{others[0]} is a pickle, which can run code: convert it to safetensors"

@@ -26,7 +26,8 @@ class CaseOutcome:
         Outputs by kind ("mask", "lesions", "preview", "record"); empty for a failed case.
     n_lesions : int or None
     total_volume_ml : float or None
-    seconds : float
+    seconds, compile_seconds : float
+        All of it, and what of it went into compiling the network.
     warnings : tuple of str
     flags : tuple of dict
         What makes the mask doubtful, see :func:`~hf_lesionseg.inference.flags.find_flags`.
@@ -43,6 +44,7 @@ class CaseOutcome:
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     flags: tuple[dict, ...] = ()
+    compile_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def fingerprint(input_sha256: Mapping[str, str], loaded: LoadedModel, settings: 
     """
     network = loaded.identity()
     # The same network may be found in another folder, in the package, or by another branch's name.
-    for name in ("id", "revision", "packaged"):
+    for name in ("id", "revision", "packaged", "exported_from"):
         network.pop(name, None)
     # Outputs from before networks knew what they had learned from stay valid, unless they lack the notice.
     if network["training_data"] != GENERATED:
@@ -146,6 +146,7 @@ def build_record(
     result: Mapping,
     warnings: list[str],
     seconds: Mapping[str, float],
+    backend: Mapping,
 ) -> dict:
     """Collect the run record of one finished case; see the keys for what it holds.
 
@@ -165,6 +166,8 @@ def build_record(
     warnings : list of str
     seconds : dict
         By stage.
+    backend : dict
+        What computed the network: ``name``, ``version`` and what else is to be known of it.
     """
     import torch
 
@@ -204,10 +207,11 @@ def build_record(
         "flags": result["flags"],
         "warnings": warnings,
         "device": device_name(loaded.device),
+        "backend": dict(backend),
         "threads": torch.get_num_threads(),
         "kernels": ops.backend(),
         "execution": result["execution"],
         "versions": versions(),
-        "seconds": {stage: round(seconds.get(stage, 0.0), 3) for stage in STAGES},
+        "seconds": {stage: round(seconds.get(stage, 0.0), 3) for stage in (*STAGES, *(seconds.keys() - STAGES))},
         "peak_memory": peak_memory(),
     }

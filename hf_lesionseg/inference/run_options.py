@@ -20,6 +20,8 @@ class Computing:
         Slices at once; by default 4 on a CPU and 32 on a GPU, halved where memory runs out.
     deterministic : bool
         Equal bytes on every run.
+    compile : bool
+        Compile the network with its weights, which takes a minute or more once: for many cases.
     memory_format : {"auto", "contiguous", "channels-last"}
         Of weights and feature maps; "auto" takes the fastest.
     shared : bool
@@ -34,6 +36,7 @@ class Computing:
     precision: str = "float32"
     batch_size: int | None = None
     deterministic: bool = False
+    compile: bool = False
     memory_format: str = "auto"
     shared: bool = False
 
@@ -48,7 +51,12 @@ class Computing:
         check_memory_format(self.memory_format)
 
     def settings(self) -> dict:
-        """What of it may change a mask, for the run record; a memory format only where one was asked for."""
+        """What of it may change a mask, for the run record."""
+        # What is not asked for is left out, so that results of earlier versions stay valid.
+        return {**self.numerics(), **({"compile": True} if self.compile else {})}
+
+    def numerics(self) -> dict:
+        """What the network is called with; a memory format only where one was asked for."""
         found = {"precision": self.precision, "deterministic": self.deterministic}
         return found if self.memory_format == "auto" else found | {"memory_format": self.memory_format}
 

@@ -12,6 +12,7 @@ from ..imaging.folder_lock import locked_by_main
 from ..models.mask_options import MaskOptions
 from ..models.volume_geometry import VolumeError
 from ..provenance import marks, of_network
+from .backends import backend_of, network_for
 from .case_input import CaseInput, parse_cases
 from .case_outputs import CaseRun, output_files, refuse_existing, remove_outputs, try_output_folder
 from .cohort import CaseSteps, reason_of, segment_in_turn
@@ -101,11 +102,14 @@ def segment_cases(
         for case in cases:
             case.check_names(loaded.processor.channel_names)
         settings = {**MaskOptions.of(loaded.processor, mask).to_dict(), **computing.settings(), **series.given()}
-        segmenter = LesionSegmentationPipeline(
-            model=loaded.model, image_processor=loaded.processor, device=loaded.device
-        )
+        network = network_for(loaded, computing)
+        segmenter = LesionSegmentationPipeline(model=network, image_processor=loaded.processor, device=loaded.device)
         steps = CaseSteps(segmenter, computing, series, existing == "keep", preview, on_slices)
-        runs = (CaseRun(case, loaded, settings, output_files(output, case.stem)) for case in processes.share(cases))
+        backend = backend_of(network)
+        runs = (
+            CaseRun(case, loaded, settings, output_files(output, case.stem), backend=backend)
+            for case in processes.share(cases)
+        )
         processes.wait_for_all()  # another's first mask would be one that exists already
         outcomes = _told(segment_in_turn(runs, steps), on_case)
         notice = marks(of_network(loaded.model.config)).get("notice", "")

@@ -5,12 +5,43 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .layers import ConvNormReLU, image_context
+from .layers import ConvNormReLU, image_context, is_traced
 
 
 def conv_norm_relu(in_channels, out_channels, kernel_size, dilation=1):
     """Convolution without bias, batch norm with torch's defaults, ReLU; keeps the resolution."""
     return ConvNormReLU(in_channels, out_channels, kernel_size, dilation=dilation, bias=False, eps=1e-5, momentum=0.1)
+
+
+def grid_averages(features, side):
+    """Averages over a grid of ``side`` x ``side`` cells: torch's adaptive pooling.
+
+    Cell i covers the rows from ``floor(i * height / side)`` to ``ceil((i + 1) * height / side)``. A graph that is being
+    traced gets a product with the shares of the rows and columns: ONNX has no adaptive pooling for sizes that vary.
+
+    Parameters
+    ----------
+    features : torch.Tensor of shape (batch, channels, height, width)
+    side : int
+
+    Returns
+    -------
+    torch.Tensor of shape (batch, channels, side, side)
+    """
+    if not is_traced():
+        return F.adaptive_avg_pool2d(features, side)
+    rows, columns = (_shares(features, axis, side) for axis in (2, 3))
+    return rows @ features @ columns.T
+
+
+def _shares(features, axis, side):
+    """(side, length) matrix whose rows average the cells along an axis."""
+    length = features.shape[axis]
+    position = torch.arange(length, device=features.device)
+    cell = torch.arange(side, device=features.device)[:, None]
+    start, stop = cell * length // side, ((cell + 1) * length + side - 1) // side
+    inside = ((position >= start) & (position < stop)).to(features.dtype)
+    return inside / inside.sum(dim=1, keepdim=True)
 
 
 class PyramidPooling(GradientCheckpointingLayer):
@@ -42,7 +73,7 @@ class PyramidPooling(GradientCheckpointingLayer):
             if side == 1:
                 scales.append(image_context(branch, features))
                 continue
-            pooled = branch(F.adaptive_avg_pool2d(features, side))
+            pooled = branch(grid_averages(features, side))
             scales.append(F.interpolate(pooled, size=features.shape[2:], mode="bilinear", align_corners=False))
         return self.dropout(self.fusion(torch.cat(scales, dim=1)))
 

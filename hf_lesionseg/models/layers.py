@@ -18,6 +18,11 @@ except ImportError:
 _TRUNCATED_NORMAL_STD = 0.87962566103423978
 
 
+def is_traced():
+    """Whether the operations become a graph that may be run at other sizes, so that no branch may ask for sizes."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
 def pad_to_stride(images, stride):
     """Pad height and width with zeros at the bottom and right to the next multiple of ``stride``.
 
@@ -29,13 +34,36 @@ def pad_to_stride(images, stride):
     Returns
     -------
     torch.Tensor
-        The same tensor where no padding is needed. Crop the result of the network with ``[..., :height, :width]``.
+        The same tensor where no padding is needed. Crop the result of the network with :func:`crop_to`.
     """
     height, width = images.shape[-2:]
+    if is_traced():
+        # Always, and in this form: a branch would fix the sizes of the graph, and `-height % stride` hides from the
+        # tracer that the padded sides can be halved again and again.
+        padded = [stride * ((side + stride - 1) // stride) for side in (height, width)]
+        return F.pad(images, (0, padded[1] - width, 0, padded[0] - height))
     below, right = -height % stride, -width % stride
     if below or right:
         images = F.pad(images, (0, right, 0, below))
     return images
+
+
+def crop_to(maps, height, width):
+    """Undo :func:`pad_to_stride`.
+
+    Parameters
+    ----------
+    maps : torch.Tensor of shape (batch, channels, padded height, padded width)
+    height, width : int
+
+    Returns
+    -------
+    torch.Tensor of shape (batch, channels, height, width)
+        A view, but for a graph that is being traced.
+    """
+    if is_traced():  # a slice asks whether it is shorter than what it is cut from
+        return F.pad(maps, (0, width - maps.shape[-1], 0, height - maps.shape[-2]))
+    return maps[..., :height, :width]
 
 
 def he_normal_(weight):
@@ -207,8 +235,8 @@ class ConvLSTM2d(nn.Module):
         """
         if not (_is_plain(self.input_conv, InputGateConv2d) and _is_plain(self.recurrent_conv, RecurrentGateConv2d)):
             return True
-        # A compiler does without: a branch on sizes would fix them.
-        if step.device.type != "cpu" or torch.compiler.is_compiling():
+        # A tracer does without: a branch on sizes would fix them.
+        if step.device.type != "cpu" or is_traced():
             return False
         few = _FEW_PIXELS if torch.is_grad_enabled() else _FEW_PIXELS_FORWARD
         return step.shape[0] * step.shape[2] * step.shape[3] <= few

@@ -19,7 +19,7 @@ from transformers.utils import can_return_tuple, logging
 
 from .configuration_egs_net import EGSNetConfig
 from .label_check import check_labels
-from .layers import BatchNorm2d, pad_to_stride
+from .layers import BatchNorm2d, crop_to, pad_to_stride
 from .lesion_heat_map import lesion_heat_map
 from .losses import segmentation_loss
 from .one_stage import SegmenterPreTrainedModel
@@ -165,12 +165,12 @@ class EGSNetForSemanticSegmentation(SegmenterPreTrainedModel):
         if self.extractor is not None:
             extracted, _ = self.extractor(images[:, config.channels_of(config.extractor_channels)])
             current = torch.cat([extracted, current], dim=1)
-            extracted = extracted[..., :height, :width]
+            extracted = crop_to(extracted, height, width)
         if self.generator is not None:
             current, _ = self.generator(current)
-            generated = current[..., :height, :width]
+            generated = crop_to(current, height, width)
         logits, levels = self.segmentor(current)
-        logits = logits[..., :height, :width]
+        logits = crop_to(logits, height, width)
         losses = {}
         if labels is not None:
             inputs = {"logits": lesion_logit(logits), "targets": labels == 1}

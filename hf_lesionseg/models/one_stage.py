@@ -12,7 +12,7 @@ from .configuration_resnet_segmenter import ResNetSegmenterConfig
 from .configuration_segmenter import SegmenterConfig
 from .file_modes import ReadableWeights
 from .label_check import check_labels
-from .layers import he_normal_, pad_to_stride
+from .layers import crop_to, he_normal_, pad_to_stride
 from .losses import segmentation_loss
 from .outputs import LesionSegmenterOutput, lesion_logit
 from .resnet_decoder import ScoreConv2d
@@ -148,7 +148,7 @@ class OneStageSegmenter(SegmenterPreTrainedModel):
         self.check_pixel_values(pixel_values)
         height, width = pixel_values.shape[-2:]
         logits, hidden_states = self.segment(pad_to_stride(pixel_values, self.config.stride))
-        logits = logits[..., :height, :width]
+        logits = crop_to(logits, height, width)
         losses = {}
         if labels is not None:
             check_labels(labels, logits)
