@@ -8,6 +8,8 @@ PY := $(VENV)/bin/python
 OLDEST := .venv-oldest
 SOURCES := pyproject.toml setup.py constraints.txt $(shell find csrc -type f 2>/dev/null)
 FAST := -m "not slow and not gpu"
+# One process per core, each with one thread; tests of a file stay together, since they share what takes long to make.
+SPREAD := -n auto --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_LESIONSEG_BUILD_KERNELS := require
@@ -31,7 +33,7 @@ demo: setup
 	$(PY) scripts/demo.py
 
 test: lint
-	$(PY) -m pytest $(FAST)
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(FAST) $(SPREAD)
 
 lint: setup
 	$(VENV)/bin/ruff check .
@@ -46,7 +48,7 @@ test-slow: setup
 
 # The fast tests at the lower bounds of pyproject.toml, as far as they can be installed.
 test-oldest: $(OLDEST)/.ready
-	$(OLDEST)/bin/python -m pytest $(FAST)
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest $(FAST) $(SPREAD)
 
 $(OLDEST)/.ready: $(SOURCES) constraints-oldest.txt
 	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
