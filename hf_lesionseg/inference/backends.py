@@ -17,6 +17,7 @@ from .prepared import prepare_network
 
 if TYPE_CHECKING:
     from ..export.formats import ExportedFolder
+    from .processes import Processes
     from .run_options import Computing
 
 
@@ -141,6 +142,8 @@ def network_for(loaded: LoadedModel, computing: Computing) -> Any:
             raise UsageError("compile is torch's; with the backend onnxruntime leave it away")
         if computing.precision != "float32":
             raise UsageError(f"precision {computing.precision!r} is torch's; the exported file computes in float32")
+        if computing.memory_format != "auto":
+            raise UsageError(f"memory format {computing.memory_format!r} is torch's; leave it away with onnxruntime")
         return model
     if not computing.compile:
         return model
@@ -171,6 +174,10 @@ class ExportedSource(ModelSource):
     def load(self) -> LoadedModel:
         """Open the file, see :func:`load_exported`."""
         return load_exported(self.id_or_folder, self.device)
+
+    def for_process(self, processes: Processes) -> ExportedSource:
+        """The same: the processor serves all processes, whatever GPUs there are."""
+        return self
 
 
 def source_for(backend: str) -> type[ModelSource]:
