@@ -13,7 +13,7 @@ import torch
 from ..errors import ModelError, UsageError
 from ..models.outputs import LesionSegmenterOutput
 from .loading import LoadedModel, ModelSource, load_processor
-from .prepared import prepare_network
+from .prepared import PreparedNetwork, prepare_network
 
 if TYPE_CHECKING:
     from ..export.formats import ExportedFolder
@@ -83,13 +83,15 @@ class CompiledNetwork(torch.nn.Module):
     ----------
     network : PreTrainedModel
         In eval mode; called without gradients.
+    prepared : PreparedNetwork, optional
+        What the network was prepared as, for the record.
     """
 
-    def __init__(self, network: Any):
+    def __init__(self, network: Any, prepared: PreparedNetwork | None = None):
         super().__init__()
         from huggingface_hub.constants import HF_HOME
 
-        self.network, self.config = network, network.config
+        self.network, self.config, self.prepared = network, network.config, prepared
         self.dtype, self.device = network.dtype, network.device
         self.compile_seconds = 0.0
         cache = os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(HF_HOME) / "lesionseg-compiled"))
@@ -152,7 +154,8 @@ def network_for(loaded: LoadedModel, computing: Computing) -> Any:
     network = loadable().get(model.config.model_type)
     if getattr(model, "members", None) is not None or (network is not None and network.finds_regions):
         raise UsageError(f"{loaded.source}: {model.config.model_type} cannot be compiled as one graph; leave it away")
-    return CompiledNetwork(prepare_network(model, computing.memory_format).network)
+    prepared = prepare_network(model, computing.memory_format)
+    return CompiledNetwork(prepared.network, prepared)
 
 
 def tell_compiling_apart(network: Any, seconds: dict[str, float]) -> None:
