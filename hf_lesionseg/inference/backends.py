@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import ModelError, UsageError
+from ..models.memory_format import CONTIGUOUS
 from ..models.outputs import LesionSegmenterOutput
 from .loading import LoadedModel, ModelSource, load_processor
 from .prepared import PreparedNetwork, prepare_network
@@ -154,7 +155,9 @@ def network_for(loaded: LoadedModel, computing: Computing) -> Any:
     network = loadable().get(model.config.model_type)
     if getattr(model, "members", None) is not None or (network is not None and network.finds_regions):
         raise UsageError(f"{loaded.source}: {model.config.model_type} cannot be compiled as one graph; leave it away")
-    prepared = prepare_network(model, computing.memory_format)
+    # Inductor chooses the layouts itself, and fails on some networks whose weights lie channels last (torch 2.13).
+    memory_format = CONTIGUOUS if computing.memory_format == "auto" else computing.memory_format
+    prepared = prepare_network(model, memory_format)
     return CompiledNetwork(prepared.network, prepared)
 
 

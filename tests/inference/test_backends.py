@@ -36,10 +36,10 @@ def test_nothing_changes_where_nothing_is_asked():
 
 def test_the_record_says_what_was_compiled():
     network = loaded("unet-bn")
-    plain = prepare_network(network.model, "channels-last")
+    plain = prepare_network(network.model, "contiguous")
     assert plain.folded["batch_norms"] > 0
-    compiled = network_for(network, Computing(compile=True, memory_format="channels-last"))
-    found = prepare_network(compiled, "channels-last")
+    compiled = network_for(network, Computing(compile=True))
+    found = prepare_network(compiled)
     assert found.network is compiled
     assert found.to_dict() == plain.to_dict()
 
