@@ -32,8 +32,8 @@ _PUBLIC = {
     "read_scan": f"{__name__}.imaging",
     "write_mask": f"{__name__}.imaging",
 }
-_ROOMS = {"auto", "datasets", "errors", "evaluation", "hub", "imaging", "inference", "models", "ops", "pretrained"}
-_ROOMS |= {"reproduce", "testing", "training"}
+_ROOMS = {"auto", "datasets", "errors", "evaluation", "export", "hub", "imaging", "inference", "models", "ops"}
+_ROOMS |= {"pretrained", "reproduce", "testing", "training"}
 
 __all__ = ["__version__", *_PUBLIC]
 

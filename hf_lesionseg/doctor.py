@@ -19,7 +19,7 @@ EXTRAS = {
     "trackio": "tracking of trainings: pip install 'hf-lesionseg[tracking]'",
     "pydicom": "DICOM series: pip install 'hf-lesionseg[dicom]'",
     "SimpleITK": "scans as .nrrd and .mha: pip install 'hf-lesionseg[formats]'",
-    "openpyxl": "metadata in .xlsx files: pip install 'hf-lesionseg[xlsx]'",
+    "onnxruntime": "exported networks: pip install 'hf-lesionseg[onnx]'",
 }
 LITTLE_MEMORY_GB, LITTLE_DISK_GB = 4.0, 2.0
 

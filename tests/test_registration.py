@@ -179,6 +179,13 @@ def test_public_names_resolve():
     assert done.returncode == 0, done.stderr
 
 
+def test_every_room_is_found_after_importing_the_package_alone():
+    folder = Path(hf_lesionseg.__file__).parent
+    rooms = {path.parent.name for path in folder.glob("*/__init__.py")} - {"cli"}  # which is a command
+    done = python(f"import hf_lesionseg\nfor room in {sorted(rooms)}: getattr(hf_lesionseg, room)")
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_network_is_listed_and_completed():
     """As an interpreter's Tab asks, which must not load torch for it."""
     names = [name for network in loadable().values() for name in network.classes]

@@ -201,7 +201,7 @@ def _tell(outcome) -> None:
 def _print_run(run, output: Path, *, compiled: bool) -> None:
     _print_table(run, output)
     if compiled:
-        print(f"Of this, compiling took {sum(outcome.compile_seconds for outcome in run.outcomes):.1f} s.")
+        print(f"Compiling took {sum(outcome.compile_seconds for outcome in run.outcomes):.1f} s of this.")
     if run.notice:
         print(run.notice)
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import ModelError, UsageError
+from ..models.memory_format import CONTIGUOUS
 from ..models.outputs import LesionSegmenterOutput
 from .loading import LoadedModel, ModelSource, load_processor
-from .prepared import prepare_network
+from .prepared import PreparedNetwork, prepare_network
 
 if TYPE_CHECKING:
     from ..export.formats import ExportedFolder
+    from .processes import Processes
     from .run_options import Computing
 
 
@@ -82,13 +84,15 @@ class CompiledNetwork(torch.nn.Module):
     ----------
     network : PreTrainedModel
         In eval mode; called without gradients.
+    prepared : PreparedNetwork, optional
+        What the network was prepared as, for the record.
     """
 
-    def __init__(self, network: Any):
+    def __init__(self, network: Any, prepared: PreparedNetwork | None = None):
         super().__init__()
         from huggingface_hub.constants import HF_HOME
 
-        self.network, self.config = network, network.config
+        self.network, self.config, self.prepared = network, network.config, prepared
         self.dtype, self.device = network.dtype, network.device
         self.compile_seconds = 0.0
         cache = os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(HF_HOME) / "lesionseg-compiled"))
@@ -141,6 +145,8 @@ def network_for(loaded: LoadedModel, computing: Computing) -> Any:
             raise UsageError("compile is torch's; with the backend onnxruntime leave it away")
         if computing.precision != "float32":
             raise UsageError(f"precision {computing.precision!r} is torch's; the exported file computes in float32")
+        if computing.memory_format != "auto":
+            raise UsageError(f"memory format {computing.memory_format!r} is torch's; leave it away with onnxruntime")
         return model
     if not computing.compile:
         return model
@@ -149,7 +155,10 @@ def network_for(loaded: LoadedModel, computing: Computing) -> Any:
     network = loadable().get(model.config.model_type)
     if getattr(model, "members", None) is not None or (network is not None and network.finds_regions):
         raise UsageError(f"{loaded.source}: {model.config.model_type} cannot be compiled as one graph; leave it away")
-    return CompiledNetwork(prepare_network(model, computing.memory_format).network)
+    # Inductor chooses the layouts itself, and fails on some networks whose weights lie channels last (torch 2.13).
+    memory_format = CONTIGUOUS if computing.memory_format == "auto" else computing.memory_format
+    prepared = prepare_network(model, memory_format)
+    return CompiledNetwork(prepared.network, prepared)
 
 
 def tell_compiling_apart(network: Any, seconds: dict[str, float]) -> None:
@@ -171,6 +180,10 @@ class ExportedSource(ModelSource):
     def load(self) -> LoadedModel:
         """Open the file, see :func:`load_exported`."""
         return load_exported(self.id_or_folder, self.device)
+
+    def for_process(self, processes: Processes) -> ExportedSource:
+        """The same: the processor serves all processes, whatever GPUs there are."""
+        return self
 
 
 def source_for(backend: str) -> type[ModelSource]:

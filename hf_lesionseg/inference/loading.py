@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from ..provenance import of_folder, of_network
 
 if TYPE_CHECKING:
     import torch
+
+    from .processes import Processes
 
 _PROCESSOR = "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -96,6 +98,10 @@ class ModelSource:
         return load_model(
             self.id_or_folder, self.revision, self.token, self.device, trust_remote_code=self.trust_remote_code
         )
+
+    def for_process(self, processes: Processes) -> ModelSource:
+        """The source for one of several processes: on a device of its own where none was asked for by its number."""
+        return replace(self, device=processes.device(self.device))
 
 
 def choose_device(device: str = "auto") -> torch.device:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -72,6 +72,8 @@ def prepare_network(model: nn.Module, memory_format: str = "auto", fold: bool = 
         ``memory_format`` is none of the above.
     """
     check_memory_format(memory_format)
+    if isinstance(prepared := getattr(model, "prepared", None), PreparedNetwork):  # and compiled
+        return replace(prepared, network=model)
     reason = why_as_it_is(model)
     if reason:
         return PreparedNetwork(model, memory_format_of(model), as_it_is=reason)

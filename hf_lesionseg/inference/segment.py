@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 from ..errors import LesionSegError, UsageError
@@ -128,11 +127,11 @@ def _told(turns, on_case):
 
 
 def _load(model, processes):
-    """The network of this process, on a device of its own where none was asked for by its number."""
+    """The network of this process."""
     if isinstance(model, LoadedModel):
         return model
     source = model if isinstance(model, ModelSource) else ModelSource(model)
-    return replace(source, device=processes.device(source.device)).load()
+    return source.for_process(processes).load()
 
 
 def _none_to_read(cases: list[CaseInput], on_case: Callable[[CaseOutcome], None] | None) -> list[CaseOutcome]:

@@ -165,11 +165,19 @@ def test_recipes_and_switches_exist(page):
         assert switch in sources, f"{page}: nothing reads {switch}"
 
 
+def extras_of_the_package():
+    section = read("pyproject.toml").partition("[project.optional-dependencies]")[2].partition("[project.scripts]")[0]
+    return set(re.findall(r"^([a-z-]+) = \[", section, re.MULTILINE))
+
+
+def test_the_page_on_installing_names_every_extra():
+    named = set(re.findall(r"^\| `([a-z-]+)` \|", read("docs/start/install.md"), re.MULTILINE))
+    assert named == extras_of_the_package() - {"dev"}
+
+
 def test_skipped_blocks_say_why_and_name_what_exists():
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
-    extras = set(
-        re.findall(r"^([a-z-]+) = \[", read("pyproject.toml").split("optional-dependencies]")[1], re.MULTILINE)
-    )
+    extras = extras_of_the_package()
     for page, block, command in all_commands():
         if block.reason is None:
             assert not command.startswith(SKIPPED_COMMANDS), f"{page}: {command} is run by nobody; say why above it"

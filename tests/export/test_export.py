@@ -182,6 +182,7 @@ def test_masks_of_onnxruntime_agree_with_torchs(networks, tmp_path):
         (("--backend", "tensorrt"), "backend 'tensorrt' is unknown; use torch, onnxruntime"),
         (("--backend", "onnxruntime", "--precision", "bfloat16"), "the exported file computes in float32"),
         (("--backend", "onnxruntime", "--compile"), "compile is torch's"),
+        (("--backend", "onnxruntime", "--memory-format", "contiguous"), "memory format 'contiguous' is torch's"),
         (("--backend", "onnxruntime", "--device", "cuda"), "computes on the processor; use auto or cpu"),
         ((), "holds an exported network; run it by the backend onnxruntime"),
     ],

@@ -12,6 +12,7 @@ from hf_lesionseg.errors import UsageError
 from hf_lesionseg.inference import Computing, segment_cases
 from hf_lesionseg.inference.backends import CompiledNetwork, network_for
 from hf_lesionseg.inference.loading import LoadedModel
+from hf_lesionseg.inference.prepared import prepare_network
 from hf_lesionseg.models.image_processing_lesion import LesionImageProcessor
 from hf_lesionseg.testing.networks import tiny_model
 
@@ -31,6 +32,16 @@ def test_nothing_changes_where_nothing_is_asked():
     network = loaded("unet-bn")
     assert network_for(network, Computing()) is network.model
     assert "compile" not in Computing().settings()
+
+
+def test_the_record_says_what_was_compiled():
+    network = loaded("unet-bn")
+    plain = prepare_network(network.model, "contiguous")
+    assert plain.folded["batch_norms"] > 0
+    compiled = network_for(network, Computing(compile=True))
+    found = prepare_network(compiled)
+    assert found.network is compiled
+    assert found.to_dict() == plain.to_dict()
 
 
 @needs_compiler

@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from accelerate import PartialState
 
 from hf_lesionseg.errors import LaunchError, ScanError
-from hf_lesionseg.inference import segment_cases
+from hf_lesionseg.inference import ModelSource, segment_cases
+from hf_lesionseg.inference.backends import ExportedSource
 from hf_lesionseg.inference.outcomes import CaseOutcome
 from hf_lesionseg.inference.processes import Processes, _sendable
 from hf_lesionseg.testing.two_processes import LAUNCH
@@ -75,6 +77,13 @@ def test_shares_are_all_cases_once():
         shares.append(processes.share(range(8)))
     assert sorted(number for share in shares for number in share) == list(range(8))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_each_process_has_its_own_gpu_but_onnxruntime_none():
+    second = Processes(SimpleNamespace(process_index=1, num_processes=2, is_main_process=False, device="cuda:1"))
+    assert ModelSource("network").for_process(second).device == "cuda:1"
+    assert ModelSource("network", device="cpu").for_process(second).device == "cpu"
+    assert ExportedSource("exported").for_process(second) == ExportedSource("exported")
 
 
 def test_an_error_that_cannot_be_sent_is_sent_as_its_reason():
