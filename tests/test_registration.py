@@ -104,10 +104,15 @@ def broken_package(root, name, text):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("models/modeling_l_snet.py", "make AutoModel know l-snet: ImportError: cannot import name 'nonsense' from"),
-        pytest.param("models/configuration_l_snet.py", "make AutoConfig know l-snet: ImportError", marks=SLOW),
-        pytest.param("models/image_processing_lesion.py", "make AutoImageProcessor know clci-net, ", marks=SLOW),
-        pytest.param("inference/pipeline.py", "make transformers.pipeline know the task lesion-", marks=SLOW),
+        (
+            "models/modeling_l_snet.py",
+            "register l-snet with AutoModel: ImportError: cannot import name 'nonsense' from",
+        ),
+        pytest.param("models/configuration_l_snet.py", "register l-snet with AutoConfig: ImportError", marks=SLOW),
+        pytest.param("models/image_processing_lesion.py", "with AutoImageProcessor: ", marks=SLOW),
+        pytest.param(
+            "inference/pipeline.py", "register the task lesion-segmentation with transformers.pipeline", marks=SLOW
+        ),
     ],
 )
 def test_a_broken_module_of_ours_leaves_transformers_working(tmp_path, name, told):
@@ -138,7 +143,8 @@ def test_a_factory_that_has_moved_is_named_and_filled_at_once():
     )
     assert done.returncode == 0, done.stderr
     assert (
-        "RuntimeWarning: hf_lesionseg finds no transformers.models.auto.modeling_moved in transformers 5" in done.stderr
+        "RuntimeWarning: hf_lesionseg does not find transformers.models.auto.modeling_moved in transformers 5"
+        in done.stderr
     )
 
 

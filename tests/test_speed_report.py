@@ -6,10 +6,8 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import benchmark_network
+import pytest
 import report_speed
 
 TIMES = {"contiguous": [2.0, 4.0, 2.0], "folded": [1.0, 1.0, 1.0], "sgemm": [1.0, 1.0, 1.0]}

@@ -126,5 +126,5 @@ def test_generated_perfusion_of_impossible_settings_is_one_line(lesionseg, tmp_p
     status, text, errors = lesionseg(
         "prepare", "synthetic-perfusion", "-o", tmp_path / "out", "--count", 3, "--frames", 5
     )
-    assert (status, text) == (1, "")
+    assert (status, text) == (2, "")
     assert "error: num_frames is 5; take 30 to 120" in errors

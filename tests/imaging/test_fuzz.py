@@ -36,7 +36,7 @@ def test_a_number_is_always_the_same_file(fuzz):
     ("broken", "finding"),
     [
         ("hf_lesionseg.imaging.scan.read_nifti", "no line that names the file|IndexError"),
-        ("hf_lesionseg.inference.segment.read_case", "IndexError"),
+        ("hf_lesionseg.inference.cohort.read_case", "IndexError"),
     ],
 )
 def test_an_error_that_is_none_of_ours_is_a_finding(fuzz, monkeypatch, broken, finding):

@@ -181,7 +181,7 @@ def run(*arguments):
     ("arguments", "status", "message"),
     [
         (("l-snet-9", "--data", "synthetic"), 2, "no table is called 'l-snet-9'; use one of l-snet-1"),
-        (("l-snet-1", "--data", "nowhere"), 1, "holds no prepared data"),
+        (("l-snet-1", "--data", "nowhere"), 2, "nowhere"),
         (("all", "--data", "synthetic", "--budget", "soon"), 2, "budget 'soon' is not a duration"),
         (("all", "--data", "synthetic", "--num-processes", "3"), 2, "8 slices for 3 processes"),
         (("l-snet-1", "--data", "synthetic", "--row", "V-Net"), 2, "l-snet-1 has no row 'V-Net'; its rows: U-Net"),

@@ -231,7 +231,7 @@ def test_the_commands_of_folds_and_ensembles(data, trained, tmp_path, capsys):
     assert "3 folds of tiny, seed 0 (SYNTHETIC)" in out
     assert (own / "folds-3.json").read_bytes() == (data / "folds-3.json").read_bytes()
     status, _, err = run("folds", own, "--folds", FOLDS, "--seed", 5)
-    assert (status, "is there already" in err) == (2, True)
+    assert (status, "exists already" in err) == (2, True)
     status, out, _ = run("folds", own, "--folds", 2, "--keep-test", "--seed", 1)
     assert (status, "in no fold: 1 cases of the test split" in out) == (0, True)
     assert read(own / "folds-2.json")["left_out"] == read(own / "splits.json")["splits"]["test"]

@@ -54,7 +54,7 @@ def command(*words):
 
 
 def test_card_and_evaluate_give_the_same_figures(data, run, tmp_path):
-    output, summary = run(data_dir=str(data / "prepared"))
+    output, summary = run(data_dir=str(data / "prepared"), epochs=16)
     for split in ("validation", "test"):
         cases = PreparedDataset(data / "prepared").select(split)
         assert summary["scored_from_scans"][split] == len(cases) == 2
