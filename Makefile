@@ -63,7 +63,7 @@ sanitize: setup
 test-gpu: setup
 	$(PY) -m pytest -m gpu
 
-# 10,000 mutated NIfTI files through the reader and `segment`: half an hour on one core.
+# 10,000 mutated NIfTI files through the reader and `segment`: some six minutes on one core.
 fuzz: setup
 	OMP_NUM_THREADS=1 $(PY) scripts/fuzz_nifti.py
 

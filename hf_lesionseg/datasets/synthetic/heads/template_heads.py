@@ -4,19 +4,16 @@ For the demonstration, for tests, and to measure what fine-tuning gains on anoth
 the package has never seen them. A head depends on (seed, index, scanner, volumes) alone.
 """
 
-import gzip
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import nibabel as nib
 import numpy as np
 from scipy import ndimage as ndi
 
 from ....errors import UsageError
-from ....imaging.atomic import replace_folder_aside
 from ...prepared.records import CaseRecord
 from ...readers.reader import Found, Option
 from ..generated_folder import claim_generated_folder, generate_missing
@@ -25,6 +22,7 @@ from ..random_fields import smooth_field
 from ..strokes.case import draw_ill_brain
 from ..strokes.presets import find_preset
 from ..template import TEMPLATE_LICENCE, load_template
+from .head_files import write_head
 from .made_head import add_head, head_grid
 
 __all__ = ["SCANNERS", "Scanner", "TemplateHeads", "make_template_head"]
@@ -214,17 +212,4 @@ def _record(source, index):
 def _write_head(source, settings, index):
     scan, truth, affine, record = make_template_head(index=index, **settings)
     name = _name(index)
-    with replace_folder_aside(source / name) as aside:
-        anat = aside / "anat"
-        anat.mkdir()
-        _save(anat / f"{name}_T1w.nii.gz", scan, affine)
-        _save(anat / f"{name}_label-lesion_mask.nii.gz", truth, affine)
-        (anat / f"{name}_T1w.json").write_text(json.dumps(record, indent=2) + "\n")
-
-
-def _save(path, array, affine):
-    image = nib.Nifti1Image(array, affine)
-    image.header.set_xyzt_units("mm")
-    image.header["descrip"] = b"hf_lesionseg made head (synthetic)"
-    with path.open("wb") as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as stream:
-        stream.write(image.to_bytes())
+    write_head(source, name, scan, truth, affine, record, description=b"hf_lesionseg made head (synthetic)")

@@ -1,18 +1,16 @@
 """Whole scans of generated heads, laid out and prepared like any other data set."""
 
-import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
-from ....imaging.atomic import replace_folder_aside
 from ...prepared.records import CaseRecord
 from ..generated_folder import check_amount, claim_described_folder, generate_missing
 from .artefacts import add_artefacts
 from .catalogue import HeadCatalogue
+from .head_files import write_head
 from .plan import draw_head
 from .render import render_slices
 
@@ -165,17 +163,4 @@ def _name(split, index):
 def _write_head(folder, output, split, seed, index, spacing):
     scan, truth, affine, record = render_head(HeadCatalogue(folder), split, seed, index, spacing)
     name = _name(split, index)
-    with replace_folder_aside(output / name) as aside:
-        anat = aside / "anat"
-        anat.mkdir()
-        _save(anat / f"{name}_T1w.nii.gz", scan, affine)
-        _save(anat / f"{name}_label-lesion_mask.nii.gz", truth, affine)
-        (anat / f"{name}_T1w.json").write_text(json.dumps(record, indent=2) + "\n")
-
-
-def _save(path, array, affine):
-    image = nib.Nifti1Image(array, affine)
-    image.header.set_xyzt_units("mm")
-    image.header["descrip"] = b"hf_lesionseg generated head (synthetic)"
-    with path.open("wb") as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as stream:
-        stream.write(image.to_bytes())
+    write_head(output, name, scan, truth, affine, record, description=b"hf_lesionseg generated head (synthetic)")
